@@ -2,7 +2,10 @@
 //!
 //! `_0` types store `scale * (code - middle)`, `_1` types `scale * code + minimum`.
 
-use super::{floats::scale, part};
+use super::{
+    floats::{f32_to_f16, scale},
+    part,
+};
 
 /// Splits 16 bytes into 32 codes of 4 bits: first the lower halves, then the upper ones.
 #[inline(always)]
@@ -67,5 +70,126 @@ pub(super) fn expand_q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     let scale = scale(part::<0, 2, 34>(block));
     for (out, code) in out.iter_mut().zip(part::<2, 32, 34>(block)) {
         *out = f32::from(code.cast_signed()) * scale;
+    }
+}
+
+/// The reverse of [`nibbles`].
+#[inline(always)]
+pub(super) fn join_nibbles(codes: &[u8; 32], out: &mut [u8]) {
+    let (low, high) = codes.split_at(16);
+    for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
+        *out = (low & 15) | (high << 4);
+    }
+}
+
+/// The reverse of [`fifth_bits`].
+#[inline(always)]
+fn join_fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
+    let mut bits = 0_u32;
+    for (index, code) in codes.iter().enumerate() {
+        bits |= u32::from(code >> 4) << index;
+    }
+    bits.to_le_bytes()
+}
+
+/// The first value of the largest magnitude, with its sign.
+#[inline(always)]
+fn extreme(values: &[f32; 32]) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    for chunk in values.as_chunks::<8>().0 {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = if *lane < value.abs() { value.abs() } else { *lane };
+        }
+    }
+    let largest = lanes.into_iter().fold(0.0, f32::max);
+    // A positive zero where all are zeros, whatever their signs.
+    if largest == 0.0 { 0.0 } else { values.iter().copied().find(|value| value.abs() == largest).unwrap_or(largest) }
+}
+
+/// The smallest and the largest value; among zeros of both signs the first counts.
+#[inline(always)]
+fn bounds(values: &[f32; 32]) -> (f32, f32) {
+    let (mut low, mut high) = ([f32::MAX; 8], [f32::MIN; 8]);
+    for chunk in values.as_chunks::<8>().0 {
+        for ((low, high), value) in low.iter_mut().zip(&mut high).zip(chunk) {
+            *low = if value < low { *value } else { *low };
+            *high = if value > high { *value } else { *high };
+        }
+    }
+    let low = low.into_iter().fold(f32::MAX, f32::min);
+    let high = high.into_iter().fold(f32::MIN, f32::max);
+    if low == 0.0 {
+        // The sign of a zero is stored, so it must not depend on the order in which lanes are joined.
+        return (values.iter().copied().find(|value| *value == 0.0).unwrap_or(low), high);
+    }
+    (low, high)
+}
+
+/// What f16 can hold instead of infinity.
+#[inline(always)]
+fn storable(value: f32) -> f32 {
+    if value.abs() < 65_520.0 { value } else { 65_504.0_f32.copysign(value) }
+}
+
+/// The factor that codes are computed with: zero where the scale is, or is too small to have a reciprocal.
+#[inline(always)]
+fn reciprocal(scale: f32) -> f32 {
+    let reciprocal = 1.0 / scale;
+    if reciprocal.is_finite() { reciprocal } else { 0.0 }
+}
+
+/// Codes `(value - origin) / scale + bias`, cut to an integer of at most `largest`.
+#[inline(always)]
+fn codes(values: &[f32; 32], origin: f32, reciprocal: f32, bias: f32, largest: f32) -> [u8; 32] {
+    let mut codes = [0; 32];
+    for (code, value) in codes.iter_mut().zip(values) {
+        let scaled = (value - origin) * reciprocal + bias;
+        let scaled = if scaled < largest { scaled } else { largest };
+        *code = if scaled > 0.0 { scaled } else { 0.0 } as i32 as u8;
+    }
+    codes
+}
+
+pub(super) fn compress_q4_0(values: &[f32; 32], block: &mut [u8; 18]) {
+    let scale = storable(extreme(values) / -8.0);
+    block[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    join_nibbles(&codes(values, 0.0, reciprocal(scale), 8.5, 15.0), &mut block[2..]);
+}
+
+pub(super) fn compress_q4_1(values: &[f32; 32], block: &mut [u8; 20]) {
+    let (low, high) = bounds(values);
+    let (low, scale) = (storable(low), storable((high - low) / 15.0));
+    block[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    block[2..4].copy_from_slice(&f32_to_f16(low).to_le_bytes());
+    join_nibbles(&codes(values, low, reciprocal(scale), 0.5, 15.0), &mut block[4..]);
+}
+
+pub(super) fn compress_q5_0(values: &[f32; 32], block: &mut [u8; 22]) {
+    let scale = storable(extreme(values) / -16.0);
+    let codes = codes(values, 0.0, reciprocal(scale), 16.5, 31.0);
+    block[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    block[2..6].copy_from_slice(&join_fifth_bits(&codes));
+    join_nibbles(&codes, &mut block[6..]);
+}
+
+pub(super) fn compress_q5_1(values: &[f32; 32], block: &mut [u8; 24]) {
+    let (low, high) = bounds(values);
+    let (low, scale) = (storable(low), storable((high - low) / 31.0));
+    let codes = codes(values, low, reciprocal(scale), 0.5, 31.0);
+    block[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    block[2..4].copy_from_slice(&f32_to_f16(low).to_le_bytes());
+    block[4..8].copy_from_slice(&join_fifth_bits(&codes));
+    join_nibbles(&codes, &mut block[8..]);
+}
+
+pub(super) fn compress_q8_0(values: &[f32; 32], block: &mut [u8; 34]) {
+    let scale = storable(extreme(values).abs() / 127.0);
+    let reciprocal = reciprocal(scale);
+    block[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    for (code, value) in block[2..].iter_mut().zip(values) {
+        // Halves go away from zero; adding the number before 0.5 and cutting does that without a call.
+        let scaled = value * reciprocal;
+        let scaled = scaled + 0.499_999_97_f32.copysign(scaled);
+        *code = (if scaled > -128.0 { scaled } else { -128.0 } as i32).min(127) as u8;
     }
 }

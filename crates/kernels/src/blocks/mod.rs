@@ -18,8 +18,11 @@
 
 mod floats;
 mod iq4;
+mod k_compress;
 mod k_quants;
 mod legacy;
+mod search;
+mod search_affine;
 
 use crate::{DataType, KernelError};
 
@@ -75,7 +78,18 @@ pub fn quantize(data_type: DataType, values: &[f32], out: &mut Vec<u8>) -> Resul
         DataType::F32 => append(values, out, floats::compress_f32),
         DataType::F16 => append(values, out, floats::compress_f16),
         DataType::Bf16 => append(values, out, floats::compress_bf16),
-        other => unimplemented!("{other}"),
+        DataType::Q4_0 => append(values, out, legacy::compress_q4_0),
+        DataType::Q4_1 => append(values, out, legacy::compress_q4_1),
+        DataType::Q5_0 => append(values, out, legacy::compress_q5_0),
+        DataType::Q5_1 => append(values, out, legacy::compress_q5_1),
+        DataType::Q8_0 => append(values, out, legacy::compress_q8_0),
+        DataType::Q2K => append(values, out, k_compress::compress_q2_k),
+        DataType::Q3K => append(values, out, k_compress::compress_q3_k),
+        DataType::Q4K => append(values, out, k_compress::compress_q4_k),
+        DataType::Q5K => append(values, out, k_compress::compress_q5_k),
+        DataType::Q6K => append(values, out, k_compress::compress_q6_k),
+        DataType::Iq4Nl => append(values, out, iq4::compress_iq4_nl),
+        DataType::Iq4Xs => append(values, out, iq4::compress_iq4_xs),
     }
     Ok(())
 }
