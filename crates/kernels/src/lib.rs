@@ -7,6 +7,7 @@ mod error;
 mod matrix;
 pub mod ops;
 mod pool;
+pub mod simd;
 
 pub use data_type::DataType;
 pub use error::KernelError;
