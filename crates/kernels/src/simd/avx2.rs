@@ -159,6 +159,10 @@ impl Simd for Avx2 {
         proven!(self, _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value))
     }
     #[inline(always)]
+    fn swap_pairs(self, value: __m256) -> __m256 {
+        proven!(self, _mm256_permute_ps::<0b10_11_00_01>(value))
+    }
+    #[inline(always)]
     fn reduce_sum(self, value: __m256) -> f32 {
         proven!(self, {
             let half = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps::<1>(value));

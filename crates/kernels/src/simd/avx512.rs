@@ -163,6 +163,10 @@ impl Simd for Avx512 {
         proven!(self, _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value))
     }
     #[inline(always)]
+    fn swap_pairs(self, value: __m512) -> __m512 {
+        proven!(self, _mm512_permute_ps::<0b10_11_00_01>(value))
+    }
+    #[inline(always)]
     fn reduce_sum(self, value: __m512) -> f32 {
         proven!(self, {
             let half = _mm256_add_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps::<1>(value));

@@ -166,6 +166,8 @@ pub trait Simd: Copy + std::fmt::Debug + Send + Sync + 'static {
     fn scale_exp2(self, value: Self::F32, exponent: Self::F32) -> Self::F32;
     /// The nearest whole number (ties to even), for magnitudes below 2^22.
     fn round(self, value: Self::F32) -> Self::F32;
+    /// Lanes `2 i` and `2 i + 1` exchanged.
+    fn swap_pairs(self, value: Self::F32) -> Self::F32;
     /// The sum of all lanes, in an order of its own.
     fn reduce_sum(self, value: Self::F32) -> f32;
     /// The sums of four vectors.

@@ -159,6 +159,10 @@ impl Simd for Neon {
         proven!(self, vrndnq_f32(value))
     }
     #[inline(always)]
+    fn swap_pairs(self, value: float32x4_t) -> float32x4_t {
+        proven!(self, vrev64q_f32(value))
+    }
+    #[inline(always)]
     fn reduce_sum(self, value: float32x4_t) -> f32 {
         proven!(self, vaddvq_f32(value))
     }

@@ -157,6 +157,10 @@ impl Simd for Scalar {
         value.map(round)
     }
     #[inline(always)]
+    fn swap_pairs(self, [a, b, c, d, e, f, g, h]: [f32; LANES]) -> [f32; LANES] {
+        [b, a, d, c, f, e, h, g]
+    }
+    #[inline(always)]
     fn reduce_sum(self, value: [f32; LANES]) -> f32 {
         let [a, b, c, d, e, f, g, h] = value;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
