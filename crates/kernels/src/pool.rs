@@ -13,6 +13,7 @@
 //! ```
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -183,6 +184,42 @@ impl Drop for ThreadPool {
             // A worker catches the panics of its jobs, so joining cannot fail.
             let _ = worker.join();
         }
+    }
+}
+
+/// A slice whose disjoint parts are written by several threads of a region.
+#[derive(Debug)]
+pub(crate) struct SharedSlice<'a, T> {
+    start: *mut T,
+    len: usize,
+    lifetime: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: access goes through `range`, whose callers promise disjoint parts.
+unsafe impl<T: Send> Sync for SharedSlice<'_, T> {}
+
+impl<'a, T> SharedSlice<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), lifetime: PhantomData }
+    }
+
+    /// The first element, for strided access under the same promise as [`Self::range`].
+    pub(crate) fn start(&self) -> *mut T {
+        self.start
+    }
+
+    /// A part of the slice.
+    ///
+    /// # Safety
+    /// No other part that is alive may overlap it.
+    ///
+    /// # Panics
+    /// If the range is not within the slice.
+    #[allow(clippy::mut_from_ref, reason = "that is its purpose")]
+    pub(crate) unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "a part must lie within the slice");
+        // SAFETY: within the slice (checked above) and disjoint from other parts (the caller's promise).
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 

@@ -1,0 +1,291 @@
+//! From a matrix and its input to the inner loops: choosing the format, the instruction set and the blocking.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::dot::Dot;
+use super::format::{
+    EXPANDED_SCALE_BYTES, Expanded, Format, GROUP_MINIMUM, GROUP_SCALE, Packed, Panel, SUPER, SUPER_HALVES,
+    SUPER_HALVES_MINIMUM, SUPER_MINIMUM, expand,
+};
+use super::input::{FACTORS, Quantized, Scheme, TILE_ROWS, tile_rows};
+use super::layout::{GROUP, GROUP_LINES, LINE, PANEL_ROWS};
+use super::product::{Rows, float, quantized};
+use super::{Input, Line, Matrix};
+use crate::DataType;
+use crate::simd::Isa;
+
+/// Up to this many input rows the weights are expanded in registers; above, once into memory for all rows.
+const DIRECT_ROWS: usize = 4;
+/// Bytes of expanded panels to keep in the second-level cache while the input rows go by.
+const EXPANDED_BYTES: usize = 512 << 10;
+
+thread_local! {
+    /// Expanded panels; grows to what the largest matrix needs and stays.
+    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `out[row, panel's outputs] = input . panels`, where `out` points at the first output of the first panel.
+///
+/// # Safety
+/// `input` suits `matrix`, the panels exist, and `out` has room for the panels' outputs (16 each, fewer in the last
+/// panel) in each of the input's rows, `out_stride` apart, that no other thread touches.
+pub(super) unsafe fn multiply(matrix: &Matrix, input: &Input, panels: Range<usize>, out: *mut f32, out_stride: usize) {
+    let task = Task { matrix, input, panels, out, out_stride };
+    match Isa::detect() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has the features; the rest is the caller's promise.
+        Isa::Avx512 if has_vnni() => unsafe { x86::avx512(task) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above; AVX-512 machines have AVX2.
+        Isa::Avx512 | Isa::Avx2 => unsafe { x86::avx2(task) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon => unsafe { task.run(crate::simd::Neon::new()) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { task.run(crate::simd::Scalar::new()) },
+    }
+}
+
+/// Whether byte dot products of 512 bits are there.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_vnni() -> bool {
+    std::is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Task;
+    use crate::simd::{Avx2, Avx512};
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    pub(super) unsafe fn avx512(task: Task<'_>) {
+        // SAFETY: the features are enabled here; the rest is the caller's promise.
+        unsafe { task.run(Avx512::new()) }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    pub(super) unsafe fn avx2(task: Task<'_>) {
+        // SAFETY: the features are enabled here; the rest is the caller's promise.
+        unsafe { task.run(Avx2::new()) }
+    }
+}
+
+struct Task<'a> {
+    matrix: &'a Matrix,
+    input: &'a Input,
+    panels: Range<usize>,
+    out: *mut f32,
+    out_stride: usize,
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Dot>(self, simd: S) {
+        // SAFETY: the formats are those of `Layout::of`; the rest is the caller's promise.
+        unsafe {
+            match self.matrix.data_type {
+                DataType::F32 | DataType::F16 | DataType::Bf16 => self.floats(simd),
+                DataType::Q4_0 => self.quantized(simd, Packed::<4, 8, false, GROUP_SCALE>),
+                DataType::Q4_1 => self.quantized(simd, Packed::<4, 0, false, GROUP_MINIMUM>),
+                DataType::Q5_0 => self.quantized(simd, Packed::<5, 16, false, GROUP_SCALE>),
+                DataType::Q5_1 => self.quantized(simd, Packed::<5, 0, false, GROUP_MINIMUM>),
+                DataType::Q8_0 => self.quantized(simd, Packed::<8, 128, false, GROUP_SCALE>),
+                DataType::Q2K => self.quantized(simd, Packed::<2, 0, false, SUPER_HALVES_MINIMUM>),
+                DataType::Q3K => self.quantized(simd, Packed::<3, 4, false, SUPER_HALVES>),
+                DataType::Q4K => self.quantized(simd, Packed::<4, 0, false, SUPER_MINIMUM>),
+                DataType::Q5K => self.quantized(simd, Packed::<5, 0, false, SUPER_MINIMUM>),
+                DataType::Q6K => self.quantized(simd, Packed::<6, 32, false, SUPER_HALVES>),
+                DataType::Iq4Nl => self.quantized(simd, Packed::<4, 128, true, GROUP_SCALE>),
+                DataType::Iq4Xs => self.quantized(simd, Packed::<4, 128, true, SUPER>),
+            }
+        }
+    }
+
+    fn groups(&self) -> usize {
+        self.matrix.columns / GROUP
+    }
+
+    fn panel(&self, index: usize) -> Panel {
+        let start = self.matrix.panel(index).as_ptr();
+        // The scales follow the codes; the offset is within the panel.
+        Panel { codes: start, scales: start.wrapping_add(self.groups() * self.matrix.group_code_bytes()) }
+    }
+
+    fn prepared(&self) -> &Quantized {
+        if self.matrix.scheme() == Scheme::Blocks { &self.input.blocks } else { &self.input.groups }
+    }
+
+    /// The rows of the tile that starts at input row `first`, from its row `skip` on.
+    fn rows(&self, first: usize, skip: usize) -> Rows {
+        let prepared = self.prepared();
+        let stride = tile_rows(first, self.input.rows());
+        Rows {
+            codes: prepared.codes[first * self.matrix.columns + skip * GROUP..].as_ptr(),
+            factors: prepared.factors[first * self.groups() * FACTORS + skip..].as_ptr(),
+            stride,
+        }
+    }
+
+    /// Outputs that panel `index` really has.
+    fn outputs(&self, index: usize) -> usize {
+        PANEL_ROWS.min(self.matrix.rows - index * PANEL_ROWS)
+    }
+
+    /// Where the outputs of panel `index` for input row `row` go, and the distance between rows; panels with fewer than
+    /// 16 outputs go through `spill`.
+    #[inline(always)]
+    unsafe fn place(&self, index: usize, row: usize, spill: &mut [f32]) -> (*mut f32, usize) {
+        if self.outputs(index) < PANEL_ROWS {
+            return (spill.as_mut_ptr(), PANEL_ROWS);
+        }
+        let column = (index - self.panels.start) * PANEL_ROWS;
+        // SAFETY: the caller of `multiply` promises the room.
+        (unsafe { self.out.add(row * self.out_stride + column) }, self.out_stride)
+    }
+
+    /// Copies the outputs of a partial panel to their place.
+    #[inline(always)]
+    unsafe fn unspill(&self, index: usize, row: usize, rows: usize, spill: &[f32]) {
+        let outputs = self.outputs(index);
+        if outputs < PANEL_ROWS {
+            let column = (index - self.panels.start) * PANEL_ROWS;
+            for (offset, from) in spill.chunks_exact(PANEL_ROWS).take(rows).enumerate() {
+                // SAFETY: the caller of `multiply` promises room for the matrix's outputs.
+                unsafe {
+                    let to = self.out.add((row + offset) * self.out_stride + column);
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, outputs);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn quantized<S: Dot, F: Format>(&self, simd: S, format: F) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.input.rows() <= DIRECT_ROWS {
+                for index in self.panels.clone() {
+                    self.tile(simd, format, self.panel(index), index, 0);
+                }
+            } else {
+                SCRATCH.with_borrow_mut(|scratch| self.expanded(simd, format, scratch));
+            }
+        }
+    }
+
+    /// Expands some panels, then lets all input rows go by; as many panels as fit the cache at a time.
+    #[inline(always)]
+    unsafe fn expanded<S: Dot, F: Format>(&self, simd: S, format: F, scratch: &mut Vec<Line>) {
+        let groups = self.groups();
+        let code_bytes = groups * GROUP_LINES * LINE;
+        let bytes = code_bytes + groups * EXPANDED_SCALE_BYTES;
+        let at_once = (EXPANDED_BYTES / bytes).clamp(1, 16);
+        if scratch.len() * LINE < bytes * at_once {
+            scratch.resize(bytes * at_once / LINE, Line::default());
+        }
+        let start = scratch.as_mut_ptr().cast::<u8>();
+        let mut first = self.panels.start;
+        while first < self.panels.end {
+            let count = at_once.min(self.panels.end - first);
+            // SAFETY: the scratch has room for `at_once` panels; the rest is the caller's promise.
+            unsafe {
+                for index in 0..count {
+                    let to = start.add(index * bytes);
+                    expand(simd, format, self.panel(first + index), groups, to, to.add(code_bytes));
+                }
+                for tile in (0..self.input.rows()).step_by(TILE_ROWS) {
+                    for index in 0..count {
+                        let codes = start.add(index * bytes);
+                        let panel = Panel { codes, scales: codes.add(code_bytes) };
+                        match (F::HALVES, F::WIDE) {
+                            (true, _) => self.tile(simd, Expanded::<true, false>, panel, first + index, tile),
+                            (_, true) => self.tile(simd, Expanded::<false, true>, panel, first + index, tile),
+                            _ => self.tile(simd, Expanded::<false, false>, panel, first + index, tile),
+                        }
+                    }
+                }
+            }
+            first += count;
+        }
+    }
+
+    /// One panel times one tile of input rows.
+    #[inline(always)]
+    unsafe fn tile<S: Dot, F: Format>(&self, simd: S, format: F, panel: Panel, index: usize, first: usize) {
+        let count = tile_rows(first, self.input.rows());
+        let groups = self.groups();
+        let mut done = 0;
+        // Few registers: few rows at a time.
+        let wide = S::REGISTERS >= 32;
+        while done < count {
+            let rows = self.rows(first, done);
+            // SAFETY: the caller's promise; the row sizes add up to `count`.
+            unsafe {
+                let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
+                let (out, stride) = self.place(index, first + done, &mut spill);
+                let multiplied = match count - done {
+                    8.. if wide => {
+                        quantized::<S, F, 8>(simd, format, panel, groups, rows, out, stride);
+                        8
+                    }
+                    4.. => {
+                        quantized::<S, F, 4>(simd, format, panel, groups, rows, out, stride);
+                        4
+                    }
+                    2.. => {
+                        quantized::<S, F, 2>(simd, format, panel, groups, rows, out, stride);
+                        2
+                    }
+                    _ => {
+                        quantized::<S, F, 1>(simd, format, panel, groups, rows, out, stride);
+                        1
+                    }
+                };
+                self.unspill(index, first + done, multiplied, &spill);
+                done += multiplied;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn floats<S: Dot>(&self, simd: S) {
+        let (matrix, rows) = (self.matrix, self.input.rows());
+        let (data_type, columns) = (matrix.data_type, matrix.columns);
+        for first in (0..rows).step_by(TILE_ROWS) {
+            let count = tile_rows(first, rows);
+            for index in self.panels.clone() {
+                let panel = matrix.panel(index).as_ptr();
+                let mut done = 0;
+                while done < count {
+                    let input = self.input.floats[first * columns + done..].as_ptr();
+                    // SAFETY: the caller's promise; the row sizes add up to `count`.
+                    unsafe {
+                        let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
+                        let (out, stride) = self.place(index, first + done, &mut spill);
+                        let multiplied = match count - done {
+                            8.. => {
+                                float::<S, 8>(simd, data_type, panel, columns, input, count, out, stride);
+                                8
+                            }
+                            4.. => {
+                                float::<S, 4>(simd, data_type, panel, columns, input, count, out, stride);
+                                4
+                            }
+                            2.. => {
+                                float::<S, 2>(simd, data_type, panel, columns, input, count, out, stride);
+                                2
+                            }
+                            _ => {
+                                float::<S, 1>(simd, data_type, panel, columns, input, count, out, stride);
+                                1
+                            }
+                        };
+                        self.unspill(index, first + done, multiplied, &spill);
+                        done += multiplied;
+                    }
+                }
+            }
+        }
+    }
+}
