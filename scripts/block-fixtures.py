@@ -11,7 +11,7 @@ Files written (little-endian, no headers), for each data type T:
     T.f32         the same expanded by GGML (dequantize_row_T)
     T.quantized   values.f32 compressed by GGML (quantize_row_T_ref); legacy types and floats only
     values.f32    random and extreme input of 32-element blocks for the line above
-    gaussian.f16, heavy.f16, offset.f16   input for the quality of the searching quantisers
+    gaussian.f16, heavy.f16, tiny.f16, offset.f16   input for the quality of the searching quantisers
     rmse.txt      `type data error`: root mean square error of GGML's quantize_row_T_ref on them
 """
 
@@ -153,6 +153,8 @@ def main():
         "gaussian": rng.normal(0, 0.02, elements),
         # Weights of real layers: rows of different spread, a few outliers.
         "heavy": rng.standard_t(3, elements) * 0.01 * scales,
+        # The factors of scales are subnormal f16 numbers.
+        "tiny": rng.normal(0, 3e-4, elements),
         # No negative value: the types with minimums cannot use them, those with signed scales lose one bit.
         "offset": np.abs(rng.normal(0.5, 0.2, elements)),
     }

@@ -3,6 +3,60 @@
 //! The conversions are branch-free integer code, so that loops over them are vectorised even for the oldest
 //! processors of an architecture.
 
+/// Added to a number below 2^22 it leaves no place for a fraction, so the sum is rounded, ties to even, and its
+/// lowest bits are the integer (negative ones as two's complement).
+const SHIFT: f32 = 12_582_912.0;
+
+/// The nearest integer, ties to even, for magnitudes below 2^22.
+#[inline(always)]
+pub(super) fn round(value: f32) -> f32 {
+    (value + SHIFT) - SHIFT
+}
+
+/// The same as an integer, of which the lowest eight bits are kept: no cast, no care for what does not fit.
+#[inline(always)]
+pub(super) fn rounded(value: f32) -> u8 {
+    (value + SHIFT).to_bits() as u8
+}
+
+/// The nearest integer, halves away from zero, as in C's `roundf`, kept as in [`rounded`].
+#[inline(always)]
+pub(super) fn rounded_away(value: f32) -> u8 {
+    let even = value + SHIFT;
+    let rest = value - (even - SHIFT);
+    let negative = value.to_bits() & 0x8000_0000;
+    // A half was taken off a positive number, or added to a negative one: one step further.
+    let step = if f32::from_bits(rest.to_bits() ^ negative) == 0.5 { 1 } else { 0 };
+    let step = if negative == 0 { step } else { 0 - step };
+    (even.to_bits().cast_signed() + step) as u8
+}
+
+/// The integer part of a number that is not negative, kept as in [`rounded`].
+#[inline(always)]
+pub(super) fn cut(value: f32) -> u8 {
+    let even = value + SHIFT;
+    let above = if even - SHIFT > value { 1 } else { 0 };
+    (even.to_bits() - above) as u8
+}
+
+/// The greater of two numbers, without the care for NaN that hinders vector code.
+#[inline(always)]
+pub(super) fn greater(left: f32, right: f32) -> f32 {
+    if left > right { left } else { right }
+}
+
+/// The lesser of two numbers, likewise.
+#[inline(always)]
+pub(super) fn lesser(left: f32, right: f32) -> f32 {
+    if left < right { left } else { right }
+}
+
+/// `value` between two bounds, likewise.
+#[inline(always)]
+pub(super) fn limit(value: f32, low: f32, high: f32) -> f32 {
+    greater(lesser(value, high), low)
+}
+
 /// An f16 number (its bits) as f32; exact.
 #[inline(always)]
 pub(crate) fn f16_to_f32(bits: u16) -> f32 {

@@ -6,7 +6,7 @@ use super::{
     floats::{f16_to_f32, scale},
     legacy::{join_nibbles, nibbles},
     part,
-    search::{self, limited, reciprocal, storable},
+    search::{self, Lanes, limited, reciprocal, storable},
 };
 
 /// What the codes stand for.
@@ -68,7 +68,7 @@ const BORDERS: [f32; 15] = {
 };
 
 /// The codes that the value of the largest magnitude is tried at.
-const TARGETS: [f32; 12] = [-140.0, -134.0, -130.0, -127.0, -124.0, -120.0, -116.0, -110.0, 107.0, 113.0, 119.0, 125.0];
+const TARGETS: Lanes = [-140.0, -133.0, -127.0, -121.0, -114.0, 107.0, 114.0, 122.0];
 
 /// The nearest of the 16 values, by counting borders: no branch and no table look-up, so it can be done in lanes.
 #[inline(always)]
@@ -97,7 +97,7 @@ fn codes(divided: &[f32; 32]) -> [u8; 32] {
 
 pub(super) fn compress_iq4_nl(values: &[f32; 32], block: &mut [u8; 18]) {
     let values = limited(values);
-    let factor = storable(search::fit(&values, &TARGETS, nearest));
+    let factor = storable(search::fit(&values, &TARGETS, 0.015, nearest));
     let reciprocal = reciprocal(f16_to_f32(factor));
     block[..2].copy_from_slice(&factor.to_le_bytes());
     join_nibbles(&codes(&values.map(|value| value * reciprocal)), &mut block[2..]);
@@ -105,7 +105,7 @@ pub(super) fn compress_iq4_nl(values: &[f32; 32], block: &mut [u8; 18]) {
 
 pub(super) fn compress_iq4_xs(values: &[f32; 256], block: &mut [u8; 136]) {
     let values = limited(values);
-    let scales = search::search::<32, 8>(&values, &TARGETS, 32.0, nearest);
+    let scales = search::search::<32, 8>(&values, &TARGETS, 0.015, 32.0, nearest);
     block[..2].copy_from_slice(&scales.factor.to_le_bytes());
     let mut high = 0;
     for (group, integer) in scales.integers.into_iter().enumerate() {

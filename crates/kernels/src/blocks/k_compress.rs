@@ -2,7 +2,8 @@
 //! [`super::k_quants`] undoes.
 
 use super::{
-    search::{self, limit, limited, round},
+    floats::{limit, round, rounded},
+    search::{self, Lanes, limited},
     search_affine::{self, Affine, Limits},
 };
 
@@ -59,13 +60,13 @@ fn join_scales(affine: &Affine<8>, out: &mut [u8]) {
 fn raised<const LOW: i8, const HIGH: i8>(divided: &[f32; 256]) -> [u8; 256] {
     let mut codes = [0; 256];
     for (code, value) in codes.iter_mut().zip(divided) {
-        *code = (nearest::<LOW, HIGH>(*value) - f32::from(LOW)) as u8;
+        *code = rounded(limit(*value, f32::from(LOW), f32::from(HIGH))).wrapping_sub(LOW.cast_unsigned());
     }
     codes
 }
 
 pub(super) fn compress_q2_k(values: &[f32; 256], block: &mut [u8; 84]) {
-    const LIMITS: Limits = Limits { codes: 3.0, integers: 15.0, stretch: (-0.7, 1.0), attempts: 18 };
+    const LIMITS: Limits = Limits { codes: 3.0, integers: 15.0, stretch: [-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.7, 1.0] };
     let values = limited(values);
     let affine = search_affine::search::<16, 16>(&values, LIMITS);
     for ((out, scale), minimum) in block.iter_mut().zip(affine.scales).zip(affine.minimums) {
@@ -77,10 +78,9 @@ pub(super) fn compress_q2_k(values: &[f32; 256], block: &mut [u8; 84]) {
 }
 
 pub(super) fn compress_q3_k(values: &[f32; 256], block: &mut [u8; 110]) {
-    const TARGETS: [f32; 16] =
-        [-5.2, -4.8, -4.6, -4.4, -4.2, -4.0, -3.8, -3.6, -3.4, -3.2, 2.8, 3.0, 3.2, 3.4, 3.6, 3.8];
+    const TARGETS: Lanes = [-4.8, -4.5, -4.2, -3.9, -3.6, -3.3, 3.0, 3.4];
     let values = limited(values);
-    let scales = search::search::<16, 16>(&values, &TARGETS, 32.0, nearest::<-4, 3>);
+    let scales = search::search::<16, 16>(&values, &TARGETS, 0.025, 32.0, nearest::<-4, 3>);
     let codes = raised::<-4, 3>(&scales.divide::<16>(&values));
     join_bits::<2>(&codes, &mut block[..32]);
     join_q2(&codes, &mut block[32..96]);
@@ -93,7 +93,7 @@ pub(super) fn compress_q3_k(values: &[f32; 256], block: &mut [u8; 110]) {
 }
 
 pub(super) fn compress_q4_k(values: &[f32; 256], block: &mut [u8; 144]) {
-    const LIMITS: Limits = Limits { codes: 15.0, integers: 63.0, stretch: (-1.0, 2.0), attempts: 16 };
+    const LIMITS: Limits = Limits { codes: 15.0, integers: 63.0, stretch: [-0.8, -0.4, 0.0, 0.4, 0.8, 1.2, 1.6, 2.0] };
     let values = limited(values);
     let affine = search_affine::search::<32, 8>(&values, LIMITS);
     join_head(&affine, &mut block[..16]);
@@ -101,7 +101,7 @@ pub(super) fn compress_q4_k(values: &[f32; 256], block: &mut [u8; 144]) {
 }
 
 pub(super) fn compress_q5_k(values: &[f32; 256], block: &mut [u8; 176]) {
-    const LIMITS: Limits = Limits { codes: 31.0, integers: 63.0, stretch: (-0.5, 2.0), attempts: 16 };
+    const LIMITS: Limits = Limits { codes: 31.0, integers: 63.0, stretch: [-0.8, -0.4, 0.0, 0.4, 0.8, 1.2, 1.6, 2.0] };
     let values = limited(values);
     let affine = search_affine::search::<32, 8>(&values, LIMITS);
     let codes = affine.codes::<32>(&values, LIMITS.codes);
@@ -119,9 +119,9 @@ fn join_head(affine: &Affine<8>, out: &mut [u8]) {
 }
 
 pub(super) fn compress_q6_k(values: &[f32; 256], block: &mut [u8; 210]) {
-    const TARGETS: [f32; 12] = [-33.0, -32.8, -32.6, -32.4, -32.2, -32.0, -31.8, -31.6, -31.4, -31.2, -31.0, 31.2];
+    const TARGETS: Lanes = [-32.4, -32.2, -32.0, -31.8, -31.5, -31.2, 31.0, 31.3];
     let values = limited(values);
-    let scales = search::search::<16, 16>(&values, &TARGETS, 128.0, nearest::<-32, 31>);
+    let scales = search::search::<16, 16>(&values, &TARGETS, 0.004, 128.0, nearest::<-32, 31>);
     let codes = raised::<-32, 31>(&scales.divide::<16>(&values));
     let (low, rest) = block.split_at_mut(128);
     let halves = low.as_chunks_mut::<64>().0.iter_mut().zip(rest.as_chunks_mut::<32>().0);

@@ -3,7 +3,7 @@
 //! `_0` types store `scale * (code - middle)`, `_1` types `scale * code + minimum`.
 
 use super::{
-    floats::{f32_to_f16, scale},
+    floats::{cut, f32_to_f16, greater, lesser, limit, rounded_away, scale},
     part,
 };
 
@@ -11,9 +11,13 @@ use super::{
 #[inline(always)]
 pub(crate) fn nibbles(bytes: &[u8; 16]) -> [u8; 32] {
     let mut codes = [0; 32];
-    for (index, byte) in bytes.iter().enumerate() {
-        codes[index] = byte & 0x0f;
-        codes[index + 16] = byte >> 4;
+    // One loop for each half: a compiler makes better vectors of those than of one loop that writes to both.
+    let (low, high) = codes.split_at_mut(16);
+    for (code, byte) in low.iter_mut().zip(bytes) {
+        *code = byte & 15;
+    }
+    for (code, byte) in high.iter_mut().zip(bytes) {
+        *code = byte >> 4;
     }
     codes
 }
@@ -29,7 +33,7 @@ pub(crate) fn fifth_bits(bytes: &[u8; 4]) -> [u8; 32] {
     bits
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn expand_q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     let scale = scale(part::<0, 2, 18>(block));
     for (out, code) in out.iter_mut().zip(nibbles(part::<2, 16, 18>(block))) {
@@ -37,7 +41,7 @@ pub(super) fn expand_q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn expand_q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     let minimum = scale(part::<2, 2, 20>(block));
     let scale = scale(part::<0, 2, 20>(block));
@@ -46,7 +50,7 @@ pub(super) fn expand_q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn expand_q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     let scale = scale(part::<0, 2, 22>(block));
     let fifths = fifth_bits(part::<2, 4, 22>(block));
@@ -55,7 +59,7 @@ pub(super) fn expand_q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn expand_q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     let minimum = scale(part::<2, 2, 24>(block));
     let scale = scale(part::<0, 2, 24>(block));
@@ -65,7 +69,7 @@ pub(super) fn expand_q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(super) fn expand_q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     let scale = scale(part::<0, 2, 34>(block));
     for (out, code) in out.iter_mut().zip(part::<2, 32, 34>(block)) {
@@ -92,17 +96,22 @@ fn join_fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
     bits.to_le_bytes()
 }
 
-/// The first value of the largest magnitude, with its sign.
+/// The largest magnitude.
 #[inline(always)]
-fn extreme(values: &[f32; 32]) -> f32 {
+fn largest(values: &[f32; 32]) -> f32 {
     let mut lanes = [0.0_f32; 8];
     for chunk in values.as_chunks::<8>().0 {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = if *lane < value.abs() { value.abs() } else { *lane };
+            *lane = greater(value.abs(), *lane);
         }
     }
-    let largest = lanes.into_iter().fold(0.0, f32::max);
-    // A positive zero where all are zeros, whatever their signs.
+    lanes.into_iter().fold(0.0, greater)
+}
+
+/// The first value of the largest magnitude, with its sign; a positive zero where there are only zeros.
+#[inline(always)]
+fn extreme(values: &[f32; 32]) -> f32 {
+    let largest = largest(values);
     if largest == 0.0 { 0.0 } else { values.iter().copied().find(|value| value.abs() == largest).unwrap_or(largest) }
 }
 
@@ -112,15 +121,16 @@ fn bounds(values: &[f32; 32]) -> (f32, f32) {
     let (mut low, mut high) = ([f32::MAX; 8], [f32::MIN; 8]);
     for chunk in values.as_chunks::<8>().0 {
         for ((low, high), value) in low.iter_mut().zip(&mut high).zip(chunk) {
-            *low = if value < low { *value } else { *low };
-            *high = if value > high { *value } else { *high };
+            *low = lesser(*value, *low);
+            *high = greater(*value, *high);
         }
     }
-    let low = low.into_iter().fold(f32::MAX, f32::min);
-    let high = high.into_iter().fold(f32::MIN, f32::max);
+    let low = low.into_iter().fold(f32::MAX, lesser);
+    let high = high.into_iter().fold(f32::MIN, greater);
     if low == 0.0 {
         // The sign of a zero is stored, so it must not depend on the order in which lanes are joined.
-        return (values.iter().copied().find(|value| *value == 0.0).unwrap_or(low), high);
+        let zero = values.iter().copied().find(|value| *value == 0.0).unwrap_or(low);
+        return (zero, if high == 0.0 { zero } else { high });
     }
     (low, high)
 }
@@ -143,9 +153,7 @@ fn reciprocal(scale: f32) -> f32 {
 fn codes(values: &[f32; 32], origin: f32, reciprocal: f32, bias: f32, largest: f32) -> [u8; 32] {
     let mut codes = [0; 32];
     for (code, value) in codes.iter_mut().zip(values) {
-        let scaled = (value - origin) * reciprocal + bias;
-        let scaled = if scaled < largest { scaled } else { largest };
-        *code = if scaled > 0.0 { scaled } else { 0.0 } as i32 as u8;
+        *code = cut(limit((value - origin) * reciprocal + bias, 0.0, largest));
     }
     codes
 }
@@ -183,13 +191,10 @@ pub(super) fn compress_q5_1(values: &[f32; 32], block: &mut [u8; 24]) {
 }
 
 pub(super) fn compress_q8_0(values: &[f32; 32], block: &mut [u8; 34]) {
-    let scale = storable(extreme(values).abs() / 127.0);
+    let scale = storable(largest(values) / 127.0);
     let reciprocal = reciprocal(scale);
     block[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
     for (code, value) in block[2..].iter_mut().zip(values) {
-        // Halves go away from zero; adding the number before 0.5 and cutting does that without a call.
-        let scaled = value * reciprocal;
-        let scaled = scaled + 0.499_999_97_f32.copysign(scaled);
-        *code = (if scaled > -128.0 { scaled } else { -128.0 } as i32).min(127) as u8;
+        *code = rounded_away(limit(value * reciprocal, -127.0, 127.0));
     }
 }

@@ -70,7 +70,7 @@ pub fn quantize(data_type: DataType, values: &[f32], out: &mut Vec<u8>) -> Resul
         return Err(KernelError::PartialBlock { data_type, columns: values.len(), block: data_type.block_len() });
     }
     if data_type.is_quantized()
-        && let Some(index) = values.iter().position(|value| !value.is_finite())
+        && let Some(index) = first_not_finite(values)
     {
         return Err(KernelError::NotFinite { data_type, index });
     }
@@ -92,6 +92,22 @@ pub fn quantize(data_type: DataType, values: &[f32], out: &mut Vec<u8>) -> Resul
         DataType::Iq4Xs => append(values, out, iq4::compress_iq4_xs),
     }
     Ok(())
+}
+
+/// The first NaN or infinity, looked for only where there is one.
+fn first_not_finite(values: &[f32]) -> Option<usize> {
+    // A number times zero is zero, anything else times zero is NaN.
+    let mut sums = [0.0_f32; 8];
+    let (chunks, rest) = values.as_chunks::<8>();
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value * 0.0;
+        }
+    }
+    if sums.iter().chain(rest).all(|value| value.is_finite()) {
+        return None;
+    }
+    values.iter().position(|value| !value.is_finite())
 }
 
 fn check(data_type: DataType, bytes: usize, elements: usize) -> Result<(), KernelError> {

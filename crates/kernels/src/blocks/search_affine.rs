@@ -1,10 +1,23 @@
 //! The search for scales and minimums: `values` close to `scale * code - minimum`, codes from 0 on, no minimum
 //! below zero (so that zero itself is always inside the range, as in GGML).
+//!
+//! It goes as in [`super::search`], with two numbers for each group instead of one.
 
 use super::{
-    f16_to_f32,
-    search::{SMALLEST, limit, reciprocal, round, storable, sums},
+    floats::{f16_to_f32, greater, lesser, limit, round, rounded},
+    search::{Lanes, SMALLEST, dot, reciprocal, storable, storable_above, total},
 };
+
+/// What a type offers, and how to search it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The largest code.
+    pub(super) codes: f32,
+    /// The largest integer scale and minimum.
+    pub(super) integers: f32,
+    /// Codes beyond the largest that the first candidates would give to the highest value; it is cut to the largest.
+    pub(super) stretch: Lanes,
+}
 
 /// A scale and a minimum for each group as integers, and the f16 factors of both.
 #[derive(Clone, Copy, Debug)]
@@ -13,16 +26,6 @@ pub(super) struct Affine<const GROUPS: usize> {
     pub(super) minimum_factor: u16,
     pub(super) scales: [u8; GROUPS],
     pub(super) minimums: [u8; GROUPS],
-}
-
-/// What a type offers: codes from 0 to `codes`, integers from 0 to `integers`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) codes: f32,
-    pub(super) integers: f32,
-    /// How much further than the span of the values the codes are tried to reach, in codes; negative: less far.
-    pub(super) stretch: (f32, f32),
-    pub(super) attempts: usize,
 }
 
 impl<const GROUPS: usize> Affine<GROUPS> {
@@ -36,7 +39,7 @@ impl<const GROUPS: usize> Affine<GROUPS> {
             let reciprocal = reciprocal(factor * f32::from(*scale));
             let minimum = minimum_factor * f32::from(minimum);
             for (code, value) in codes.iter_mut().zip(values) {
-                *code = round(limit((value + minimum) * reciprocal, 0.0, largest)) as u8;
+                *code = rounded(limit((value + minimum) * reciprocal, 0.0, largest));
             }
         }
         codes
@@ -46,124 +49,144 @@ impl<const GROUPS: usize> Affine<GROUPS> {
 /// The scale and the minimum that fit a group best.
 #[inline(always)]
 fn fit<const LEN: usize>(values: &[f32; LEN], limits: Limits) -> (f32, f32) {
-    let (mut low, mut high) = (0.0_f32, 0.0_f32);
-    for value in values {
-        low = if *value < low { *value } else { low };
-        high = if *value > high { *value } else { high };
-    }
+    let (low, high) = bounds(values);
     let span = high - low;
     if span < SMALLEST {
         return (0.0, 0.0);
     }
     // Values relative to the lowest keep the sums well apart from each other.
-    let count = LEN as f32;
     let mut raised = [0.0; LEN];
     for (raised, value) in raised.iter_mut().zip(values) {
         *raised = value - low;
     }
-    let [sum, sum_of_squares] = sums(&raised, |value| [value, value * value]);
-    let mut best = (0.0, 0.0);
-    let mut best_error = f32::INFINITY;
-    let mut attempt = |scale_reciprocal: f32, origin: f32| {
-        let [codes, squares, products] = sums(&raised, |value| {
-            let code = round(limit((value - origin) * scale_reciprocal, 0.0, limits.codes));
-            [code, code * code, code * value]
-        });
-        let determinant = count * squares - codes * codes;
-        if determinant > 0.0 {
-            let mut scale = (count * products - sum * codes) / determinant;
-            let mut offset = (squares * sum - codes * products) / determinant;
-            if offset > -low {
-                offset = -low;
-                scale = (products - offset * codes) / squares;
-            }
-            let error = sum_of_squares - 2.0 * (scale * products + offset * sum)
-                + scale * (scale * squares + 2.0 * offset * codes)
-                + count * offset * offset;
-            if scale > 0.0 && error < best_error {
-                best_error = error;
-                best = (scale, offset);
-            }
-        }
-        best
-    };
-    let mut found = (0.0, 0.0);
-    for index in 0..limits.attempts {
-        let (first, last) = limits.stretch;
-        let stretch = first + (last - first) * index as f32 / (limits.attempts - 1) as f32;
-        found = attempt((limits.codes + stretch) / span, 0.0);
-    }
+    let sums = (total(&raised), dot(&raised, &raised));
+    let (mut best_error, mut scale, mut origin) = (f32::INFINITY, 0.0, 0.0);
+    let mut reciprocals = limits.stretch.map(|stretch| (limits.codes + stretch) / span);
+    let mut origins = [0.0; 8];
     for _ in 0..2 {
-        if found.0 > 0.0 {
-            found = attempt(1.0 / found.0, found.1);
+        let code_sums = code_sums(&raised, &reciprocals, &origins, limits.codes);
+        let [errors, scales, lane_origins] = solve(LEN as f32, sums, &code_sums, -low);
+        for lane in 0..8 {
+            if errors[lane] < best_error {
+                (best_error, scale, origin) = (errors[lane], scales[lane], lane_origins[lane]);
+            }
+        }
+        // Second candidates: a little finer or coarser, starting a little lower or higher.
+        let step = 0.4 / limits.codes;
+        let reciprocal = reciprocal(scale);
+        reciprocals = [0.0, 0.0, 0.0, -1.0, -1.0, 1.0, 1.0, 2.0].map(|near| (1.0 + near * step) * reciprocal);
+        origins = [0.0, -0.25, 0.25, -0.25, 0.25, -0.25, 0.25, 0.0].map(|near| origin + near * scale);
+    }
+    (scale, -(origin + low))
+}
+
+/// The least and the greatest of some values and zero.
+#[inline(always)]
+fn bounds<const LEN: usize>(values: &[f32; LEN]) -> (f32, f32) {
+    let (mut low, mut high) = ([0.0_f32; 8], [0.0_f32; 8]);
+    for chunk in values.as_chunks::<8>().0 {
+        for lane in 0..8 {
+            low[lane] = lesser(chunk[lane], low[lane]);
+            high[lane] = greater(chunk[lane], high[lane]);
         }
     }
-    (found.0, -(found.1 + low))
+    (low.into_iter().fold(0.0, lesser), high.into_iter().fold(0.0, greater))
+}
+
+/// Sums of codes, of squared codes and of codes times values for each candidate.
+#[inline(always)]
+fn code_sums<const LEN: usize>(values: &[f32; LEN], reciprocals: &Lanes, origins: &Lanes, largest: f32) -> [Lanes; 3] {
+    let (mut codes, mut squares, mut products) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+    for value in values {
+        for lane in 0..8 {
+            let code = round(limit((value - origins[lane]) * reciprocals[lane], 0.0, largest));
+            codes[lane] += code;
+            squares[lane] += code * code;
+            products[lane] += code * value;
+        }
+    }
+    [codes, squares, products]
+}
+
+/// Squared error, scale and origin of the straight line through `count` values over their codes, for each candidate.
+/// `sums` are those of the values and of their squares; the origin is at most `highest`.
+#[inline(always)]
+fn solve(count: f32, (sum, square_sum): (f32, f32), code_sums: &[Lanes; 3], highest: f32) -> [Lanes; 3] {
+    let (mut errors, mut scales, mut origins) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+    for lane in 0..8 {
+        let [codes, squares, products] = [0, 1, 2].map(|index| code_sums[index][lane]);
+        let determinant = count * squares - codes * codes;
+        let origin = (squares * sum - codes * products) / determinant;
+        let origin = lesser(origin, highest);
+        // For a free origin the same as the other solution of the pair of equations.
+        let scale = (products - origin * codes) / squares;
+        let error = square_sum - 2.0 * (scale * products + origin * sum)
+            + scale * (scale * squares + 2.0 * origin * codes)
+            + count * origin * origin;
+        // All codes alike say nothing about the scale.
+        errors[lane] = if determinant > 0.0 && scale > 0.0 { error } else { f32::INFINITY };
+        scales[lane] = scale;
+        origins[lane] = origin;
+    }
+    [errors, scales, origins]
 }
 
 /// Scales and minimums for a block of `GROUPS` groups of `LEN` elements.
 #[inline(always)]
 pub(super) fn search<const LEN: usize, const GROUPS: usize>(values: &[f32; 256], limits: Limits) -> Affine<GROUPS> {
     let mut wanted = [(0.0, 0.0); GROUPS];
-    let (mut largest, mut largest_minimum) = (0.0_f32, 0.0_f32);
+    let (mut largest, mut largest_minimum) = (0.0, 0.0);
     for (wanted, values) in wanted.iter_mut().zip(values.as_chunks::<LEN>().0) {
         *wanted = fit(values, limits);
-        largest = largest.max(wanted.0);
-        largest_minimum = largest_minimum.max(wanted.1);
+        largest = greater(largest, wanted.0);
+        largest_minimum = greater(largest_minimum, wanted.1);
     }
-    let mut factor = storable(largest / limits.integers);
-    let mut minimum_factor = storable(largest_minimum / limits.integers);
-    let mut best = Affine { factor: 0, minimum_factor: 0, scales: [0; GROUPS], minimums: [0; GROUPS] };
+    let mut best = Affine {
+        factor: storable_above(largest / limits.integers),
+        minimum_factor: storable_above(largest_minimum / limits.integers),
+        scales: [0; GROUPS],
+        minimums: [0; GROUPS],
+    };
+    let mut current = best;
     let mut best_error = f32::INFINITY;
-    for _ in 0..ROUNDS {
-        let (step, minimum_step) = (f16_to_f32(factor), f16_to_f32(minimum_factor));
-        let mut affine = Affine { factor, minimum_factor, ..best };
+    for _ in 0..2 {
+        let (step, minimum_step) = (f16_to_f32(current.factor), f16_to_f32(current.minimum_factor));
         let mut total_error = 0.0;
-        // Sums for the two factors: squares and products of integer scale times code, of integer minimum, of values.
-        let mut total = [0.0; 5];
+        // Sums for the two factors: of squares and products of (integer scale times code), (integer minimum), (value).
+        let [mut squares, mut mixed, mut minimums, mut products, mut sums] = [0.0; 5];
         for (group, (values, wanted)) in values.as_chunks::<LEN>().0.iter().zip(wanted).enumerate() {
-            let choice = choose(values, wanted, step, minimum_step, limits);
-            affine.scales[group] = choice.scale as u8;
-            affine.minimums[group] = choice.minimum as u8;
-            total_error += choice.error;
-            let [codes, squares, products, sum] = choice.sums;
-            total[0] += choice.scale * choice.scale * squares;
-            total[1] += choice.scale * choice.minimum * codes;
-            total[2] += choice.minimum * choice.minimum * LEN as f32;
-            total[3] += choice.scale * products;
-            total[4] += choice.minimum * sum;
+            let (error, scale, minimum) = choose(values, wanted, step, minimum_step, limits);
+            current.scales[group] = scale as u8;
+            current.minimums[group] = minimum as u8;
+            total_error += error;
+            let (real, offset) = (step * scale, minimum_step * minimum);
+            let reciprocal = reciprocal(real);
+            let mut codes = [0.0; LEN];
+            for (code, value) in codes.iter_mut().zip(values) {
+                *code = round(limit((value + offset) * reciprocal, 0.0, limits.codes));
+            }
+            squares += scale * scale * dot(&codes, &codes);
+            mixed += scale * minimum * total(&codes);
+            minimums += minimum * minimum * LEN as f32;
+            products += scale * dot(&codes, values);
+            sums += minimum * total(values);
         }
         if total_error < best_error {
             best_error = total_error;
-            best = affine;
+            best = current;
         }
-        let [squares, mixed, minimums, products, values] = total;
         let determinant = squares * minimums - mixed * mixed;
         if determinant > 0.0 {
-            factor = storable((minimums * products - mixed * values) / determinant);
-            minimum_factor = storable((mixed * products - squares * values) / determinant);
+            current.factor = storable((minimums * products - mixed * sums) / determinant);
+            current.minimum_factor = storable((mixed * products - squares * sums) / determinant);
         } else if squares > 0.0 {
-            factor = storable(products / squares);
-        } else {
-            break;
+            current.factor = storable(products / squares);
         }
     }
     best
 }
 
-const ROUNDS: usize = 2;
-
-/// Integers for one group.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    scale: f32,
-    minimum: f32,
-    error: f32,
-    /// Of codes, squared codes, codes times values, values.
-    sums: [f32; 4],
-}
-
-/// The best integers for a group around the `wanted` scale and minimum.
+/// The least squared error of a group and the integers that give it, around the `wanted` scale and minimum.
 #[inline(always)]
 fn choose<const LEN: usize>(
     values: &[f32; LEN],
@@ -171,31 +194,28 @@ fn choose<const LEN: usize>(
     step: f32,
     minimum_step: f32,
     limits: Limits,
-) -> Choice {
-    let mut best = Choice { scale: 0.0, minimum: 0.0, error: f32::INFINITY, sums: [0.0; 4] };
-    let to_integer = |value: f32, step: f32| round(limit(value * reciprocal(step), 0.0, limits.integers));
-    let middle = to_integer(wanted.0, step);
-    for scale in [middle, middle - 1.0, middle + 1.0] {
-        let scale = limit(scale, 0.0, limits.integers);
-        let mut minimum = to_integer(wanted.1, minimum_step);
-        for _ in 0..2 {
-            let (real, offset) = (step * scale, minimum_step * minimum);
-            let reciprocal = reciprocal(real);
-            let [error, codes, squares, products, sum] = sums(values, |value| {
-                let code = round(limit((value + offset) * reciprocal, 0.0, limits.codes));
-                let difference = value - (real * code - offset);
-                [difference * difference, code, code * code, code * value, value]
-            });
-            if error < best.error {
-                best = Choice { scale, minimum, error, sums: [codes, squares, products, sum] };
-            }
-            // The mean of what is left over tells the best minimum for these codes.
-            let better = to_integer((real * codes - sum) / LEN as f32, minimum_step);
-            if better == minimum {
-                break;
-            }
-            minimum = better;
+) -> (f32, f32, f32) {
+    let near = |value: f32, step: f32, distances: Lanes| -> Lanes {
+        let middle = round(limit(value * reciprocal(step), 0.0, limits.integers));
+        distances.map(|distance| limit(middle + distance, 0.0, limits.integers))
+    };
+    let scales = near(wanted.0, step, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, -1.0, -1.0]);
+    let minimums = near(wanted.1, minimum_step, [0.0, -1.0, 1.0, 0.0, 1.0, 2.0, 0.0, -1.0]);
+    let reals = scales.map(|scale| scale * step);
+    let offsets = minimums.map(|minimum| minimum * minimum_step);
+    let reciprocals = reals.map(reciprocal);
+    let mut errors = [0.0; 8];
+    for value in values {
+        for lane in 0..8 {
+            let raised = value + offsets[lane];
+            let code = round(limit(raised * reciprocals[lane], 0.0, limits.codes));
+            let difference = raised - reals[lane] * code;
+            errors[lane] += difference * difference;
         }
     }
-    best
+    let mut choice = 0;
+    for lane in 1..8 {
+        choice = if errors[lane] < errors[choice] { lane } else { choice };
+    }
+    (errors[choice], scales[choice], minimums[choice])
 }

@@ -1,12 +1,13 @@
 //! Blocks against GGML's reference functions, whose results `scripts/block-fixtures.py` has stored.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::path::PathBuf;
 
 use saem_kernels::{DataType, blocks};
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blocks").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blocks").join(name)).expect(name)
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -47,7 +48,6 @@ fn searching_is_as_good_as_ggml() {
         let mut values = vec![0.0; 8192];
         blocks::dequantize(DataType::F16, &fixture(&format!("{data}.f16")), &mut values).unwrap();
         let ratio = rmse(data_type, &values) / reference.parse::<f64>().unwrap();
-        println!("{name} {data}: {ratio:.4} of GGML's error");
         assert!(ratio < 1.01, "{name} {data}: {ratio:.4} of GGML's error");
     }
 }

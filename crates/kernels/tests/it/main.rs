@@ -1,3 +1,6 @@
 //! Integration tests of the kernels, one module per concern.
 
 mod blocks;
+mod blocks_limits;
+mod matrix;
+mod ops;
