@@ -1,6 +1,6 @@
 //! From a matrix and its input to the inner loops: choosing the format, the instruction set and the blocking.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::dot::Dot;
@@ -22,7 +22,7 @@ const EXPANDED_BYTES: usize = 512 << 10;
 
 thread_local! {
     /// Expanded panels; grows to what the largest matrix needs and stays.
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
 /// `out[row, panel's outputs] = input . panels`, where `out` points at the first output of the first panel.
@@ -71,6 +71,31 @@ mod x86 {
     }
 }
 
+/// `$body` with `$format` bound to the packed format of a quantised type; nothing for floats.
+macro_rules! with_format {
+    ($data_type:expr, $format:ident => $body:expr) => {
+        match $data_type {
+            DataType::F32 | DataType::F16 | DataType::Bf16 => {}
+            DataType::Q4_0 => with_format!(@ $format, Packed::<4, 8, false, GROUP_SCALE>, $body),
+            DataType::Q4_1 => with_format!(@ $format, Packed::<4, 0, false, GROUP_MINIMUM>, $body),
+            DataType::Q5_0 => with_format!(@ $format, Packed::<5, 16, false, GROUP_SCALE>, $body),
+            DataType::Q5_1 => with_format!(@ $format, Packed::<5, 0, false, GROUP_MINIMUM>, $body),
+            DataType::Q8_0 => with_format!(@ $format, Packed::<8, 128, false, GROUP_SCALE>, $body),
+            DataType::Q2K => with_format!(@ $format, Packed::<2, 0, false, SUPER_HALVES_MINIMUM>, $body),
+            DataType::Q3K => with_format!(@ $format, Packed::<3, 4, false, SUPER_HALVES>, $body),
+            DataType::Q4K => with_format!(@ $format, Packed::<4, 0, false, SUPER_MINIMUM>, $body),
+            DataType::Q5K => with_format!(@ $format, Packed::<5, 0, false, SUPER_MINIMUM>, $body),
+            DataType::Q6K => with_format!(@ $format, Packed::<6, 32, false, SUPER_HALVES>, $body),
+            DataType::Iq4Nl => with_format!(@ $format, Packed::<4, 128, true, GROUP_SCALE>, $body),
+            DataType::Iq4Xs => with_format!(@ $format, Packed::<4, 128, true, SUPER>, $body),
+        }
+    };
+    (@ $format:ident, $packed:expr, $body:expr) => {{
+        let $format = $packed;
+        $body
+    }};
+}
+
 struct Task<'a> {
     matrix: &'a Matrix,
     input: &'a Input,
@@ -82,22 +107,14 @@ struct Task<'a> {
 impl Task<'_> {
     #[inline(always)]
     unsafe fn run<S: Dot>(self, simd: S) {
-        // SAFETY: the formats are those of `Layout::of`; the rest is the caller's promise.
+        // SAFETY: the caller's promise.
         unsafe {
-            match self.matrix.data_type {
-                DataType::F32 | DataType::F16 | DataType::Bf16 => self.floats(simd),
-                DataType::Q4_0 => self.quantized(simd, Packed::<4, 8, false, GROUP_SCALE>),
-                DataType::Q4_1 => self.quantized(simd, Packed::<4, 0, false, GROUP_MINIMUM>),
-                DataType::Q5_0 => self.quantized(simd, Packed::<5, 16, false, GROUP_SCALE>),
-                DataType::Q5_1 => self.quantized(simd, Packed::<5, 0, false, GROUP_MINIMUM>),
-                DataType::Q8_0 => self.quantized(simd, Packed::<8, 128, false, GROUP_SCALE>),
-                DataType::Q2K => self.quantized(simd, Packed::<2, 0, false, SUPER_HALVES_MINIMUM>),
-                DataType::Q3K => self.quantized(simd, Packed::<3, 4, false, SUPER_HALVES>),
-                DataType::Q4K => self.quantized(simd, Packed::<4, 0, false, SUPER_MINIMUM>),
-                DataType::Q5K => self.quantized(simd, Packed::<5, 0, false, SUPER_MINIMUM>),
-                DataType::Q6K => self.quantized(simd, Packed::<6, 32, false, SUPER_HALVES>),
-                DataType::Iq4Nl => self.quantized(simd, Packed::<4, 128, true, GROUP_SCALE>),
-                DataType::Iq4Xs => self.quantized(simd, Packed::<4, 128, true, SUPER>),
+            if self.matrix.scheme() == Scheme::Float {
+                self.floats(simd);
+            } else if self.input.rows() <= DIRECT_ROWS {
+                with_format!(self.matrix.data_type, format => self.direct(simd, format));
+            } else {
+                self.expanded(simd);
             }
         }
     }
@@ -160,27 +177,37 @@ impl Task<'_> {
         }
     }
 
+    /// Few rows: the weights are expanded in registers.
     #[inline(always)]
-    unsafe fn quantized<S: Dot, F: Format>(&self, simd: S, format: F) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if self.input.rows() <= DIRECT_ROWS {
-                for index in self.panels.clone() {
-                    self.tile(simd, format, self.panel(index), index, 0);
+    unsafe fn direct<S: Dot, F: Format>(&self, simd: S, format: F) {
+        let rows = self.rows(0, 0);
+        let groups = self.groups();
+        for index in self.panels.clone() {
+            let panel = self.panel(index);
+            let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
+            let count = self.input.rows();
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (out, stride) = self.place(index, 0, &mut spill);
+                match count {
+                    1 => quantized::<S, F, 1>(simd, format, panel, groups, rows, out, stride),
+                    2 => quantized::<S, F, 2>(simd, format, panel, groups, rows, out, stride),
+                    3 => quantized::<S, F, 3>(simd, format, panel, groups, rows, out, stride),
+                    _ => quantized::<S, F, 4>(simd, format, panel, groups, rows, out, stride),
                 }
-            } else {
-                SCRATCH.with_borrow_mut(|scratch| self.expanded(simd, format, scratch));
+                self.unspill(index, 0, count, &spill);
             }
         }
     }
 
-    /// Expands some panels, then lets all input rows go by; as many panels as fit the cache at a time.
+    /// Many rows: expands some panels, as many as fit the cache, then lets all input rows go by.
     #[inline(always)]
-    unsafe fn expanded<S: Dot, F: Format>(&self, simd: S, format: F, scratch: &mut Vec<Line>) {
+    unsafe fn expanded<S: Dot>(&self, simd: S) {
         let groups = self.groups();
         let code_bytes = groups * GROUP_LINES * LINE;
         let bytes = code_bytes + groups * EXPANDED_SCALE_BYTES;
         let at_once = (EXPANDED_BYTES / bytes).clamp(1, 16);
+        let mut scratch = SCRATCH.take();
         if scratch.len() * LINE < bytes * at_once {
             scratch.resize(bytes * at_once / LINE, Line::default());
         }
@@ -188,19 +215,28 @@ impl Task<'_> {
         let mut first = self.panels.start;
         while first < self.panels.end {
             let count = at_once.min(self.panels.end - first);
-            // SAFETY: the scratch has room for `at_once` panels; the rest is the caller's promise.
-            unsafe {
-                for index in 0..count {
+            for index in 0..count {
+                let panel = self.panel(first + index);
+                // SAFETY: the scratch has room for `at_once` panels; the rest is the caller's promise.
+                unsafe {
                     let to = start.add(index * bytes);
-                    expand(simd, format, self.panel(first + index), groups, to, to.add(code_bytes));
+                    let scales = to.add(code_bytes);
+                    with_format!(self.matrix.data_type, format => expand(simd, format, panel, groups, to, scales));
                 }
-                for tile in (0..self.input.rows()).step_by(TILE_ROWS) {
-                    for index in 0..count {
+            }
+            for tile in (0..self.input.rows()).step_by(TILE_ROWS) {
+                for index in 0..count {
+                    // SAFETY: as above.
+                    unsafe {
                         let codes = start.add(index * bytes);
                         let panel = Panel { codes, scales: codes.add(code_bytes) };
-                        match (F::HALVES, F::WIDE) {
-                            (true, _) => self.tile(simd, Expanded::<true, false>, panel, first + index, tile),
-                            (_, true) => self.tile(simd, Expanded::<false, true>, panel, first + index, tile),
+                        match self.matrix.data_type {
+                            DataType::Q2K | DataType::Q3K | DataType::Q6K => {
+                                self.tile(simd, Expanded::<true, false>, panel, first + index, tile);
+                            }
+                            DataType::Q8_0 | DataType::Iq4Nl | DataType::Iq4Xs => {
+                                self.tile(simd, Expanded::<false, true>, panel, first + index, tile);
+                            }
                             _ => self.tile(simd, Expanded::<false, false>, panel, first + index, tile),
                         }
                     }
@@ -208,6 +244,7 @@ impl Task<'_> {
             }
             first += count;
         }
+        SCRATCH.set(scratch);
     }
 
     /// One panel times one tile of input rows.
