@@ -10,6 +10,8 @@ use super::layout::GROUP;
 use super::Matrix;
 use crate::ThreadPool;
 use crate::pool::SharedSlice;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Isa;
 
 /// Rows in a tile.
 pub(super) const TILE_ROWS: usize = 8;
@@ -49,6 +51,11 @@ pub struct Input {
     floats_ready: bool,
     pub(super) groups: Quantized,
     pub(super) blocks: Quantized,
+    /// The codes of `blocks` once more, in the order of AMX tile loads: `[16 rows, columns / 64, row, 64]`.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) tiles: Vec<i8>,
+    #[cfg(target_arch = "x86_64")]
+    tiles_ready: bool,
 }
 
 impl Input {
@@ -63,7 +70,7 @@ impl Input {
     #[must_use]
     pub fn byte_len(rows: usize, columns: usize) -> usize {
         let padded = rows * columns.next_multiple_of(GROUP);
-        padded * 4 + 2 * (padded + padded / GROUP * FACTORS * 4)
+        padded * 4 + 2 * (padded + padded / GROUP * FACTORS * 4) + rows.next_multiple_of(16) * columns.next_multiple_of(GROUP)
     }
 
     /// Takes `values` (`[rows, columns]`) as the input of products with `matrices`.
@@ -91,6 +98,43 @@ impl Input {
                     super::quantize::quantize_rows(values, columns, block, rows, &codes, &factors);
                 });
             }
+        }
+        #[cfg(target_arch = "x86_64")]
+        self.arrange_tiles(pool);
+    }
+
+    /// Whether the rows are prepared for tile products.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_tiles(&self) -> bool {
+        self.tiles_ready
+    }
+
+    /// Prepares quantised rows for tile products where they pay.
+    #[cfg(target_arch = "x86_64")]
+    fn arrange_tiles(&mut self, pool: &ThreadPool) {
+        use super::amx::{AMX_ROWS, arrange};
+        let (rows, columns) = (self.rows, self.columns);
+        self.tiles_ready = self.blocks.ready && rows >= AMX_ROWS && Isa::detect() == Isa::Amx;
+        if self.tiles_ready {
+            let size = rows.next_multiple_of(AMX_ROWS) * columns;
+            if self.tiles.len() < size {
+                self.tiles.resize(size, 0);
+            }
+            let codes = &self.blocks.codes;
+            let out = SharedSlice::new(&mut self.tiles);
+            pool.split(rows, AMX_ROWS, |range| {
+                for sixteen in range.step_by(AMX_ROWS) {
+                    // SAFETY: each thread has 16 rows of its own.
+                    let out = unsafe { out.range(sixteen * columns..(sixteen + AMX_ROWS) * columns) };
+                    if rows - sixteen < AMX_ROWS {
+                        out.fill(0);
+                    }
+                    for first in (sixteen..rows.min(sixteen + AMX_ROWS)).step_by(TILE_ROWS) {
+                        let count = tile_rows(first, rows);
+                        arrange(&codes[first * columns..][..count * columns], count, columns / GROUP, first, out);
+                    }
+                }
+            });
         }
     }
 

@@ -3,6 +3,8 @@
 //! A [`Matrix`] is packed once at load: the packed copy replaces the stored one and is at most 4 % larger. See
 //! `layout.rs` for the panels, `product.rs` for the inner loops and `multiply.rs` for the blocking around them.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod dot;
 mod format;
 mod gate;
@@ -20,6 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::ops::Activation;
 use crate::pool::SharedSlice;
 use crate::{DataType, KernelError, ThreadPool};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::is_available as has_amx;
 pub use input::Input;
 use input::Scheme;
 use layout::{GROUP, LINE, Layout, PANEL_ROWS};

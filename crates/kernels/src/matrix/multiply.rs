@@ -31,14 +31,19 @@ thread_local! {
 /// `input` suits `matrix`, the panels exist, and `out` has room for the panels' outputs (16 each, fewer in the last
 /// panel) in each of the input's rows, `out_stride` apart, that no other thread touches.
 pub(super) unsafe fn multiply(matrix: &Matrix, input: &Input, panels: Range<usize>, out: *mut f32, out_stride: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if input.has_tiles() && super::amx::suits(matrix, input.rows()) {
+        // SAFETY: the input has tiles only where they are available; the rest is the caller's promise.
+        return unsafe { super::amx::multiply(matrix, input, panels, out, out_stride) };
+    }
     let task = Task { matrix, input, panels, out, out_stride };
     match Isa::detect() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has the features; the rest is the caller's promise.
-        Isa::Avx512 if has_vnni() => unsafe { x86::avx512(task) },
+        Isa::Avx512 | Isa::Amx if has_vnni() => unsafe { x86::avx512(task) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above; AVX-512 machines have AVX2.
-        Isa::Avx512 | Isa::Avx2 => unsafe { x86::avx2(task) },
+        Isa::Amx | Isa::Avx512 | Isa::Avx2 => unsafe { x86::avx2(task) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Isa::Neon => unsafe { task.run(crate::simd::Neon::new()) },

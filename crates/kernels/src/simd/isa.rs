@@ -17,6 +17,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL (and AVX2, FMA, F16C), 16 lanes.
     Avx512,
+    /// The same with AMX int8 tiles, which only products with many rows use.
+    Amx,
 }
 
 /// A computation that is generic over the instruction set.
@@ -34,12 +36,12 @@ thread_local! {
 
 impl Isa {
     /// Every instruction set, on this machine or not; the later ones are the faster ones.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512, Self::Amx];
 
     /// The set that kernels started from this thread use.
     ///
     /// That is the one of the innermost [`Isa::scope`], else the one named by the environment variable `SAEM_ISA`
-    /// (`scalar`, `neon`, `avx2`, `avx512`) where the machine has it, else the best that the machine has.
+    /// (`scalar`, `neon`, `avx2`, `avx512`, `amx`) where the machine has it, else the best that the machine has.
     #[inline]
     #[must_use]
     pub fn detect() -> Self {
@@ -79,7 +81,7 @@ impl Isa {
     pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 if self.is_available() => {
+            Self::Avx512 | Self::Amx if self.is_available() => {
                 // SAFETY: the processor has the features of the token and of the entry function.
                 unsafe { x86::enter_avx512(super::Avx512::new(), kernel) }
             }
@@ -105,6 +107,7 @@ impl Isa {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 }
@@ -133,7 +136,7 @@ mod x86 {
 
 struct Machine {
     /// By `Isa as usize`.
-    present: [bool; 4],
+    present: [bool; 5],
     chosen: Isa,
 }
 
@@ -171,8 +174,10 @@ fn has(isa: Isa) -> bool {
                 && std::is_x86_feature_detected!("avx512dq")
                 && std::is_x86_feature_detected!("avx512vl")
         }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx => has(Isa::Avx512) && crate::matrix::has_amx(),
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512 => false,
+        Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
     }
 }
 
@@ -200,7 +205,11 @@ mod tests {
             }
         }
         for isa in Isa::ALL {
-            let expected = if isa.is_available() { isa } else { Isa::Scalar };
+            let expected = match isa {
+                Isa::Amx if isa.is_available() => Isa::Avx512,
+                _ if isa.is_available() => isa,
+                _ => Isa::Scalar,
+            };
             assert_eq!(isa.dispatch(Which), expected);
         }
     }

@@ -79,7 +79,7 @@ fn every_type_on_every_instruction_set() {
     for isa in Isa::available() {
         isa.scope(|| {
             for data_type in DataType::ALL {
-                for (outputs, rows) in [(16, 1), (40, 2), (35, 3), (64, 5), (48, 8), (33, 13), (96, 40)] {
+                for (outputs, rows) in [(16, 1), (40, 2), (35, 3), (64, 5), (48, 8), (33, 13), (20, 16), (33, 27), (96, 40)] {
                     check(data_type, outputs, 512, rows, 1, outputs as u64);
                 }
             }
