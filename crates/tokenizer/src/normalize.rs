@@ -1,0 +1,198 @@
+//! Changing a text before it is cut into pieces.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::byte_level;
+use crate::charsmap::Charsmap;
+use crate::pretokenize::Pattern;
+
+/// One step of normalisation.
+#[derive(Debug, Clone)]
+pub(crate) enum Normalizer {
+    Nfc,
+    Nfd,
+    Nfkc,
+    Nfkd,
+    Lowercase,
+    Strip {
+        left: bool,
+        right: bool,
+    },
+    StripAccents,
+    /// Drops control characters, and makes spaces of others.
+    Nmt,
+    /// Puts a string in front of a text that is not empty.
+    Prepend(String),
+    Replace {
+        pattern: Pattern,
+        by: String,
+    },
+    /// Spells every byte in the byte-level alphabet.
+    SpellBytes,
+    /// SentencePiece's table, as `tokenizers` applies it.
+    Precompiled(Charsmap),
+    /// SentencePiece's normalisation for unigram models, as llama.cpp applies it.
+    SentencePiece {
+        charsmap: Option<Charsmap>,
+        prepend_space: bool,
+        merge_spaces: bool,
+    },
+}
+
+impl Normalizer {
+    /// Applies several steps in order.
+    pub(crate) fn apply_all<'a>(steps: &[Self], text: &'a str) -> Cow<'a, str> {
+        let mut out = Cow::Borrowed(text);
+        for step in steps {
+            if let Some(changed) = step.apply(&out) {
+                out = Cow::Owned(changed);
+            }
+        }
+        out
+    }
+
+    /// The changed text; `None` where it is known to stay the same.
+    fn apply(&self, text: &str) -> Option<String> {
+        match self {
+            Self::Nfc => {
+                let safe = unchanged_by_nfc(text);
+                let (head, tail) = text.split_at_checked(safe)?;
+                if tail.is_empty() {
+                    return None;
+                }
+                let mut out = head.to_owned();
+                out.extend(tail.nfc());
+                Some(out)
+            }
+            Self::Nfd => (!text.is_ascii()).then(|| text.nfd().collect()),
+            Self::Nfkc => (!text.is_ascii()).then(|| text.nfkc().collect()),
+            Self::Nfkd => (!text.is_ascii()).then(|| text.nfkd().collect()),
+            Self::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
+            Self::Strip { left, right } => {
+                let text = if *left { text.trim_start() } else { text };
+                Some(if *right { text.trim_end() } else { text }.to_owned())
+            }
+            Self::StripAccents => {
+                let is_mark = unicode_normalization::char::is_combining_mark;
+                Some(text.chars().filter(|&character| !is_mark(character)).collect())
+            }
+            Self::Nmt => Some(text.chars().filter_map(nmt).collect()),
+            Self::Prepend(prefix) => (!text.is_empty()).then(|| format!("{prefix}{text}")),
+            Self::Replace { pattern, by } => Some(pattern.replace(text, by)),
+            Self::SpellBytes => Some(byte_level::spell_all(text.as_bytes())),
+            Self::Precompiled(charsmap) => Some(charsmap.normalize_graphemes(text)),
+            Self::SentencePiece { charsmap, prepend_space, merge_spaces } => {
+                Some(sentence_piece(charsmap.as_ref(), *prepend_space, *merge_spaces, text))
+            }
+        }
+    }
+}
+
+fn nmt(character: char) -> Option<char> {
+    match character {
+        '\u{1}'..='\u{8}' | '\u{b}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{8f}' | '\u{9f}' => None,
+        '\t' | '\n' | '\u{c}' | '\r' | '\u{1680}' | '\u{200b}'..='\u{200f}' => Some(' '),
+        '\u{2028}' | '\u{2029}' | '\u{2581}' | '\u{feff}' | '\u{fffd}' => Some(' '),
+        _ => Some(character),
+    }
+}
+
+/// Spaces become `▁`, one at the start is added and runs become one, as the flags say.
+fn sentence_piece(charsmap: Option<&Charsmap>, prepend_space: bool, merge_spaces: bool, text: &str) -> String {
+    let mapped = charsmap.map_or(Cow::Borrowed(text), |charsmap| Cow::Owned(charsmap.normalize_prefixes(text)));
+    let mut out = String::with_capacity(mapped.len() + 3);
+    let mut in_word = false;
+    let mut prepended = false;
+    for character in mapped.chars() {
+        if character == ' ' {
+            in_word = false;
+            if !merge_spaces {
+                out.push('▁');
+            }
+            continue;
+        }
+        if !in_word {
+            in_word = true;
+            if prepend_space && !prepended || merge_spaces {
+                out.push('▁');
+                prepended = true;
+            }
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// A place in `text` before which NFC changes nothing, whatever follows; its length if it changes nothing at all.
+///
+/// Common scripts need no tables: everything below U+0300, Hangul syllables, kana, ideographs and emoji are composed
+/// already and only combine with characters outside these ranges.
+fn unchanged_by_nfc(text: &str) -> usize {
+    let mut start_of_last = 0;
+    for (at, character) in text.char_indices() {
+        if !matches!(character,
+            '\0'..'\u{300}' | '가'..='힣' | '一'..='\u{9fff}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}'
+            | '\u{200b}'..='\u{200d}' | '\u{2190}'..='\u{21cd}' | '\u{2500}'..='\u{2adb}' | '、'..='〩' | 'ぁ'..='ゖ'
+            | 'ァ'..='ヺ' | 'ㄱ'..='ㆎ' | '\u{fe0f}' | '！'..='￮' | '\u{1f000}'..='\u{1faff}')
+        {
+            return start_of_last;
+        }
+        start_of_last = at;
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn composition_is_complete_and_lazy() {
+        let nfc = |text: &str| Normalizer::apply_all(&[Normalizer::Nfc], text).into_owned();
+        for text in
+            ["한국어", "\u{1112}\u{1161}\u{11ab}글", "가\u{11a8}", "e\u{301}x", "か\u{3099}", "Ω\u{2126}", "", "plain"]
+        {
+            assert_eq!(nfc(text), text.nfc().collect::<String>());
+        }
+        assert!(matches!(Normalizer::apply_all(&[Normalizer::Nfc], "한국어 text ㅋㅋ 😀"), Cow::Borrowed(_)));
+    }
+
+    /// Each character that counts as unchanged stays as it is, alone and after any other of them.
+    #[test]
+    fn the_unchanged_ranges_are_unchanged() {
+        let safe: Vec<char> =
+            ('\0'..=char::MAX).filter(|character| unchanged_by_nfc(&character.to_string()) > 0).collect();
+        assert!(safe.len() > 30_000);
+        let text: String = safe.iter().collect();
+        assert_eq!(text, text.nfc().collect::<String>());
+        for &character in &safe {
+            let reversed: String = [character, 'a', character, '가', character].iter().collect();
+            assert_eq!(reversed, reversed.nfc().collect::<String>());
+        }
+    }
+
+    #[test]
+    fn sentence_piece_spaces() {
+        assert_eq!(sentence_piece(None, true, true, "  a  b "), "▁a▁b");
+        assert_eq!(sentence_piece(None, true, false, "a  b"), "▁a▁▁b");
+        assert_eq!(sentence_piece(None, false, false, " a"), "▁a");
+        assert_eq!(sentence_piece(None, true, false, ""), "");
+    }
+
+    #[test]
+    fn simple_steps() {
+        let steps = [
+            Normalizer::Strip { left: true, right: true },
+            Normalizer::Lowercase,
+            Normalizer::Nfd,
+            Normalizer::StripAccents,
+            Normalizer::Prepend("▁".to_owned()),
+        ];
+        assert_eq!(Normalizer::apply_all(&steps, "  ÉCOLE "), "▁ecole");
+        assert_eq!(Normalizer::apply_all(&steps, " "), "");
+        assert_eq!(Normalizer::apply_all(&[Normalizer::Nmt], "a\u{1}\tb\u{feff}"), "a b ");
+        assert_eq!(Normalizer::apply_all(&[Normalizer::SpellBytes], " é"), "ĠÃ©");
+    }
+}
