@@ -100,6 +100,17 @@ impl Simd for Avx2 {
         proven!(self, _mm256_loadu_si256(from.cast()))
     }
     #[inline(always)]
+    unsafe fn load_quads(self, from: [*const f32; 4]) -> __m256 {
+        proven!(self, _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(from[0])), _mm_loadu_ps(from[1])))
+    }
+    #[inline(always)]
+    unsafe fn store_quads(self, value: __m256, to: [*mut f32; 4]) {
+        proven!(self, {
+            _mm_storeu_ps(to[0], _mm256_castps256_ps128(value));
+            _mm_storeu_ps(to[1], _mm256_extractf128_ps::<1>(value));
+        });
+    }
+    #[inline(always)]
     fn prefetch(self, from: *const u8) {
         proven!(self, _mm_prefetch::<_MM_HINT_T0>(from.cast()));
     }
@@ -161,6 +172,19 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn swap_pairs(self, value: __m256) -> __m256 {
         proven!(self, _mm256_permute_ps::<0b10_11_00_01>(value))
+    }
+    #[inline(always)]
+    fn transpose4(self, [a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        proven!(self, {
+            let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
+        })
     }
     #[inline(always)]
     fn reduce_sum(self, value: __m256) -> f32 {

@@ -95,6 +95,23 @@ impl Simd for Avx512 {
         proven!(self, _mm512_loadu_si512(from.cast()))
     }
     #[inline(always)]
+    unsafe fn load_quads(self, from: [*const f32; 4]) -> __m512 {
+        proven!(self, {
+            let low = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(from[0])), _mm_loadu_ps(from[1]));
+            let high = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(from[2])), _mm_loadu_ps(from[3]));
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_quads(self, value: __m512, to: [*mut f32; 4]) {
+        proven!(self, {
+            _mm_storeu_ps(to[0], _mm512_castps512_ps128(value));
+            _mm_storeu_ps(to[1], _mm512_extractf32x4_ps::<1>(value));
+            _mm_storeu_ps(to[2], _mm512_extractf32x4_ps::<2>(value));
+            _mm_storeu_ps(to[3], _mm512_extractf32x4_ps::<3>(value));
+        });
+    }
+    #[inline(always)]
     fn prefetch(self, from: *const u8) {
         proven!(self, _mm_prefetch::<_MM_HINT_T0>(from.cast()));
     }
@@ -165,6 +182,19 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn swap_pairs(self, value: __m512) -> __m512 {
         proven!(self, _mm512_permute_ps::<0b10_11_00_01>(value))
+    }
+    #[inline(always)]
+    fn transpose4(self, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        proven!(self, {
+            let (ab_low, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (cd_low, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            [
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
+        })
     }
     #[inline(always)]
     fn reduce_sum(self, value: __m512) -> f32 {

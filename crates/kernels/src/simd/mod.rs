@@ -135,6 +135,17 @@ pub trait Simd: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// Asks for the cache line at `from`, which may be any address.
     fn prefetch(self, from: *const u8);
 
+    /// Gathers four consecutive elements from each of the first `LANES / 4` addresses.
+    ///
+    /// # Safety
+    /// Each of these addresses must be valid for reading 4 elements.
+    unsafe fn load_quads(self, from: [*const f32; 4]) -> Self::F32;
+    /// Scatters four consecutive elements to each of the first `LANES / 4` addresses.
+    ///
+    /// # Safety
+    /// Each of these addresses must be valid for writing 4 elements.
+    unsafe fn store_quads(self, value: Self::F32, to: [*mut f32; 4]);
+
     // f32 arithmetic.
 
     /// `a + b`.
@@ -168,6 +179,8 @@ pub trait Simd: Copy + std::fmt::Debug + Send + Sync + 'static {
     fn round(self, value: Self::F32) -> Self::F32;
     /// Lanes `2 i` and `2 i + 1` exchanged.
     fn swap_pairs(self, value: Self::F32) -> Self::F32;
+    /// Transposes the 4 x 4 matrices that the four vectors hold, one in each group of four lanes.
+    fn transpose4(self, values: [Self::F32; 4]) -> [Self::F32; 4];
     /// The sum of all lanes, in an order of its own.
     fn reduce_sum(self, value: Self::F32) -> f32;
     /// The sums of four vectors.

@@ -100,6 +100,14 @@ impl Simd for Neon {
         proven!(self, vld1q_s32(from))
     }
     #[inline(always)]
+    unsafe fn load_quads(self, from: [*const f32; 4]) -> float32x4_t {
+        proven!(self, vld1q_f32(from[0]))
+    }
+    #[inline(always)]
+    unsafe fn store_quads(self, value: float32x4_t, to: [*mut f32; 4]) {
+        proven!(self, vst1q_f32(to[0], value));
+    }
+    #[inline(always)]
     fn prefetch(self, from: *const u8) {
         proven!(
             self,
@@ -161,6 +169,19 @@ impl Simd for Neon {
     #[inline(always)]
     fn swap_pairs(self, value: float32x4_t) -> float32x4_t {
         proven!(self, vrev64q_f32(value))
+    }
+    #[inline(always)]
+    fn transpose4(self, [a, b, c, d]: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        proven!(self, {
+            let (ab_even, ab_odd) = (vtrn1q_f32(a, b), vtrn2q_f32(a, b));
+            let (cd_even, cd_odd) = (vtrn1q_f32(c, d), vtrn2q_f32(c, d));
+            [
+                vcombine_f32(vget_low_f32(ab_even), vget_low_f32(cd_even)),
+                vcombine_f32(vget_low_f32(ab_odd), vget_low_f32(cd_odd)),
+                vcombine_f32(vget_high_f32(ab_even), vget_high_f32(cd_even)),
+                vcombine_f32(vget_high_f32(ab_odd), vget_high_f32(cd_odd)),
+            ]
+        })
     }
     #[inline(always)]
     fn reduce_sum(self, value: float32x4_t) -> f32 {

@@ -106,6 +106,22 @@ impl Simd for Scalar {
         unsafe { from.cast::<[i32; LANES]>().read() }
     }
     #[inline(always)]
+    unsafe fn load_quads(self, from: [*const f32; 4]) -> [f32; LANES] {
+        let mut out = [0.0; LANES];
+        for (quad, from) in out.as_chunks_mut::<4>().0.iter_mut().zip(from) {
+            // SAFETY: the caller promises 4 elements at each of the first two addresses.
+            *quad = unsafe { from.cast::<[f32; 4]>().read() };
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn store_quads(self, value: [f32; LANES], to: [*mut f32; 4]) {
+        for (quad, to) in value.as_chunks::<4>().0.iter().zip(to) {
+            // SAFETY: the caller promises room for 4 elements at each of the first two addresses.
+            unsafe { to.cast::<[f32; 4]>().write(*quad) };
+        }
+    }
+    #[inline(always)]
     fn prefetch(self, _from: *const u8) {}
 
     #[inline(always)]
@@ -159,6 +175,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn swap_pairs(self, [a, b, c, d, e, f, g, h]: [f32; LANES]) -> [f32; LANES] {
         [b, a, d, c, f, e, h, g]
+    }
+    #[inline(always)]
+    fn transpose4(self, values: [[f32; LANES]; 4]) -> [[f32; LANES]; 4] {
+        std::array::from_fn(|row| std::array::from_fn(|lane| values[lane % 4][lane / 4 * 4 + row]))
     }
     #[inline(always)]
     fn reduce_sum(self, value: [f32; LANES]) -> f32 {

@@ -29,8 +29,12 @@ fn assert_close(actual: &[f32], expected: &[f32], relative: f32, absolute: f32) 
     }
 }
 
+fn threads(count: usize) -> ThreadPool {
+    ThreadPool::new(count).expect("threads start")
+}
+
 fn on_every_isa(test: impl Fn(&ThreadPool)) {
-    let pool = ThreadPool::new(1).unwrap();
+    let pool = threads(1);
     for isa in Isa::available() {
         isa.scope(|| test(&pool));
     }
@@ -208,10 +212,10 @@ fn everything(pool: &ThreadPool) -> Vec<f32> {
 fn the_number_of_threads_does_not_change_a_bit() {
     for isa in Isa::available() {
         isa.scope(|| {
-            let one = everything(&ThreadPool::new(1).unwrap());
-            for threads in 2..=3 {
-                let more = everything(&ThreadPool::new(threads).unwrap());
-                assert!(one.iter().zip(&more).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa}, {threads} threads");
+            let one = everything(&threads(1));
+            for count in 2..=3 {
+                let more = everything(&threads(count));
+                assert!(one.iter().zip(&more).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa}, {count} threads");
             }
         });
     }

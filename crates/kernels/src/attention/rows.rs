@@ -1,0 +1,452 @@
+//! One query row over the cache: decoding.
+//!
+//! Bound by reading the cache, so the elements are widened in registers on their way to the multiply-adds, and all
+//! query heads that share a key-value head use each element together. Vector lanes are elements of a head. To keep
+//! many threads busy with one sequence, its positions are cut into chunks, whose partial results are merged at the
+//! end. The cut depends on the position alone (not on threads or on other sequences), so results do not change with
+//! them, and there are at most [`MAX_CHUNKS`], so the memory for partial results does not grow with the context.
+
+use super::format::{F16Tile, F32Tile, Format, Q8Tile};
+use super::pages::KvPages;
+use super::scratch::{padded, take, with_work};
+use super::{AttentionShape, BLOCK_TOKENS, KvType};
+use crate::pool::SharedSlice;
+use crate::simd::{Kernel, Simd, math};
+
+/// Positions of a chunk at least: the work of a few microseconds.
+const MIN_CHUNK: usize = 4 * BLOCK_TOKENS;
+
+/// Chunks of a row at most.
+const MAX_CHUNKS: usize = 16;
+
+/// Positions between two looks at the running maximum.
+const TILE: usize = 4 * BLOCK_TOKENS;
+
+/// Keys whose scores are computed together.
+const KEYS: usize = 4;
+
+/// The positions that a query sees, in chunks that begin at block borders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunks {
+    start: usize,
+    end: usize,
+    size: usize,
+}
+
+impl Chunks {
+    /// No positions.
+    pub(super) const NONE: Self = Self { start: 0, end: 0, size: MIN_CHUNK };
+
+    pub(super) fn new(shape: &AttentionShape, position: usize) -> Self {
+        let (start, end) = (shape.first_visible(position), position + 1);
+        let base = start / BLOCK_TOKENS * BLOCK_TOKENS;
+        let size = (end - base).div_ceil(MAX_CHUNKS).next_multiple_of(BLOCK_TOKENS).max(MIN_CHUNK);
+        Self { start, end, size }
+    }
+
+    fn base(&self) -> usize {
+        self.start / BLOCK_TOKENS * BLOCK_TOKENS
+    }
+
+    pub(super) fn count(&self) -> usize {
+        (self.end - self.base()).div_ceil(self.size)
+    }
+
+    fn range(&self, chunk: usize) -> (usize, usize) {
+        let first = self.base() + chunk * self.size;
+        (first.max(self.start), self.end.min(first + self.size))
+    }
+}
+
+/// Elements of a partial result: weighted values, their sum of weights, their largest score.
+pub(super) fn partial_len(width: usize) -> usize {
+    padded(width + 2)
+}
+
+/// One item of work: a chunk of what one row sees, for the query heads that share one key-value head.
+pub(super) struct RowItem<'a> {
+    pub(super) shape: &'a AttentionShape,
+    pub(super) pages: &'a KvPages,
+    pub(super) queries: &'a [f32],
+    pub(super) row: usize,
+    pub(super) blocks: &'a [u32],
+    pub(super) kv_head: usize,
+    pub(super) chunks: Chunks,
+    pub(super) chunk: usize,
+    pub(super) to: Target<'a>,
+}
+
+/// Where the result of a chunk goes.
+pub(super) enum Target<'a> {
+    /// The only chunk: into the output.
+    Out(&'a SharedSlice<'a, f32>),
+    /// Into `[kv_heads, chunks, group, partial_len]` from this element on.
+    Partial(&'a SharedSlice<'a, f32>, usize),
+}
+
+/// Working memory of an item.
+struct Scratch {
+    /// `[group, width]`, scaled.
+    queries: *mut f32,
+    /// `[group, width]`: sums of weighted values.
+    out: *mut f32,
+    /// `[group, TILE]`: scores, then weights.
+    weights: *mut f32,
+    /// Scales of an opened tile.
+    scales: *mut f32,
+    /// `[group]`: largest score so far, in powers of two.
+    maxima: *mut f32,
+    /// `[group]`: sum of weights so far, relative to the largest.
+    sums: *mut f32,
+}
+
+impl Kernel for RowItem<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let layout = self.pages.layout();
+        let (group, width) = (self.shape.group(), layout.width);
+        let sizes =
+            [group * width, group * width, group * TILE, BLOCK_TOKENS * layout.groups(), group, group].map(padded);
+        with_work(sizes.iter().sum(), |mut rest| {
+            let parts = sizes.map(|len| take(&mut rest, len).as_mut_ptr());
+            let [queries, out, weights, scales, maxima, sums] = parts;
+            let scratch = Scratch { queries, out, weights, scales, maxima, sums };
+            // SAFETY: the scratch has the sizes that its fields state.
+            unsafe {
+                self.pack(simd, &scratch);
+                match self.pages.kv_type() {
+                    KvType::F32 => self.attend::<S, F32Tile>(simd, &scratch),
+                    KvType::F16 => self.attend::<S, F16Tile>(simd, &scratch),
+                    KvType::Q8_0 => self.attend::<S, Q8Tile>(simd, &scratch),
+                }
+                self.unpack(simd, &scratch);
+            }
+        });
+    }
+}
+
+impl RowItem<'_> {
+    /// Where the first head of the group begins in the batch.
+    #[inline(always)]
+    fn offset(&self) -> usize {
+        (self.row * self.shape.heads + self.kv_head * self.shape.group()) * self.shape.head_dim
+    }
+
+    /// Scales the queries, so that `2^score` is the weight of a key (or `cap tanh(score)` its score).
+    #[inline(always)]
+    unsafe fn pack<S: Simd>(&self, simd: S, scratch: &Scratch) {
+        let (head_dim, width) = (self.shape.head_dim, self.pages.layout().width);
+        let scale = self.shape.scale * self.shape.soft_cap.map_or(std::f32::consts::LOG2_E, |cap| 1.0 / cap);
+        let queries = &self.queries[self.offset()..][..self.shape.group() * head_dim];
+        for (head, query) in queries.chunks_exact(head_dim).enumerate() {
+            for at in (0..width).step_by(S::LANES) {
+                let value = simd.mul(simd.load_slice(&query[at.min(head_dim)..]), simd.splat(scale));
+                // SAFETY: row `head` of both buffers.
+                unsafe {
+                    simd.store(value, scratch.queries.add(head * width + at));
+                    simd.store(simd.zero(), scratch.out.add(head * width + at));
+                }
+            }
+            // SAFETY: as many heads as maxima and sums.
+            unsafe {
+                *scratch.maxima.add(head) = f32::NEG_INFINITY;
+                *scratch.sums.add(head) = 0.0;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn attend<S: Simd, F: Format>(&self, simd: S, scratch: &Scratch) {
+        let group = self.shape.group();
+        let (start, end) = self.chunks.range(self.chunk);
+        let mut first = start / BLOCK_TOKENS * BLOCK_TOKENS;
+        while first < end {
+            let last = end.min(first + TILE);
+            // SAFETY: `group` heads, positions of one tile.
+            unsafe {
+                self.score::<S, F>(simd, scratch, first, last);
+                for head in 0..group {
+                    self.weigh(simd, scratch, head, start.max(first) - first, last - first);
+                }
+                self.sum::<S, F>(simd, scratch, first, start.max(first), last);
+            }
+            first += TILE;
+        }
+    }
+
+    /// Opens the tile of the block that holds `position`.
+    #[inline(always)]
+    unsafe fn open<S: Simd, F: Format>(&self, simd: S, tiles: &[u8], position: usize, scratch: &Scratch) -> F {
+        let layout = self.pages.layout();
+        let block = self.blocks[position / BLOCK_TOKENS];
+        let tile = &tiles[layout.tile(block, self.kv_head)..][..layout.tile_bytes()];
+        // SAFETY: a whole tile, and room for its scales.
+        unsafe { F::open(simd, layout, tile.as_ptr(), scratch.scales) }
+    }
+
+    /// Scores of the positions from `first`, which begins a block, to `last`, and of a few beyond.
+    #[inline(always)]
+    unsafe fn score<S: Simd, F: Format>(&self, simd: S, scratch: &Scratch, first: usize, last: usize) {
+        let (group, width) = (self.shape.group(), self.pages.layout().width);
+        for position in (first..last).step_by(BLOCK_TOKENS) {
+            // SAFETY: the tile stays open until the next one; whole groups of keys lie within the block.
+            unsafe {
+                let tile: F = self.open(simd, self.pages.tiles().0, position, scratch);
+                for slot in (0..BLOCK_TOKENS.min(last - position)).step_by(KEYS) {
+                    let mut head = 0;
+                    while head < group {
+                        let queries = scratch.queries.add(head * width);
+                        let to = scratch.weights.add(head * TILE + position - first + slot);
+                        match (group - head, S::REGISTERS >= 32) {
+                            (1, _) => head += dots::<S, F, 1>(simd, tile, slot, queries, width, to),
+                            (2, _) | (_, false) => head += dots::<S, F, 2>(simd, tile, slot, queries, width, to),
+                            (3, _) => head += dots::<S, F, 3>(simd, tile, slot, queries, width, to),
+                            _ => head += dots::<S, F, 4>(simd, tile, slot, queries, width, to),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Turns the scores `from..to` of a head into weights relative to the running maximum.
+    #[inline(always)]
+    unsafe fn weigh<S: Simd>(&self, simd: S, scratch: &Scratch, head: usize, from: usize, to: usize) {
+        let width = self.pages.layout().width;
+        // SAFETY: row `head` of each buffer; `TILE` is a multiple of any number of lanes.
+        unsafe {
+            let scores = scratch.weights.add(head * TILE);
+            for index in (0..from).chain(to..to.next_multiple_of(S::LANES)) {
+                *scores.add(index) = f32::NEG_INFINITY;
+            }
+            let vectors = (0..to).step_by(S::LANES);
+            let before = *scratch.maxima.add(head);
+            let mut largest = simd.splat(before);
+            for at in vectors.clone() {
+                let mut score = simd.load(scores.add(at));
+                if let Some(cap) = self.shape.soft_cap {
+                    // The scores that were set to minus infinity must stay there.
+                    let capped = simd.mul(math::tanh(simd, score), simd.splat(cap * std::f32::consts::LOG2_E));
+                    score = simd.select(simd.less(score, simd.splat(f32::MIN)), score, capped);
+                    simd.store(score, scores.add(at));
+                }
+                largest = simd.max(score, largest);
+            }
+            let largest = simd.reduce_max(largest);
+            let mut sum = simd.zero();
+            for at in vectors {
+                let score = simd.sub(simd.load(scores.add(at)), simd.splat(largest));
+                let weight = math::exp2_non_positive(simd, score);
+                sum = simd.add(sum, weight);
+                simd.store(weight, scores.add(at));
+            }
+            let correction = (before - largest).exp2();
+            *scratch.maxima.add(head) = largest;
+            *scratch.sums.add(head) = *scratch.sums.add(head) * correction + simd.reduce_sum(sum);
+            if correction != 1.0 {
+                for at in (0..width).step_by(S::LANES) {
+                    let out = scratch.out.add(head * width + at);
+                    simd.store(simd.mul(simd.load(out), simd.splat(correction)), out);
+                }
+            }
+        }
+    }
+
+    /// Adds the weighted values of the positions `from..last` to the outputs; `first` begins the tile.
+    #[inline(always)]
+    unsafe fn sum<S: Simd, F: Format>(&self, simd: S, scratch: &Scratch, first: usize, from: usize, last: usize) {
+        let group = self.shape.group();
+        let mut position = from;
+        while position < last {
+            let next = last.min((position / BLOCK_TOKENS + 1) * BLOCK_TOKENS);
+            // SAFETY: slots of one block, weights of one tile.
+            unsafe {
+                let tile: F = self.open(simd, self.pages.tiles().1, position, scratch);
+                let slots = (position % BLOCK_TOKENS, next - position);
+                let mut head = 0;
+                while head < group {
+                    let weights = scratch.weights.add(head * TILE + position - first);
+                    let out = scratch.out.add(head * self.pages.layout().width);
+                    match group - head {
+                        1 => head += self.sum_heads::<S, F, 1>(simd, tile, slots, weights, out),
+                        2 => head += self.sum_heads::<S, F, 2>(simd, tile, slots, weights, out),
+                        3 => head += self.sum_heads::<S, F, 3>(simd, tile, slots, weights, out),
+                        _ => head += self.sum_heads::<S, F, 4>(simd, tile, slots, weights, out),
+                    }
+                }
+            }
+            position = next;
+        }
+    }
+
+    /// [`Self::sum`] for `G` heads and `slots` (first and number) of one block; gives `G`.
+    #[inline(always)]
+    unsafe fn sum_heads<S: Simd, F: Format, const G: usize>(
+        &self,
+        simd: S,
+        tile: F,
+        slots: (usize, usize),
+        weights: *const f32,
+        out: *mut f32,
+    ) -> usize {
+        let width = self.pages.layout().width;
+        let mut at = 0;
+        while at < width {
+            let left = (width - at) / S::LANES;
+            // SAFETY: elements `at..` of the rows, as many vectors as are left at least.
+            unsafe {
+                at += if left >= 4 && S::REGISTERS >= 32 {
+                    weighted_sum::<S, F, G, 4>(simd, tile, slots, weights, out, width, at)
+                } else if left >= 2 {
+                    weighted_sum::<S, F, G, 2>(simd, tile, slots, weights, out, width, at)
+                } else {
+                    weighted_sum::<S, F, G, 1>(simd, tile, slots, weights, out, width, at)
+                };
+            }
+        }
+        G
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(&self, simd: S, scratch: &Scratch) {
+        let (group, head_dim, width) = (self.shape.group(), self.shape.head_dim, self.pages.layout().width);
+        match self.to {
+            Target::Out(out) => {
+                // SAFETY: these heads of this row belong to this item.
+                let out = unsafe { out.range(self.offset()..self.offset() + group * head_dim) };
+                for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
+                    // SAFETY: as many heads as sums, row `head` of the outputs.
+                    unsafe {
+                        let factor = simd.splat(1.0 / *scratch.sums.add(head));
+                        for (index, out) in out.chunks_mut(S::LANES).enumerate() {
+                            let value = simd.load(scratch.out.add(head * width + index * S::LANES));
+                            simd.store_slice(simd.mul(value, factor), out);
+                        }
+                    }
+                }
+            }
+            Target::Partial(partial, start) => {
+                let len = partial_len(width);
+                let first = start + (self.kv_head * self.chunks.count() + self.chunk) * group * len;
+                // SAFETY: this part belongs to this item.
+                let partial = unsafe { partial.range(first..first + group * len) };
+                for (head, partial) in partial.chunks_exact_mut(len).enumerate() {
+                    // SAFETY: as many heads as sums and maxima, row `head` of the outputs.
+                    unsafe {
+                        for (index, out) in partial[..width].chunks_exact_mut(S::LANES).enumerate() {
+                            simd.store_slice(simd.load(scratch.out.add(head * width + index * S::LANES)), out);
+                        }
+                        partial[width] = *scratch.sums.add(head);
+                        partial[width + 1] = *scratch.maxima.add(head);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The dot products of `KEYS` keys, from `slot` on, with `G` queries, to `[G, TILE]`; gives `G`.
+#[inline(always)]
+unsafe fn dots<S: Simd, F: Format, const G: usize>(
+    simd: S,
+    tile: F,
+    slot: usize,
+    queries: *const f32,
+    width: usize,
+    to: *mut f32,
+) -> usize {
+    let mut sums = [[simd.zero(); KEYS]; G];
+    for at in (0..width).step_by(S::LANES) {
+        let mut keys = [simd.zero(); KEYS];
+        for (key, vector) in keys.iter_mut().enumerate() {
+            // SAFETY: `KEYS` rows of the tile from `slot` on.
+            *vector = unsafe { tile.load(simd, slot + key, at) };
+        }
+        for (head, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `G` rows of queries.
+            let query = unsafe { simd.load(queries.add(head * width + at)) };
+            for (sum, &key) in sums.iter_mut().zip(&keys) {
+                *sum = simd.fma(query, key, *sum);
+            }
+        }
+    }
+    for (head, sums) in sums.into_iter().enumerate() {
+        // SAFETY: `G` rows of scores, with room for `KEYS` here.
+        unsafe { to.add(head * TILE).cast::<[f32; KEYS]>().write(simd.reduce_sum4(sums)) };
+    }
+    G
+}
+
+/// `out[g, at..] += sum of weights[g, t] * values[t, at..]` for `G` heads and `V` vectors; gives the elements done.
+#[inline(always)]
+unsafe fn weighted_sum<S: Simd, F: Format, const G: usize, const V: usize>(
+    simd: S,
+    tile: F,
+    slots: (usize, usize),
+    weights: *const f32,
+    out: *mut f32,
+    width: usize,
+    at: usize,
+) -> usize {
+    let mut sums = [[simd.zero(); V]; G];
+    for (head, sums) in sums.iter_mut().enumerate() {
+        for (vector, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: `G` rows of outputs, `V` vectors from `at` on.
+            *sum = unsafe { simd.load(out.add(head * width + at + vector * S::LANES)) };
+        }
+    }
+    for slot in 0..slots.1 {
+        let mut values = [simd.zero(); V];
+        for (vector, value) in values.iter_mut().enumerate() {
+            // SAFETY: row of the tile, `V` vectors from `at` on.
+            *value = unsafe { tile.load(simd, slots.0 + slot, at + vector * S::LANES) };
+        }
+        for (head, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `G` rows of weights.
+            let weight = simd.splat(unsafe { *weights.add(head * TILE + slot) });
+            for (sum, &value) in sums.iter_mut().zip(&values) {
+                *sum = simd.fma(weight, value, *sum);
+            }
+        }
+    }
+    for (head, sums) in sums.iter().enumerate() {
+        for (vector, &sum) in sums.iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { simd.store(sum, out.add(head * width + at + vector * S::LANES)) };
+        }
+    }
+    V * S::LANES
+}
+
+/// Merges the chunks of one row and one key-value head, `[chunks, group, partial_len]`, into `[group, head_dim]`.
+pub(super) struct Merge<'a> {
+    pub(super) partial: &'a [f32],
+    pub(super) width: usize,
+    pub(super) head_dim: usize,
+    pub(super) out: &'a mut [f32],
+}
+
+impl Kernel for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (width, len) = (self.width, partial_len(self.width));
+        let group = self.out.len() / self.head_dim;
+        for (head, out) in self.out.chunks_exact_mut(self.head_dim).enumerate() {
+            let chunks = self.partial.chunks_exact(len).skip(head).step_by(group);
+            let largest = chunks.clone().map(|chunk| chunk[width + 1]).fold(f32::NEG_INFINITY, f32::max);
+            let factor = |chunk: &[f32]| (chunk[width + 1] - largest).exp2();
+            let total: f32 = chunks.clone().map(|chunk| factor(chunk) * chunk[width]).sum();
+            out.fill(0.0);
+            for chunk in chunks {
+                let factor = simd.splat(factor(chunk) / total);
+                for (out, value) in out.chunks_mut(S::LANES).zip(chunk.chunks(S::LANES)) {
+                    simd.store_slice(simd.fma(simd.load_slice(value), factor, simd.load_slice(out)), out);
+                }
+            }
+        }
+    }
+}
