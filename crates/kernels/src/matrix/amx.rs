@@ -290,41 +290,31 @@ impl Task<'_> {
         let blocks = columns / BLOCK;
         let mut sums = [_mm512_setzero_ps(); PAIR];
         let mut tiles = Tiles([0; 4 * 256]);
+        let halves = match kind {
+            ScaleKind::SuperMinimum => Some(false),
+            ScaleKind::SuperHalvesMinimum => Some(true),
+            _ => None,
+        };
         // SAFETY: the expanded panel and the arranged input have all blocks; outputs are the caller's promise.
         unsafe {
-            match kind {
-                ScaleKind::SuperMinimum => self.minimums(weights.add(parts.minimums), first, rows, false, &mut sums),
-                ScaleKind::SuperHalvesMinimum => {
-                    self.minimums(weights.add(parts.minimums), first, rows, true, &mut sums);
-                }
-                _ => {}
-            }
             let top = self.input.tiles[first * columns..].as_ptr();
             // The second 16 rows may not exist: multiply the first ones again and ignore the result.
             let bottom = if rows > AMX_ROWS { top.add(AMX_ROWS * columns) } else { top };
+            let scales = weights.add(parts.scales).cast::<f32>();
             for block in 0..blocks {
                 let at = block * BLOCK / STEP;
-                tile_block(weights.add(at * 2048), top.add(at * 1024), bottom.add(at * 1024), &mut tiles);
-                let scale = _mm512_loadu_ps(weights.add(parts.scales).cast::<f32>().add(block * PANEL_ROWS));
-                for (tile, sums) in sums.chunks_exact_mut(TILE_ROWS).enumerate() {
-                    let base = first + tile * TILE_ROWS;
-                    if base >= self.input.rows() {
-                        break;
-                    }
-                    let count = tile_rows(base, self.input.rows());
-                    let groups = columns / GROUP;
-                    let factors = &self.input.blocks.factors
-                        [base * groups * FACTORS + block * SUPER_GROUPS * FACTORS * count..][..count];
-                    let tiles = &tiles.0[tile / 2 * 512 + tile % 2 * TILE_ROWS * 16..];
-                    for (row, sum) in sums.iter_mut().enumerate().take(count) {
-                        let low = _mm512_loadu_si512(tiles[row * 16..].as_ptr().cast());
-                        let high = _mm512_loadu_si512(tiles[256 + row * 16..].as_ptr().cast());
-                        let total = _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low);
-                        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
-                        *sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(factors[row]), *sum);
-                    }
+                tile_block(weights.add(at * 2048), top.add(at * 1024), bottom.add(at * 1024));
+                // Tiles and vectors have units of their own: while the tiles of this block are multiplied, the vectors
+                // take in its minimums and the results of the block before.
+                if let Some(halves) = halves {
+                    self.minimums(weights.add(parts.minimums), first, rows, halves, block, &mut sums);
                 }
+                if block > 0 {
+                    self.collect(&tiles, scales, first, block - 1, &mut sums);
+                }
+                store_tiles(&mut tiles);
             }
+            self.collect(&tiles, scales, first, blocks - 1, &mut sums);
             let outputs = PANEL_ROWS.min(self.matrix.rows - index * PANEL_ROWS);
             let mask = ((1_u32 << outputs) - 1) as __mmask16;
             let column = (index - self.panels.start) * PANEL_ROWS;
@@ -334,7 +324,46 @@ impl Task<'_> {
         }
     }
 
-    /// `sums = - minimums . (scaled group sums of the input)`.
+    /// `sums += (high digits * 128 + low digits) * weight scale * input scale` for one block.
+    ///
+    /// # Safety
+    /// `scales` has the block's 16 scales.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    #[inline]
+    unsafe fn collect(&self, tiles: &Tiles, scales: *const f32, first: usize, block: usize, sums: &mut [__m512; PAIR]) {
+        // SAFETY: the caller's promise.
+        let scale = unsafe { _mm512_loadu_ps(scales.add(block * PANEL_ROWS)) };
+        for (tile, sums) in sums.chunks_exact_mut(TILE_ROWS).enumerate() {
+            let Some(factors) = self.factors(first + tile * TILE_ROWS, block * SUPER_GROUPS, 0) else { break };
+            let tiles = &tiles.0[tile / 2 * 512 + tile % 2 * TILE_ROWS * 16..][..256 + TILE_ROWS * 16];
+            for (row, (sum, factor)) in sums.iter_mut().zip(factors).enumerate() {
+                // SAFETY: both rows lie within the slice, whose length is fixed above.
+                let (low, high) = unsafe {
+                    let at = tiles.as_ptr().add(row * 16);
+                    (_mm512_load_si512(at.cast()), _mm512_load_si512(at.add(256).cast()))
+                };
+                let total = _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low);
+                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
+                *sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(*factor), *sum);
+            }
+        }
+    }
+
+    /// The input factors `which` of a group for the tile of rows at `base`; `None` past the last row.
+    #[inline(always)]
+    fn factors(&self, base: usize, group: usize, which: usize) -> Option<&[f32]> {
+        if base >= self.input.rows() {
+            return None;
+        }
+        let count = tile_rows(base, self.input.rows());
+        let at = base * (self.matrix.columns / GROUP) * FACTORS + (group * FACTORS + which) * count;
+        Some(&self.input.blocks.factors[at..at + count])
+    }
+
+    /// `sums -= minimums . (scaled group sums of the input)` for one block.
+    ///
+    /// # Safety
+    /// `minimums` has the block's minimums.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     #[inline]
     unsafe fn minimums(
@@ -343,21 +372,18 @@ impl Task<'_> {
         first: usize,
         rows: usize,
         halves: bool,
+        block: usize,
         sums: &mut [__m512; PAIR],
     ) {
-        let groups = self.matrix.columns / GROUP;
         for (tile, sums) in sums.chunks_exact_mut(TILE_ROWS).enumerate().take(rows.div_ceil(TILE_ROWS)) {
-            let base = first + tile * TILE_ROWS;
-            let count = tile_rows(base, self.input.rows());
-            let factors = &self.input.blocks.factors[base * groups * FACTORS..][..count * groups * FACTORS];
             let mut local = [_mm512_setzero_ps(); TILE_ROWS];
-            for group in 0..groups {
-                let factors = &factors[group * FACTORS * count..][..FACTORS * count];
+            local.copy_from_slice(sums);
+            for group in block * SUPER_GROUPS..(block + 1) * SUPER_GROUPS {
                 for half in 0..1 + usize::from(halves) {
                     let (slot, which) = if halves { (2 * group + half, 2 + half) } else { (group, 1) };
-                    // SAFETY: the expanded panel has all groups' minimums.
+                    // SAFETY: the caller's promise.
                     let minimum = unsafe { _mm512_loadu_ps(minimums.cast::<f32>().add(slot * PANEL_ROWS)) };
-                    let factors = &factors[which * count..][..count];
+                    let Some(factors) = self.factors(first + tile * TILE_ROWS, group, which) else { return };
                     if let Ok(factors) = <&[f32; TILE_ROWS]>::try_from(factors) {
                         for row in 0..TILE_ROWS {
                             local[row] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(factors[row]), local[row]);
@@ -378,13 +404,13 @@ impl Task<'_> {
 #[repr(C, align(64))]
 struct Tiles([i32; 4 * 256]);
 
-/// 32 input rows times 16 outputs over one block of 256 columns.
+/// 32 input rows times 16 outputs over one block of 256 columns, into tile registers 0 to 3.
 ///
 /// # Safety
 /// `weights` has `[4, 2, 1024]` bytes, `top` and `bottom` have `[4, 1024]`; tiles are configured.
 #[inline(always)]
-unsafe fn tile_block(weights: *const u8, top: *const i8, bottom: *const i8, out: &mut Tiles) {
-    // SAFETY: loads stay within the blocks and stores within `out`; only tile registers are changed.
+unsafe fn tile_block(weights: *const u8, top: *const i8, bottom: *const i8) {
+    // SAFETY: loads stay within the blocks; only tile registers are changed.
     unsafe {
         asm!(
             "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -408,6 +434,17 @@ unsafe fn tile_block(weights: *const u8, top: *const i8, bottom: *const i8, out:
                 options(nostack, readonly, preserves_flags)
             );
         }
+    }
+}
+
+/// Stores what [`tile_block`] computed.
+///
+/// # Safety
+/// Tiles are configured.
+#[inline(always)]
+unsafe fn store_tiles(out: &mut Tiles) {
+    // SAFETY: four tiles of 1,024 bytes are what `out` has room for.
+    unsafe {
         asm!(
             "tilestored [{out} + {stride}], tmm0",
             "tilestored [{out} + {stride} + 1024], tmm1",
