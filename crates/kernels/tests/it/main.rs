@@ -1,5 +1,6 @@
 //! Integration tests of the kernels, one module per concern.
 
+mod attention;
 mod blocks;
 mod blocks_limits;
 mod matrix;
