@@ -41,7 +41,7 @@ pub(crate) fn is_available() -> bool {
     *AVAILABLE.get_or_init(|| {
         const TILE_AND_INT8: u32 = 0b11 << 24;
         const TILE_STATE: u64 = 0b11 << 17;
-        if !cfg!(target_os = "linux") || !super::multiply::has_vnni() || !std::is_x86_feature_detected!("xsave") {
+        if !cfg!(target_os = "linux") || !super::dot::has_vnni() || !std::is_x86_feature_detected!("xsave") {
             return false;
         }
         if __cpuid_count(7, 0).edx & TILE_AND_INT8 != TILE_AND_INT8 {
@@ -100,6 +100,31 @@ static TILE_CONFIG: TileConfig = TileConfig {
 
 thread_local! {
     static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Multiplies tiles for a while and returns the operations done: the peak of the unit.
+///
+/// Does nothing where tiles are not available.
+pub(super) fn peak_operations() -> f64 {
+    const TURNS: usize = 100_000;
+    if !is_available() {
+        return 0.0;
+    }
+    // SAFETY: tiles are available; they are configured first and released at the end, and no memory is touched.
+    unsafe {
+        asm!("ldtilecfg [{}]", in(reg) &raw const TILE_CONFIG, options(nostack, readonly));
+        for _ in 0..TURNS {
+            asm!(
+                "tdpbssd tmm0, tmm4, tmm6",
+                "tdpbssd tmm1, tmm4, tmm7",
+                "tdpbssd tmm2, tmm5, tmm6",
+                "tdpbssd tmm3, tmm5, tmm7",
+                options(nostack, nomem, preserves_flags)
+            );
+        }
+        asm!("tilerelease", options(nostack, nomem));
+    }
+    (TURNS * 4 * AMX_ROWS * PANEL_ROWS * STEP * 2) as f64
 }
 
 /// Whether this product is one for tiles.
@@ -204,15 +229,7 @@ impl Task<'_> {
     /// Code times scale, as two signed digits to the base 128.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     #[inline]
-    unsafe fn expand<F: Format>(
-        &self,
-        format: F,
-        kind: ScaleKind,
-        zero: i32,
-        index: usize,
-        to: *mut u8,
-        parts: Parts,
-    ) {
+    unsafe fn expand<F: Format>(&self, format: F, kind: ScaleKind, zero: i32, index: usize, to: *mut u8, parts: Parts) {
         let groups = self.matrix.columns / GROUP;
         let codes = self.matrix.panel(index).as_ptr();
         let panel = Panel { codes, scales: codes.wrapping_add(groups * self.matrix.group_code_bytes()) };
@@ -242,9 +259,10 @@ impl Task<'_> {
                     let bytes = _mm_loadu_si128(at.cast());
                     // One scale in both 16-bit halves of each row's lane.
                     let (scale, minimum) = match kind {
-                        ScaleKind::SuperMinimum => {
-                            (_mm512_cvtepu8_epi32(bytes), Some(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.add(16).cast()))))
-                        }
+                        ScaleKind::SuperMinimum => (
+                            _mm512_cvtepu8_epi32(bytes),
+                            Some(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.add(16).cast()))),
+                        ),
                         ScaleKind::SuperHalvesMinimum => {
                             let both = _mm512_cvtepu8_epi32(bytes);
                             (_mm512_and_si512(both, _mm512_set1_epi32(15)), Some(_mm512_srli_epi32::<4>(both)))
@@ -259,9 +277,9 @@ impl Task<'_> {
                     }
                     let low_half = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
                     let scale = _mm512_or_si512(low_half, _mm512_slli_epi32::<16>(scale));
-                    for j in 4 * half..4 * half + 4 {
-                        let even = _mm512_sub_epi16(_mm512_and_si512(lines[j], low_byte), zero);
-                        let odd = _mm512_sub_epi16(_mm512_srli_epi16::<8>(lines[j]), zero);
+                    for (j, line) in lines.iter().enumerate().skip(4 * half).take(4) {
+                        let even = _mm512_sub_epi16(_mm512_and_si512(*line, low_byte), zero);
+                        let odd = _mm512_sub_epi16(_mm512_srli_epi16::<8>(*line), zero);
                         let (even, odd) = (_mm512_mullo_epi16(even, scale), _mm512_mullo_epi16(odd, scale));
                         let low = _mm512_or_si512(
                             _mm512_and_si512(even, digit),
@@ -413,7 +431,10 @@ unsafe fn tile_block(weights: *const u8, top: *const i8, bottom: *const i8) {
     // SAFETY: loads stay within the blocks; only tile registers are changed.
     unsafe {
         asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
             options(nostack, nomem, preserves_flags)
         );
         for step in 0..BLOCK / STEP {

@@ -1,6 +1,8 @@
 //! The byte operations that products with quantised weights need, for each instruction set.
 
-use crate::simd::{Scalar, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Isa, Scalar, Simd};
 
 /// Four-way byte dot products, beside the arithmetic of [`Simd`].
 ///
@@ -38,6 +40,54 @@ pub(super) trait Dot: Simd {
     /// # Safety
     /// `from` must be valid for reading them.
     unsafe fn load_u8(self, from: *const u8) -> Self::F32;
+}
+
+/// A computation that is generic over an instruction set with byte dot products.
+pub(super) trait DotKernel {
+    /// What it computes.
+    type Output;
+
+    /// Computes it. Implementations must be `#[inline(always)]`.
+    fn run<S: Dot>(self, simd: S) -> Self::Output;
+}
+
+/// The implementation that [`dispatch`] chooses at present.
+pub(super) fn chosen() -> &'static str {
+    match Isa::detect() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Amx if has_vnni() => "avx512-vnni",
+        Isa::Avx512 | Isa::Amx | Isa::Avx2 => "avx2",
+        Isa::Neon => "neon",
+        Isa::Scalar => "scalar",
+    }
+}
+
+/// Runs `kernel` with the instruction set of [`Isa::detect`]; without VNNI, AVX-512 machines use AVX2 here.
+pub(super) fn dispatch<K: DotKernel>(kernel: K) -> K::Output {
+    match Isa::detect() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Amx if has_vnni() => {
+            // SAFETY: the processor has the features of the token and of the entry function.
+            unsafe { x86::enter_avx512(Avx512::new(), kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx | Isa::Avx512 | Isa::Avx2 => {
+            // SAFETY: as above; AVX-512 machines have AVX2.
+            unsafe { x86::enter_avx2(Avx2::new(), kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => {
+            // SAFETY: every aarch64 processor has NEON.
+            kernel.run(unsafe { crate::simd::Neon::new() })
+        }
+        _ => kernel.run(Scalar::new()),
+    }
+}
+
+/// Whether byte dot products of 512 bits are there.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_vnni() -> bool {
+    std::is_x86_feature_detected!("avx512vnni")
 }
 
 impl Dot for Scalar {
@@ -88,8 +138,18 @@ impl Dot for Scalar {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Dot;
+    use super::{Dot, DotKernel};
     use crate::simd::{Avx2, Avx512, Simd};
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    pub(super) fn enter_avx512<K: DotKernel>(token: Avx512, kernel: K) -> K::Output {
+        kernel.run(token)
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    pub(super) fn enter_avx2<K: DotKernel>(token: Avx2, kernel: K) -> K::Output {
+        kernel.run(token)
+    }
 
     /// Calls an instruction of the set that `$token` proves present.
     macro_rules! proven {
@@ -115,19 +175,13 @@ mod x86 {
         #[inline(always)]
         fn field(self, bytes: __m512i, shift: u32, mask: u8) -> __m512i {
             proven!(self, {
-                _mm512_and_si512(
-                    _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(shift as i32)),
-                    _mm512_set1_epi8(mask as i8),
-                )
+                _mm512_and_si512(_mm512_srl_epi16(bytes, _mm_cvtsi32_si128(shift as i32)), _mm512_set1_epi8(mask as i8))
             })
         }
         #[inline(always)]
         fn field_left(self, bytes: __m512i, shift: u32, mask: u8) -> __m512i {
             proven!(self, {
-                _mm512_and_si512(
-                    _mm512_sll_epi16(bytes, _mm_cvtsi32_si128(shift as i32)),
-                    _mm512_set1_epi8(mask as i8),
-                )
+                _mm512_and_si512(_mm512_sll_epi16(bytes, _mm_cvtsi32_si128(shift as i32)), _mm512_set1_epi8(mask as i8))
             })
         }
         #[inline(always)]
@@ -164,19 +218,13 @@ mod x86 {
         #[inline(always)]
         fn field(self, bytes: __m256i, shift: u32, mask: u8) -> __m256i {
             proven!(self, {
-                _mm256_and_si256(
-                    _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(shift as i32)),
-                    _mm256_set1_epi8(mask as i8),
-                )
+                _mm256_and_si256(_mm256_srl_epi16(bytes, _mm_cvtsi32_si128(shift as i32)), _mm256_set1_epi8(mask as i8))
             })
         }
         #[inline(always)]
         fn field_left(self, bytes: __m256i, shift: u32, mask: u8) -> __m256i {
             proven!(self, {
-                _mm256_and_si256(
-                    _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(shift as i32)),
-                    _mm256_set1_epi8(mask as i8),
-                )
+                _mm256_and_si256(_mm256_sll_epi16(bytes, _mm_cvtsi32_si128(shift as i32)), _mm256_set1_epi8(mask as i8))
             })
         }
         #[inline(always)]

@@ -6,8 +6,8 @@
 //! Eight rows form a tile (the last tile has what remains). A tile's bytes lie group by group, and within a group row by
 //! row, so that a kernel walks through one contiguous stream.
 
-use super::layout::GROUP;
 use super::Matrix;
+use super::layout::GROUP;
 use crate::ThreadPool;
 use crate::pool::SharedSlice;
 #[cfg(target_arch = "x86_64")]
@@ -70,7 +70,9 @@ impl Input {
     #[must_use]
     pub fn byte_len(rows: usize, columns: usize) -> usize {
         let padded = rows * columns.next_multiple_of(GROUP);
-        padded * 4 + 2 * (padded + padded / GROUP * FACTORS * 4) + rows.next_multiple_of(16) * columns.next_multiple_of(GROUP)
+        padded * 4
+            + 2 * (padded + padded / GROUP * FACTORS * 4)
+            + rows.next_multiple_of(16) * columns.next_multiple_of(GROUP)
     }
 
     /// Takes `values` (`[rows, columns]`) as the input of products with `matrices`.
@@ -84,8 +86,7 @@ impl Input {
             let out = SharedSlice::new(&mut self.floats);
             pool.split(self.rows, TILE_ROWS, |rows| transpose(values, columns, rows, &out));
         }
-        for (quantized, scheme, block) in
-            [(&mut self.groups, Scheme::Groups, 1), (&mut self.blocks, Scheme::Blocks, 8)]
+        for (quantized, scheme, block) in [(&mut self.groups, Scheme::Groups, 1), (&mut self.blocks, Scheme::Blocks, 8)]
         {
             quantized.ready = wants(scheme);
             if quantized.ready {
@@ -142,11 +143,6 @@ impl Input {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// Columns at present.
-    pub(super) fn columns(&self) -> usize {
-        self.columns
     }
 
     /// Whether the rows are prepared for `matrix`.

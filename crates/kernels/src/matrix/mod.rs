@@ -10,6 +10,7 @@ mod format;
 mod gate;
 mod input;
 mod layout;
+pub mod measure;
 mod multiply;
 mod pack;
 mod product;
@@ -71,7 +72,7 @@ impl Matrix {
         if expected != bytes.len() {
             return Err(KernelError::ByteCount { data_type, elements, expected, actual: bytes.len() });
         }
-        let row_bytes = if rows == 0 { 0 } else { expected / rows };
+        let row_bytes = expected.checked_div(rows).unwrap_or(0);
         let layout = Layout::of(data_type);
         let panel_bytes = match &layout {
             Some(layout) => layout.panel_bytes(columns / GROUP),

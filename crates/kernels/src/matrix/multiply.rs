@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use super::dot::Dot;
+use super::dot::{Dot, DotKernel, dispatch};
 use super::format::{
     EXPANDED_SCALE_BYTES, Expanded, Format, GROUP_MINIMUM, GROUP_SCALE, Packed, Panel, SUPER, SUPER_HALVES,
     SUPER_HALVES_MINIMUM, SUPER_MINIMUM, expand,
@@ -13,7 +13,6 @@ use super::layout::{GROUP, GROUP_LINES, LINE, PANEL_ROWS};
 use super::product::{Rows, float, quantized};
 use super::{Input, Line, Matrix};
 use crate::DataType;
-use crate::simd::Isa;
 
 /// Up to this many input rows the weights are expanded in registers; above, once into memory for all rows.
 const DIRECT_ROWS: usize = 4;
@@ -36,44 +35,7 @@ pub(super) unsafe fn multiply(matrix: &Matrix, input: &Input, panels: Range<usiz
         // SAFETY: the input has tiles only where they are available; the rest is the caller's promise.
         return unsafe { super::amx::multiply(matrix, input, panels, out, out_stride) };
     }
-    let task = Task { matrix, input, panels, out, out_stride };
-    match Isa::detect() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has the features; the rest is the caller's promise.
-        Isa::Avx512 | Isa::Amx if has_vnni() => unsafe { x86::avx512(task) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above; AVX-512 machines have AVX2.
-        Isa::Amx | Isa::Avx512 | Isa::Avx2 => unsafe { x86::avx2(task) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        Isa::Neon => unsafe { task.run(crate::simd::Neon::new()) },
-        // SAFETY: the caller's promise.
-        _ => unsafe { task.run(crate::simd::Scalar::new()) },
-    }
-}
-
-/// Whether byte dot products of 512 bits are there.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn has_vnni() -> bool {
-    std::is_x86_feature_detected!("avx512vnni")
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Task;
-    use crate::simd::{Avx2, Avx512};
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
-    pub(super) unsafe fn avx512(task: Task<'_>) {
-        // SAFETY: the features are enabled here; the rest is the caller's promise.
-        unsafe { task.run(Avx512::new()) }
-    }
-
-    #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,popcnt")]
-    pub(super) unsafe fn avx2(task: Task<'_>) {
-        // SAFETY: the features are enabled here; the rest is the caller's promise.
-        unsafe { task.run(Avx2::new()) }
-    }
+    dispatch(Task { matrix, input, panels, out, out_stride });
 }
 
 /// `$body` with `$format` bound to the packed format of a quantised type; nothing for floats.
@@ -109,10 +71,12 @@ struct Task<'a> {
     out_stride: usize,
 }
 
-impl Task<'_> {
+impl DotKernel for Task<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<S: Dot>(self, simd: S) {
-        // SAFETY: the caller's promise.
+    fn run<S: Dot>(self, simd: S) {
+        // SAFETY: the promise of `multiply`'s caller.
         unsafe {
             if self.matrix.scheme() == Scheme::Float {
                 self.floats(simd);
@@ -123,7 +87,9 @@ impl Task<'_> {
             }
         }
     }
+}
 
+impl Task<'_> {
     fn groups(&self) -> usize {
         self.matrix.columns / GROUP
     }

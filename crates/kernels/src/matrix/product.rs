@@ -45,9 +45,9 @@ pub(super) unsafe fn quantized<S: Dot, F: Format, const ROWS: usize>(
                 if F::HALVES {
                     for half in 0..2 {
                         let mut dots = [simd.splat_i32(0); ROWS];
-                        for j in 4 * half..4 * half + 4 {
+                        for (j, line) in lines.iter().enumerate().skip(4 * half).take(4) {
                             for (row, dot) in dots.iter_mut().enumerate() {
-                                *dot = simd.dot::<false>(*dot, lines[j], codes.add(row * GROUP + 4 * j));
+                                *dot = simd.dot::<false>(*dot, *line, codes.add(row * GROUP + 4 * j));
                             }
                         }
                         for row in 0..ROWS {

@@ -72,7 +72,9 @@ impl Kernel for QuantizeTile<'_> {
                     let (low, high) = codes.split_at(GROUP / 2);
                     let (low, high) = (sum(low), sum(high));
                     let factors = &mut self.factors[at * FACTORS * self.count..][..FACTORS * self.count];
-                    for (slot, value) in [scale, scale * (low + high), scale * low, scale * high].into_iter().enumerate() {
+                    for (slot, value) in
+                        [scale, scale * (low + high), scale * low, scale * high].into_iter().enumerate()
+                    {
                         factors[slot * self.count + row] = value;
                     }
                 }

@@ -1,5 +1,7 @@
 //! Products with packed weights against f64, for every stored type and instruction set.
 
+#![allow(clippy::unwrap_used, reason = "a failing helper is a failing test")]
+
 use proptest::prelude::*;
 use saem_kernels::ops::Activation;
 use saem_kernels::simd::Isa;
@@ -79,7 +81,9 @@ fn every_type_on_every_instruction_set() {
     for isa in Isa::available() {
         isa.scope(|| {
             for data_type in DataType::ALL {
-                for (outputs, rows) in [(16, 1), (40, 2), (35, 3), (64, 5), (48, 8), (33, 13), (20, 16), (33, 27), (96, 40)] {
+                for (outputs, rows) in
+                    [(16, 1), (40, 2), (35, 3), (64, 5), (48, 8), (33, 13), (20, 16), (33, 27), (96, 40)]
+                {
                     check(data_type, outputs, 512, rows, 1, outputs as u64);
                 }
             }
