@@ -15,7 +15,7 @@ use super::{Input, Line, Matrix};
 use crate::DataType;
 
 /// Up to this many input rows the weights are expanded in registers; above, once into memory for all rows.
-const DIRECT_ROWS: usize = 4;
+const DIRECT_ROWS: usize = TILE_ROWS;
 /// Bytes of expanded panels to keep in the second-level cache while the input rows go by.
 const EXPANDED_BYTES: usize = 512 << 10;
 
@@ -148,25 +148,29 @@ impl Task<'_> {
         }
     }
 
-    /// Few rows: the weights are expanded in registers.
+    /// Few rows: the weights are expanded in registers, for four rows at a time.
     #[inline(always)]
     unsafe fn direct<S: Dot, F: Format>(&self, simd: S, format: F) {
-        let rows = self.rows(0, 0);
         let groups = self.groups();
         for index in self.panels.clone() {
             let panel = self.panel(index);
-            let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
-            let count = self.input.rows();
-            // SAFETY: the caller's promise.
-            unsafe {
-                let (out, stride) = self.place(index, 0, &mut spill);
-                match count {
-                    1 => quantized::<S, F, 1>(simd, format, panel, groups, rows, out, stride),
-                    2 => quantized::<S, F, 2>(simd, format, panel, groups, rows, out, stride),
-                    3 => quantized::<S, F, 3>(simd, format, panel, groups, rows, out, stride),
-                    _ => quantized::<S, F, 4>(simd, format, panel, groups, rows, out, stride),
+            let mut done = 0;
+            while done < self.input.rows() {
+                let rows = self.rows(0, done);
+                let count = (self.input.rows() - done).min(4);
+                let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
+                // SAFETY: the caller's promise; the input is one tile.
+                unsafe {
+                    let (out, stride) = self.place(index, done, &mut spill);
+                    match count {
+                        1 => quantized::<S, F, 1>(simd, format, panel, groups, rows, out, stride),
+                        2 => quantized::<S, F, 2>(simd, format, panel, groups, rows, out, stride),
+                        3 => quantized::<S, F, 3>(simd, format, panel, groups, rows, out, stride),
+                        _ => quantized::<S, F, 4>(simd, format, panel, groups, rows, out, stride),
+                    }
+                    self.unspill(index, done, count, &spill);
                 }
-                self.unspill(index, 0, count, &spill);
+                done += count;
             }
         }
     }
