@@ -8,7 +8,7 @@
 
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
-use super::scratch::{padded, take, with_work};
+use super::scratch::{padded, take, work};
 use super::{AttentionShape, BLOCK_TOKENS, KvType};
 use crate::pool::SharedSlice;
 use crate::simd::{Kernel, Simd, math};
@@ -74,6 +74,20 @@ pub(super) struct RowItem<'a> {
     pub(super) chunks: Chunks,
     pub(super) chunk: usize,
     pub(super) to: Target<'a>,
+    /// [`work_len`] elements.
+    pub(super) work: &'a mut [f32],
+}
+
+/// Elements of the buffers of [`Scratch`].
+fn sizes(shape: &AttentionShape, pages: &KvPages) -> [usize; 6] {
+    let (group, layout) = (shape.group(), pages.layout());
+    let (width, groups) = (layout.width, layout.groups());
+    [group * width, group * width, group * TILE, BLOCK_TOKENS * groups, group, group].map(padded)
+}
+
+/// Elements of working memory that an item needs.
+pub(super) fn work_len(shape: &AttentionShape, pages: &KvPages) -> usize {
+    sizes(shape, pages).iter().sum()
 }
 
 /// Where the result of a chunk goes.
@@ -104,26 +118,21 @@ impl Kernel for RowItem<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let layout = self.pages.layout();
-        let (group, width) = (self.shape.group(), layout.width);
-        let sizes =
-            [group * width, group * width, group * TILE, BLOCK_TOKENS * layout.groups(), group, group].map(padded);
-        with_work(sizes.iter().sum(), |mut rest| {
-            let parts = sizes.map(|len| take(&mut rest, len).as_mut_ptr());
-            let [queries, out, weights, scales, maxima, sums] = parts;
-            let scratch = Scratch { queries, out, weights, scales, maxima, sums };
-            // SAFETY: the scratch has the sizes that its fields state.
-            unsafe {
-                self.pack(simd, &scratch);
-                match self.pages.kv_type() {
-                    KvType::F32 => self.attend::<S, F32Tile>(simd, &scratch),
-                    KvType::F16 => self.attend::<S, F16Tile>(simd, &scratch),
-                    KvType::Q8_0 => self.attend::<S, Q8Tile>(simd, &scratch),
-                }
-                self.unpack(simd, &scratch);
+    fn run<S: Simd>(mut self, simd: S) {
+        let mut rest = std::mem::take(&mut self.work);
+        let parts = sizes(self.shape, self.pages).map(|len| take(&mut rest, len).as_mut_ptr());
+        let [queries, out, weights, scales, maxima, sums] = parts;
+        let scratch = Scratch { queries, out, weights, scales, maxima, sums };
+        // SAFETY: the scratch has the sizes that its fields state.
+        unsafe {
+            self.pack(simd, &scratch);
+            match self.pages.kv_type() {
+                KvType::F32 => self.attend::<S, F32Tile>(simd, &scratch),
+                KvType::F16 => self.attend::<S, F16Tile>(simd, &scratch),
+                KvType::Q8_0 => self.attend::<S, Q8Tile>(simd, &scratch),
             }
-        });
+            self.unpack(simd, &scratch);
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::rows::{Chunks, Merge, RowItem, Target, partial_len};
-use super::scratch::with_partial;
+use super::rows::{self, Chunks, Merge, RowItem, Target, partial_len};
+use super::scratch::{with_partial, with_work};
 use super::tiles::{self, TileItem};
 use super::{AttentionShape, KvPages, Span};
 use crate::ThreadPool;
@@ -89,7 +89,9 @@ impl Pass<'_> {
                     // The last rows see the most.
                     let tile = tiles - 1 - index;
                     let Self { shape, pages, queries, out, .. } = *self;
-                    return self.isa.dispatch(TileItem { shape, pages, queries, out, span: *span, kv_head, tile });
+                    return with_work(tiles::work_len(pages), |work| {
+                        self.isa.dispatch(TileItem { shape, pages, queries, out, span: *span, kv_head, tile, work });
+                    });
                 }
                 index -= tiles;
             }
@@ -121,7 +123,9 @@ impl Pass<'_> {
             let Self { shape, pages, queries, .. } = *self;
             let (kv_head, chunk) = (index % kv_heads, index / kv_heads);
             let (chunks, blocks, row) = (row.chunks, row.blocks, row.row);
-            self.isa.dispatch(RowItem { shape, pages, queries, row, blocks, kv_head, chunks, chunk, to });
+            with_work(rows::work_len(shape, pages), |work| {
+                self.isa.dispatch(RowItem { shape, pages, queries, row, blocks, kv_head, chunks, chunk, to, work });
+            });
         });
 
         let partial = &*partial;

@@ -10,7 +10,7 @@
 
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
-use super::scratch::{padded, take, with_work};
+use super::scratch::{padded, take, work};
 use super::{AttentionShape, BLOCK_TOKENS, KvType, Span};
 use crate::pool::SharedSlice;
 use crate::simd::{Kernel, MAX_LANES, Simd, math};
@@ -47,33 +47,43 @@ pub(super) struct TileItem<'a> {
     pub(super) kv_head: usize,
     /// Which `QUERIES` of the span's queries for this head.
     pub(super) tile: usize,
+    /// [`work_len`] elements.
+    pub(super) work: &'a mut [f32],
+}
+
+/// Elements of the buffers of [`Scratch`].
+fn sizes(pages: &KvPages) -> [usize; 8] {
+    let layout = pages.layout();
+    let (all, some) = (QUERIES * layout.width, KEYS * layout.width);
+    [all, all, KEYS * VECTORS * MAX_LANES, some, some, BLOCK_TOKENS * layout.groups(), QUERIES, QUERIES].map(padded)
+}
+
+/// Elements of working memory that an item needs.
+pub(super) fn work_len(pages: &KvPages) -> usize {
+    sizes(pages).iter().sum()
 }
 
 impl Kernel for TileItem<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let width = self.pages.layout().width;
-        let scales = BLOCK_TOKENS * self.pages.layout().groups();
-        let sizes = [QUERIES * width, QUERIES * width, KEYS * panel::<S>(), KEYS * width, KEYS * width, scales];
-        let len = sizes.iter().map(|&len| padded(len)).sum::<usize>() + 2 * padded(QUERIES);
-        with_work(len, |mut rest| {
-            let [queries, out, weights, keys, values, scales] = sizes.map(|len| take(&mut rest, len).as_mut_ptr());
-            let (maxima, sums) = (take(&mut rest, QUERIES).as_mut_ptr(), take(&mut rest, QUERIES).as_mut_ptr());
-            let scratch = Scratch { queries, out, weights, keys, values, scales, maxima, sums };
-            let lanes = Lanes::new(&self);
-            // SAFETY: the scratch has the sizes that its fields state.
-            unsafe {
-                self.pack(simd, &scratch, &lanes);
-                match self.pages.kv_type() {
-                    KvType::F32 => self.attend::<S, F32Tile>(simd, &scratch, &lanes),
-                    KvType::F16 => self.attend::<S, F16Tile>(simd, &scratch, &lanes),
-                    KvType::Q8_0 => self.attend::<S, Q8Tile>(simd, &scratch, &lanes),
-                }
-                self.unpack(simd, &scratch, &lanes);
+    fn run<S: Simd>(mut self, simd: S) {
+        let sizes = sizes(self.pages);
+        let mut rest = std::mem::take(&mut self.work);
+        let parts = sizes.map(|len| take(&mut rest, len).as_mut_ptr());
+        let [queries, out, weights, keys, values, scales, maxima, sums] = parts;
+        let scratch = Scratch { queries, out, weights, keys, values, scales, maxima, sums };
+        let lanes = Lanes::new(&self);
+        // SAFETY: the scratch has the sizes that its fields state.
+        unsafe {
+            self.pack(simd, &scratch, &lanes);
+            match self.pages.kv_type() {
+                KvType::F32 => self.attend::<S, F32Tile>(simd, &scratch, &lanes),
+                KvType::F16 => self.attend::<S, F16Tile>(simd, &scratch, &lanes),
+                KvType::Q8_0 => self.attend::<S, Q8Tile>(simd, &scratch, &lanes),
             }
-        });
+            self.unpack(simd, &scratch, &lanes);
+        }
     }
 }
 
