@@ -1,0 +1,131 @@
+//! The forward pass.
+
+use saem_kernels::attention::Span;
+use saem_kernels::{ThreadPool, matmul, ops};
+
+use crate::cache::KvCache;
+use crate::error::{BatchError, ModelError};
+use crate::layer::Pass;
+use crate::weights::Model;
+use crate::workspace::Workspace;
+
+/// The tokens of a pass: consecutive rows of one or more sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// One token for each row.
+    pub tokens: &'a [u32],
+    /// Which rows belong to which sequence, covering all rows in order.
+    pub spans: &'a [Span<'a>],
+    /// Rows whose logits are wanted, ascending. A pass without any only fills the cache.
+    pub logit_rows: &'a [usize],
+}
+
+impl Model {
+    /// Runs the tokens of `batch` through the model, adds their keys and values to `cache`, and returns the logits of
+    /// the rows asked for, `[logit rows, vocabulary]`.
+    ///
+    /// Allocates nothing. A row's logits depend on its sequence alone, not on what else is in the batch, up to the
+    /// rounding of kernels that sum differently for different numbers of rows.
+    ///
+    /// # Errors
+    /// [`ModelError::Batch`], before anything is computed, where the batch does not fit the vocabulary, the workspace
+    /// or the cache.
+    pub fn forward<'w>(
+        &self,
+        pool: &ThreadPool,
+        cache: &mut KvCache,
+        batch: &Batch<'_>,
+        workspace: &'w mut Workspace,
+    ) -> Result<&'w [f32], ModelError> {
+        self.check(cache, batch, workspace)?;
+        let config = &self.config;
+        let mut rows = batch.tokens.len();
+        if rows == 0 {
+            return Ok(&[]);
+        }
+        for (token, row) in batch.tokens.iter().zip(workspace.stream.chunks_exact_mut(config.hidden)) {
+            self.weights.embedding.row(*token as usize, row);
+        }
+        if config.embedding_multiplier != 1.0 {
+            ops::scale(pool, &mut workspace.stream[..rows * config.hidden], config.embedding_multiplier);
+        }
+        for angles in &mut workspace.angles {
+            for span in batch.spans {
+                angles.set(span.first_row, span.rows, span.first_position);
+            }
+        }
+        let last = config.layers.len() - 1;
+        let layers = config.layers.iter().zip(&self.weights.layers).zip(&mut cache.layers);
+        for (index, ((layer, weights), pages)) in layers.enumerate() {
+            let pass = Pass { pool, config, spans: batch.spans, rows };
+            let keep = (index == last).then_some(batch.logit_rows);
+            rows = pass.layer(*layer, weights, pages, workspace, keep);
+        }
+        Ok(self.logits(pool, rows, workspace))
+    }
+
+    /// Logits of the first `rows` rows of the stream.
+    fn logits<'w>(&self, pool: &ThreadPool, rows: usize, workspace: &'w mut Workspace) -> &'w [f32] {
+        let config = &self.config;
+        let logits = &mut workspace.logits[..rows * config.vocabulary];
+        if rows == 0 {
+            return logits;
+        }
+        let hidden = rows * config.hidden;
+        let normed = &mut workspace.normed[..hidden];
+        let pass = Pass { pool, config, spans: &[], rows };
+        pass.norm(&self.weights.output_norm, &workspace.stream[..hidden], normed);
+        let matrix = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
+        workspace.input.set(pool, normed, config.hidden, &[matrix]);
+        matmul(pool, &workspace.input, &mut [(matrix, &mut *logits)]);
+        if config.logits_multiplier != 1.0 {
+            ops::scale(pool, logits, config.logits_multiplier);
+        }
+        if let Some(cap) = config.logit_soft_cap {
+            ops::soft_cap(pool, logits, cap);
+        }
+        logits
+    }
+
+    /// Refuses batches that would reach outside the vocabulary, the workspace or the cache.
+    fn check(&self, cache: &KvCache, batch: &Batch<'_>, workspace: &Workspace) -> Result<(), BatchError> {
+        let rows = batch.tokens.len();
+        for (what, found, limit) in
+            [("rows", rows, workspace.rows), ("logit rows", batch.logit_rows.len(), workspace.logit_rows)]
+        {
+            if found > limit {
+                return Err(BatchError::TooManyRows { what, found, limit });
+            }
+        }
+        let vocabulary = self.config.vocabulary;
+        if let Some((row, token)) = batch.tokens.iter().enumerate().find(|(_, token)| **token as usize >= vocabulary) {
+            return Err(BatchError::Token { row, token: *token, vocabulary });
+        }
+        let mut expected = 0;
+        for (index, span) in batch.spans.iter().enumerate() {
+            if span.first_row != expected || span.rows > rows - expected {
+                return Err(BatchError::Spans { span: index, found: span.first_row, expected, rows });
+            }
+            expected += span.rows;
+            let positions = span.first_position.saturating_add(span.rows);
+            let needed = KvCache::blocks_for(positions);
+            let Some(blocks) = span.blocks.get(..needed) else {
+                return Err(BatchError::Blocks { span: index, positions, needed, found: span.blocks.len() });
+            };
+            if let Some(block) = blocks.iter().find(|block| **block as usize >= cache.blocks()) {
+                return Err(BatchError::BlockNumber { span: index, block: *block, blocks: cache.blocks() });
+            }
+        }
+        if expected != rows {
+            return Err(BatchError::Spans { span: batch.spans.len(), found: rows, expected, rows });
+        }
+        let mut least = 0;
+        for (index, row) in batch.logit_rows.iter().enumerate() {
+            if *row < least || *row >= rows {
+                return Err(BatchError::LogitRow { index, found: *row, rows });
+            }
+            least = row + 1;
+        }
+        Ok(())
+    }
+}
