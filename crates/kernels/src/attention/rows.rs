@@ -8,7 +8,7 @@
 
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
-use super::scratch::{padded, take, work};
+use super::scratch::{padded, take};
 use super::{AttentionShape, BLOCK_TOKENS, KvType};
 use crate::pool::SharedSlice;
 use crate::simd::{Kernel, Simd, math};

@@ -1,6 +1,6 @@
 //! Working memory of a thread, kept between calls.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 /// Elements in a cache line.
 const LINE: usize = 16;
@@ -11,38 +11,18 @@ struct Line(#[allow(dead_code, reason = "read through pointers")] [f32; LINE]);
 
 thread_local! {
     /// Of an item of work on this thread.
-    static WORK: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static WORK: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
     /// Of partial results that the threads of a region leave to its caller.
     static PARTIAL: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// This thread's working memory, lent out; it goes back when dropped.
-///
-/// A value and not a closure's argument, because vector code inside a closure is compiled without its instruction set.
-pub(super) struct Work {
-    lines: Vec<Line>,
-    len: usize,
+/// Runs `body` with `len` elements of this thread's working memory, which begin at a cache line and hold what the last
+/// body left there. Memory is allocated only when a body asks for more than any before it.
+pub(super) fn with_work<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
+    WORK.with_borrow_mut(|lines| body(elements(lines, len)))
 }
 
-/// `len` elements of working memory, which begin at a cache line and hold what the last user left there. Memory is
-/// allocated only when more is asked for than ever before.
-pub(super) fn work(len: usize) -> Work {
-    Work { lines: WORK.take(), len }
-}
-
-impl Work {
-    pub(super) fn elements(&mut self) -> &mut [f32] {
-        elements(&mut self.lines, self.len)
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        WORK.set(std::mem::take(&mut self.lines));
-    }
-}
-
-/// Runs `body` with `len` elements for partial results, as [`work`] gives them.
+/// [`with_work`] with memory for partial results.
 pub(super) fn with_partial<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
     PARTIAL.with_borrow_mut(|lines| body(elements(lines, len)))
 }
