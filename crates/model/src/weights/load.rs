@@ -15,7 +15,7 @@ use crate::quantize::{convert, stored_type};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
     /// Compress every matrix to this type while loading. Matrices whose rows do not divide into its blocks get a
-    /// similar type or stay as they are; norms, biases and routers are always f32.
+    /// similar type, or f16; norms, biases and routers are always f32.
     pub quantize: Option<DataType>,
 }
 
@@ -61,6 +61,8 @@ impl Loader<'_> {
     fn weights(&mut self) -> Result<Weights, ModelError> {
         let Config { vocabulary, hidden, .. } = *self.config;
         let embedding = self.matrix(Role::TokenEmbedding, vocabulary, hidden)?;
+        // The largest matrices first: while one is packed, both its copies are in memory.
+        let output = if self.config.tied { None } else { Some(self.matrix(Role::Output, vocabulary, hidden)?) };
         let output_norm = self.norm(Role::OutputNorm, hidden)?;
         let mut layers = Vec::with_capacity(self.config.layers.len());
         for (index, layer) in self.config.layers.iter().enumerate() {
@@ -68,7 +70,6 @@ impl Loader<'_> {
             layers.push(self.layer(*layer)?);
         }
         self.layer = None;
-        let output = if self.config.tied { None } else { Some(self.matrix(Role::Output, vocabulary, hidden)?) };
         Ok(Weights { embedding, output, output_norm, layers })
     }
 
@@ -175,7 +176,7 @@ impl Loader<'_> {
         rows: usize,
         columns: usize,
     ) -> Result<Matrix, ModelError> {
-        let asked = self.options.quantize.and_then(|asked| stored_type(asked, role, self.config.tied, columns));
+        let asked = self.options.quantize.map(|asked| stored_type(asked, role, self.config.tied, columns));
         match asked.filter(|asked| *asked != stored.data_type) {
             None => self.pack(&stored.name, stored.data_type, rows, columns, stored.bytes),
             Some(asked) => {
