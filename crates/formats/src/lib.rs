@@ -29,9 +29,12 @@
 //! # Ok::<(), saem_formats::FormatError>(())
 //! ```
 
+#![deny(unsafe_code)]
+
 mod error;
 pub mod gguf;
 pub mod hf;
+#[allow(unsafe_code, reason = "mapping a file and giving pages back; nothing else in the crate may be unsafe")]
 mod mapped_file;
 pub mod safetensors;
 mod source;

@@ -50,6 +50,10 @@ impl Source {
         if file.bytes().starts_with(b"GGUF") {
             return Gguf::open(path).map(Self::Gguf);
         }
+        // A download cache may name files by their hash: the length of a JSON header and its first brace.
+        if matches!(file.bytes(), [_, _, _, _, 0, 0, 0, 0, b'{', ..]) {
+            return Checkpoint::open(path).map(Self::HuggingFace);
+        }
         Err(FormatError::UnknownFormat { path: path.to_owned(), lookalike: Lookalike::of(file.bytes()) })
     }
 
