@@ -39,9 +39,11 @@ mod mapped_file;
 pub mod safetensors;
 mod source;
 mod tensor_writer;
+mod write_error;
 
-pub use error::{FormatError, Lookalike, WriteError};
+pub use error::{FormatError, Lookalike};
 pub use mapped_file::MappedFile;
 pub use saem_kernels::DataType;
 pub use source::Source;
 pub use tensor_writer::TensorWriter;
+pub use write_error::WriteError;

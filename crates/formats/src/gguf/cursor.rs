@@ -1,7 +1,7 @@
 //! Reads little-endian fields from untrusted bytes: nothing is read beyond the end, nothing is allocated.
 
 use super::problem::{Fault, Problem};
-use super::value::{Array, Value, ValueType};
+use super::{Array, Value, ValueType};
 
 /// How deep arrays may lie within arrays. No known model nests them at all.
 pub(super) const DEEPEST_ARRAY: usize = 4;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::problem::{Fault, Problem};
-use super::value::{Array, Value, ValueType};
+use super::{Array, Value, ValueType};
 use crate::MappedFile;
 use crate::error::shown;
 

@@ -23,7 +23,9 @@
 //! # Ok::<(), saem_formats::FormatError>(())
 //! ```
 
+mod array;
 mod cursor;
+mod encode;
 mod file;
 mod metadata;
 mod problem;
@@ -31,13 +33,17 @@ mod split;
 mod tensor;
 mod types;
 mod value;
+mod value_type;
 mod writer;
 
+pub use array::{Array, Elements, Strings};
+pub use encode::Number;
 pub use file::Gguf;
 pub use metadata::Metadata;
 pub use problem::Problem;
 pub use split::{parse_part_name, part_name};
 pub use tensor::TensorInfo;
 pub use types::{data_type, type_id};
-pub use value::{Array, Elements, Strings, Value, ValueType};
-pub use writer::{Number, Writer};
+pub use value::Value;
+pub use value_type::ValueType;
+pub use writer::Writer;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use saem_kernels::DataType;
 
-use super::header::{Header, Stored};
+use super::entry::Stored;
+use super::header::Header;
 use super::index::{self, INDEX_FILE, MODEL_FILE};
 use super::problem::{Fault, Problem};
 use crate::error::shown;

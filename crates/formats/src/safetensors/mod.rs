@@ -20,6 +20,7 @@
 //! # Ok::<(), saem_formats::FormatError>(())
 //! ```
 
+mod entry;
 mod file;
 mod header;
 mod index;

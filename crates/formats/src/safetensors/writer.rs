@@ -6,7 +6,8 @@ use std::io::Write;
 use saem_kernels::DataType;
 use serde_json::{Map, Value, json};
 
-use super::header::{LENGTH_BYTES, METADATA_KEY, MOST_DIMENSIONS};
+use super::entry::MOST_DIMENSIONS;
+use super::header::{LENGTH_BYTES, METADATA_KEY};
 use crate::WriteError;
 use crate::tensor_writer::{Segment, TensorWriter};
 

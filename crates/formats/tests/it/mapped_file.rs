@@ -33,6 +33,27 @@ fn released_bytes_come_back() {
     assert_eq!(borrowed, contents);
 }
 
+/// Loading repacks tensor by tensor; without this, a model would be in memory twice.
+#[test]
+#[cfg(target_os = "linux")]
+fn released_bytes_leave_the_memory_of_the_process() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), vec![1_u8; 8 << 20]).unwrap();
+    let mapped = MappedFile::open(file.path()).unwrap();
+    // Kilobytes of the map that the process holds.
+    let resident = || -> u64 {
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let name = file.path().to_str().unwrap();
+        let line = maps.lines().skip_while(|line| !line.ends_with(name)).find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    assert_eq!(mapped.bytes().iter().map(|byte| u64::from(*byte)).sum::<u64>(), 8 << 20);
+    assert_eq!(resident(), 8 << 10);
+    mapped.release(0..4 << 20);
+    assert!(resident() <= 4 << 10, "{}", resident());
+    assert_eq!(mapped.bytes()[0], 1);
+}
+
 /// Saem replaces files by renaming, and users delete models while they are loaded.
 #[test]
 fn a_deleted_file_stays_readable() {
