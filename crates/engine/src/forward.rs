@@ -1,0 +1,52 @@
+//! The one thing the engine asks of a model: a pass over rows of tokens.
+
+use saem_kernels::attention::Span;
+
+use crate::blocks::BlockCopy;
+
+/// Something that computes logits from tokens and remembers keys and values in numbered blocks.
+///
+/// A decoder on the CPU is one; a device or a toy in a test can be another. Which sequence a row belongs to, where its keys and
+/// values lie and whether its logits are wanted is decided outside.
+pub trait Forward: Send {
+    /// Tokens in the vocabulary: the width of a row of logits.
+    fn vocabulary(&self) -> usize;
+
+    /// Blocks of the key-value cache.
+    fn blocks(&self) -> usize;
+
+    /// The most rows of one pass.
+    fn max_rows(&self) -> usize;
+
+    /// The most rows of one pass whose logits are computed.
+    fn max_logit_rows(&self) -> usize;
+
+    /// Makes room for `rows` rows of logits where there is less (measurements want more than generation).
+    fn ensure_logit_rows(&mut self, rows: usize);
+
+    /// Copies the keys and values of one block to another, in every layer.
+    fn copy_block(&mut self, copy: BlockCopy);
+
+    /// Computes `tokens` (rows that lie in sequences as `spans` say), stores their keys and values, and returns the logits
+    /// of the rows `logit_rows` (ascending), `[logit_rows, vocabulary]`.
+    fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> &[f32];
+}
+
+/// What a token stands for, as far as the engine needs to know.
+pub trait Vocabulary: Send + Sync {
+    /// The bytes of a token in decoded text; empty for an unknown one.
+    fn bytes(&self, token: u32) -> &[u8];
+
+    /// Whether the token controls the model and is no part of the text.
+    fn is_control(&self, token: u32) -> bool;
+}
+
+impl Vocabulary for saem_tokenizer::Tokenizer {
+    fn bytes(&self, token: u32) -> &[u8] {
+        self.token_bytes(token).unwrap_or_default()
+    }
+
+    fn is_control(&self, token: u32) -> bool {
+        self.is_special(token)
+    }
+}

@@ -1,0 +1,96 @@
+//! What is asked of the engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{EngineError, Sampling, StopMatcher};
+
+/// Alternatives that a request may ask for at each position.
+pub const MAX_LOGPROBS: usize = 100;
+
+/// One prompt and what to make of it. The fields beside the prompt have defaults:
+///
+/// ```
+/// use saem_engine::{Request, Sampling};
+/// let request = Request { max_tokens: Some(80), ..Request::new(vec![1, 2, 3], Sampling::greedy()) };
+/// assert_eq!(request.candidates, 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The tokens to continue.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The most tokens of each candidate; where absent, the context is the limit.
+    pub max_tokens: Option<usize>,
+    /// Strings that end the text and are no part of it; see [`StopMatcher`].
+    pub stop: Vec<String>,
+    /// Report the log-probability of each token and of so many alternatives.
+    pub logprobs: Option<usize>,
+    /// Texts for the same prompt, which share its keys and values. Candidate `i` draws from random stream `i`.
+    pub candidates: usize,
+    /// Go on after an end token as after any other (for measurements).
+    pub ignore_end_tokens: bool,
+    /// Set from anywhere, it ends the request before the next pass.
+    pub cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Request {
+    /// One candidate for `prompt`, as long as the context allows.
+    #[must_use]
+    pub fn new(prompt: Vec<u32>, sampling: Sampling) -> Self {
+        Self {
+            prompt,
+            sampling,
+            max_tokens: None,
+            stop: Vec::new(),
+            logprobs: None,
+            candidates: 1,
+            ignore_end_tokens: false,
+            cancel: None,
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// Checks everything that does not depend on the cache.
+    pub(crate) fn validate(&self, limits: &Limits, vocabulary: usize) -> Result<StopMatcher, EngineError> {
+        self.sampling.validate()?;
+        let range = |parameter, value: usize, least: usize, most: usize| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(EngineError::Parameter { parameter, value: value.to_string(), expected: format!("{least} to {most}") })
+        };
+        range("n", self.candidates, 1, limits.max_sequences)?;
+        range("logprobs", self.logprobs.unwrap_or(0), 0, MAX_LOGPROBS)?;
+        if self.prompt.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        let room = usize::from(self.max_tokens != Some(0));
+        if self.prompt.len() + room > limits.context {
+            let (context, model_context) = (limits.context, limits.model_context);
+            return Err(EngineError::ContextOverflow { prompt: self.prompt.len(), context, model_context });
+        }
+        if let Some(position) = self.prompt.iter().position(|token| *token as usize >= vocabulary) {
+            let token = self.prompt.get(position).copied().unwrap_or_default();
+            return Err(EngineError::UnknownToken { token, position, vocabulary });
+        }
+        StopMatcher::new(&self.stop)
+    }
+}
+
+/// What an engine was set up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Positions of one sequence, prompt and output together.
+    pub context: usize,
+    /// The context that the model was made for.
+    pub model_context: usize,
+    /// Rows of one pass.
+    pub batch_rows: usize,
+    /// Sequences (candidates) at work at once.
+    pub max_sequences: usize,
+}

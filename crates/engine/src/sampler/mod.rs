@@ -1,0 +1,163 @@
+//! Choosing the next token. What the parameters mean, and in which order, is documented at [`Sampling`].
+//!
+//! A vocabulary of 150,000 costs more to sort than to multiply, so nothing here sorts it: top-k keeps the best in one
+//! pass, top-p sorts as many of the best as hold the mass (first 64, then eight times as many, and so on), min-p and the
+//! plain draw need no order at all.
+
+mod history;
+mod select;
+mod softmax;
+
+#[cfg(test)]
+mod tests;
+
+use history::History;
+pub use select::{Candidate, largest, select_top};
+use softmax::{Weights, exp, sum_of_exponentials};
+
+use crate::Sampling;
+use crate::random::Random;
+
+/// How many of the best top-p looks at before it asks for more.
+const FIRST_LOOK: usize = 64;
+
+/// Buffers of a vocabulary's size, shared by the samplers of all sequences.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    logits: Vec<f32>,
+    weights: Weights,
+    kept: Vec<Candidate>,
+}
+
+/// Chooses the tokens of one sequence. Its choices depend on the logits it is shown and on nothing else of the batch.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    random: Random,
+    history: History,
+}
+
+impl Sampler {
+    /// The sampler of candidate `candidate` of a request with this `seed`, which has the text `prompt` so far.
+    #[must_use]
+    pub fn new(sampling: &Sampling, seed: u64, candidate: usize, prompt: &[u32]) -> Self {
+        let mut history = History::default();
+        for token in prompt {
+            history.push(sampling, *token, false);
+        }
+        Self { sampling: sampling.clone(), random: Random::new(seed, candidate), history }
+    }
+
+    /// Chooses a token and remembers it. `None` where the logits hold no finite largest number.
+    pub fn sample(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {
+        let token = if self.sampling.has_penalties() {
+            let mut penalised = std::mem::take(&mut scratch.logits);
+            penalised.clear();
+            penalised.extend_from_slice(logits);
+            self.history.penalise(&self.sampling, &mut penalised);
+            let token = self.choose(&penalised, scratch);
+            scratch.logits = penalised;
+            token
+        } else {
+            self.choose(logits, scratch)
+        }?;
+        self.history.push(&self.sampling, token, true);
+        Some(token)
+    }
+
+    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {
+        let best = largest(logits)?;
+        if !best.logit.is_finite() {
+            return None;
+        }
+        let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        if temperature == 0.0 {
+            return Some(best.token);
+        }
+        let inverse = (1.0 / temperature).min(f32::MAX);
+        let weight = |candidate: &Candidate| f64::from(exp((candidate.logit - best.logit) * inverse));
+        let Scratch { weights, kept, .. } = scratch;
+        if top_k > 0 && top_k < logits.len() {
+            select_top(logits, top_k, kept);
+            if top_p < 1.0 {
+                let total: f64 = kept.iter().map(weight).sum();
+                kept.truncate(nucleus(kept, weight, f64::from(top_p) * total).0);
+            }
+        } else if top_p < 1.0 {
+            let target = f64::from(top_p) * weights.compute(logits, best.logit, inverse);
+            let mut look = FIRST_LOOK;
+            loop {
+                select_top(logits, look, kept);
+                let (count, reached) = nucleus(kept, weight, target);
+                if reached || look >= logits.len() {
+                    kept.truncate(count);
+                    break;
+                }
+                look = look.saturating_mul(8);
+            }
+        } else {
+            let total = weights.compute(logits, best.logit, inverse);
+            if min_p == 0.0 {
+                return weights.walk(self.random.uniform() * total);
+            }
+            let likely = |(token, value): (usize, &f32)| (*value >= min_p).then_some(token);
+            kept.clear();
+            kept.extend(weights.values.iter().enumerate().filter_map(likely).filter_map(|token| {
+                logits.get(token).map(|logit| Candidate { token: token as u32, logit: *logit })
+            }));
+        }
+        // The best token's weight is 1, so this keeps it whatever min-p is.
+        kept.retain(|candidate| weight(candidate) >= f64::from(min_p));
+        let total: f64 = kept.iter().map(weight).sum();
+        let mut target = self.random.uniform() * total;
+        let chosen = kept.iter().find(|candidate| {
+            target -= weight(candidate);
+            target < 0.0
+        });
+        chosen.or(kept.last()).map(|candidate| candidate.token)
+    }
+}
+
+/// How many of the candidates, best first, have a mass of at least `target`, and whether it was reached.
+fn nucleus(kept: &[Candidate], weight: impl Fn(&Candidate) -> f64, target: f64) -> (usize, bool) {
+    let mut mass = 0.0;
+    for (index, candidate) in kept.iter().enumerate() {
+        mass += weight(candidate);
+        if mass >= target {
+            return (index + 1, true);
+        }
+    }
+    (kept.len(), false)
+}
+
+/// Natural logarithms of probabilities, from the model's own logits: before penalties and temperature, as OpenAI's API
+/// defines them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogProbabilities {
+    /// Of the chosen token.
+    pub chosen: f32,
+    /// Of the most probable tokens, best first.
+    pub top: Vec<(u32, f32)>,
+}
+
+impl LogProbabilities {
+    /// The log-probabilities of `chosen` and of the `count` most probable tokens.
+    #[must_use]
+    pub fn compute(logits: &[f32], chosen: u32, count: usize, scratch: &mut Scratch) -> Self {
+        let Some(log_sum) = log_sum_exp(logits) else { return Self::default() };
+        let of = |logit: f32| (f64::from(logit) - log_sum) as f32;
+        select_top(logits, count, &mut scratch.kept);
+        Self {
+            chosen: logits.get(chosen as usize).map_or(f32::NEG_INFINITY, |logit| of(*logit)),
+            top: scratch.kept.iter().map(|candidate| (candidate.token, of(candidate.logit))).collect(),
+        }
+    }
+}
+
+/// `ln(sum(exp(logits)))`: what is subtracted from a logit to make it a log-probability. `None` where the logits hold
+/// no finite largest number.
+#[must_use]
+pub fn log_sum_exp(logits: &[f32]) -> Option<f64> {
+    let best = largest(logits).filter(|best| best.logit.is_finite())?;
+    Some(f64::from(best.logit) + sum_of_exponentials(logits, best.logit).ln())
+}

@@ -1,0 +1,83 @@
+//! One text while it is being made.
+
+use crate::blocks::{BLOCK_TOKENS, BlockTable, Reservation, blocks_for};
+use crate::output::FinishReason;
+use crate::sampler::Sampler;
+use crate::text::TextStream;
+
+/// Names a request inside one engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub(crate) u64);
+
+/// A candidate of a request: its tokens, how many of them the cache holds, and where.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    pub(crate) request: RequestId,
+    pub(crate) candidate: usize,
+    /// Prompt and output.
+    pub(crate) tokens: Vec<u32>,
+    /// How many of the tokens are the prompt.
+    pub(crate) prompt_len: usize,
+    /// How many of the tokens have their keys and values in the cache.
+    pub(crate) computed: usize,
+    pub(crate) blocks: BlockTable,
+    pub(crate) promise: Reservation,
+    /// Tokens at which the text ends.
+    pub(crate) limit: usize,
+    /// Candidates that begin when this one's prompt is done: the prompt is computed once for all.
+    pub(crate) siblings: usize,
+    /// The session that gets the blocks in the end.
+    pub(crate) session: Option<u64>,
+    pub(crate) sampler: Sampler,
+    pub(crate) text: TextStream,
+    pub(crate) finished: Option<FinishReason>,
+}
+
+impl Sequence {
+    /// Tokens whose keys and values are still to be computed; one while decoding.
+    pub(crate) fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Blocks that this sequence and its siblings can need at the very worst.
+    pub(crate) fn worst_blocks(&self) -> usize {
+        worst_blocks(self.prompt_len, self.limit, self.siblings + 1)
+    }
+
+    /// Of these, the blocks that a sibling does not share.
+    pub(crate) fn own_blocks(&self) -> usize {
+        own_blocks(self.prompt_len, self.limit)
+    }
+}
+
+/// Positions that a text of `limit` tokens stores: its last token is never fed back.
+fn stored(prompt_len: usize, limit: usize) -> usize {
+    prompt_len.max(limit.saturating_sub(1))
+}
+
+fn own_blocks(prompt_len: usize, limit: usize) -> usize {
+    blocks_for(stored(prompt_len, limit)) - prompt_len / BLOCK_TOKENS
+}
+
+/// Blocks that `candidates` texts of up to `limit` tokens take, of which the first `prompt_len` are common: the full
+/// blocks of the prompt once, everything else once for each.
+pub(crate) fn worst_blocks(prompt_len: usize, limit: usize, candidates: usize) -> usize {
+    let others = if limit > prompt_len + 1 { candidates.saturating_sub(1) } else { 0 };
+    blocks_for(stored(prompt_len, limit)) + others.saturating_mul(own_blocks(prompt_len, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worst_case_by_hand() {
+        // 70 prompt tokens: two full blocks and six positions of a third.
+        assert_eq!(worst_blocks(70, 71, 1), 3);
+        assert_eq!(worst_blocks(70, 71, 5), 3, "one token each: nothing is stored after the prompt");
+        assert_eq!(worst_blocks(70, 96 + 1, 1), 3);
+        assert_eq!(worst_blocks(70, 96 + 2, 1), 4);
+        assert_eq!(worst_blocks(70, 98, 3), 2 + 3 * 2);
+        assert_eq!(worst_blocks(64, 70, 3), 2 + 3);
+    }
+}

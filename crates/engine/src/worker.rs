@@ -1,0 +1,430 @@
+//! The loop at the heart: plan a pass, run it, choose tokens, report.
+//!
+//! A [`Worker`] is single-threaded and never blocks: whoever owns it submits requests and calls [`Worker::step`]
+//! as long as there is work. [`Engine`](crate::Engine) does so on the caller's thread; a server does it on a thread of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use saem_kernels::attention::Span;
+
+use crate::blocks::BlockTable;
+use crate::forward::{Forward, Vocabulary};
+use crate::output::{Alternative, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage};
+use crate::random::fresh_seed;
+use crate::request::{Limits, Request};
+use crate::sampler::{LogProbabilities, Sampler, Scratch};
+use crate::scheduler::{Part, Pass, Scheduler};
+use crate::sequence::{RequestId, Sequence, worst_blocks};
+use crate::session::Session;
+use crate::text::TextStream;
+use crate::{EngineError, StopMatcher};
+
+/// What is known of a request beside its sequences.
+#[derive(Debug)]
+struct Job {
+    /// The request, its prompt moved into the sequences.
+    request: Request,
+    seed: u64,
+    matcher: StopMatcher,
+    usage: Usage,
+    /// Candidates that have not finished.
+    unfinished: usize,
+    cancelled: bool,
+    submitted: Instant,
+    started: Option<Instant>,
+    first_token: Option<Instant>,
+    last_token: Option<Instant>,
+}
+
+impl Job {
+    fn timings(&self) -> Timings {
+        let started = self.started.unwrap_or(self.submitted);
+        let first = self.first_token.unwrap_or(started);
+        Timings {
+            queued: started - self.submitted,
+            prefill: first - started,
+            decode: self.last_token.unwrap_or(first) - first,
+        }
+    }
+}
+
+/// Receives what happens to which request.
+pub type Receiver<'a> = dyn FnMut(RequestId, Event<'_>) -> Control + 'a;
+
+/// Owns a model and serves any number of requests with it, pass by pass.
+pub struct Worker {
+    forward: Box<dyn Forward>,
+    vocabulary: Arc<dyn Vocabulary>,
+    end_tokens: Vec<u32>,
+    scheduler: Scheduler,
+    jobs: HashMap<RequestId, Job>,
+    next_request: u64,
+    pass: Pass,
+    scratch: Scratch,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Worker").field("jobs", &self.jobs.len()).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// A worker over `forward`, whose cache and buffers bound what `limits` may say.
+    ///
+    /// # Errors
+    /// [`EngineError::Parameter`] where the limits are zero or exceed what `forward` has room for.
+    pub fn new(
+        forward: Box<dyn Forward>,
+        vocabulary: Arc<dyn Vocabulary>,
+        end_tokens: Vec<u32>,
+        limits: Limits,
+    ) -> Result<Self, EngineError> {
+        let check = |parameter, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(EngineError::Parameter { parameter, value: value.to_string(), expected: format!("1 to {most}") })
+        };
+        check("context", limits.context, usize::MAX)?;
+        check("batch_rows", limits.batch_rows, forward.max_rows())?;
+        // Every running sequence has a row and a row of logits in each pass.
+        check("max_sequences", limits.max_sequences, limits.batch_rows.min(forward.max_logit_rows()))?;
+        let scheduler = Scheduler::new(limits, forward.blocks());
+        Ok(Self {
+            forward,
+            vocabulary,
+            end_tokens,
+            scheduler,
+            jobs: HashMap::new(),
+            next_request: 0,
+            pass: Pass::default(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// What the worker was set up for.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.scheduler.limits
+    }
+
+    /// Sequences at work or waiting.
+    #[must_use]
+    pub fn sequences(&self) -> usize {
+        let all = self.scheduler.running.iter().chain(&self.scheduler.waiting);
+        all.map(|sequence| 1 + sequence.siblings).sum()
+    }
+
+    /// A session whose requests share keys and values.
+    pub fn open_session(&mut self) -> Session {
+        self.scheduler.sessions.open()
+    }
+
+    /// The model, for measurements, with all of its cache: nothing may be running, and sessions lose what they kept.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] while there are requests.
+    pub fn idle_forward(&mut self) -> Result<&mut dyn Forward, EngineError> {
+        if !self.jobs.is_empty() {
+            return Err(EngineError::Busy { sequences: self.sequences() });
+        }
+        while self.scheduler.sessions.evict(&mut self.scheduler.pool) {}
+        Ok(&mut *self.forward)
+    }
+
+    /// Puts a request into the queue.
+    ///
+    /// # Errors
+    /// Where the request is out of range, can never fit, or names unknown tokens; nothing has changed then.
+    pub fn submit(&mut self, mut request: Request, session: Option<&Session>) -> Result<RequestId, EngineError> {
+        let limits = self.scheduler.limits;
+        let matcher = request.validate(&limits, self.forward.vocabulary())?;
+        if session.is_some() && request.candidates > 1 {
+            let (value, expected) = (request.candidates.to_string(), "1 in a session".to_owned());
+            return Err(EngineError::Parameter { parameter: "n", value, expected });
+        }
+        let prompt = std::mem::take(&mut request.prompt);
+        let wanted = request.max_tokens.map_or(usize::MAX, |max_tokens| prompt.len().saturating_add(max_tokens));
+        let limit = wanted.min(limits.context);
+        let needed = worst_blocks(prompt.len(), limit, request.candidates);
+        if needed > self.scheduler.pool.len() {
+            return Err(EngineError::CacheTooSmall { needed, blocks: self.scheduler.pool.len() });
+        }
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        let seed = request.sampling.seed.unwrap_or_else(fresh_seed);
+        let sampler = Sampler::new(&request.sampling, seed, 0, &prompt);
+        self.scheduler.waiting.push_back(Sequence {
+            request: id,
+            candidate: 0,
+            prompt_len: prompt.len(),
+            computed: 0,
+            blocks: BlockTable::default(),
+            promise: Default::default(),
+            limit,
+            siblings: request.candidates - 1,
+            session: session.map(Session::id),
+            sampler,
+            text: TextStream::new(matcher.clone()),
+            finished: None,
+            tokens: prompt,
+        });
+        let job = Job {
+            usage: Usage::default(),
+            unfinished: request.candidates,
+            seed,
+            matcher,
+            cancelled: false,
+            submitted: Instant::now(),
+            started: None,
+            first_token: None,
+            last_token: None,
+            request,
+        };
+        self.jobs.insert(id, job);
+        Ok(id)
+    }
+
+    /// The seed that a running or waiting request draws with.
+    #[must_use]
+    pub fn seed(&self, request: RequestId) -> Option<u64> {
+        self.jobs.get(&request).map(|job| job.seed)
+    }
+
+    /// Ends a request; its candidates finish as cancelled in the next step.
+    pub fn cancel(&mut self, request: RequestId) {
+        if let Some(job) = self.jobs.get_mut(&request) {
+            job.cancelled = true;
+        }
+    }
+
+    /// Drops all requests without a word, after a panic in the middle of a step.
+    pub fn reset(&mut self) {
+        self.jobs.clear();
+        let Scheduler { waiting, running, .. } = &mut self.scheduler;
+        for sequence in waiting.iter_mut().chain(running) {
+            // What the cache holds for it is not known to be whole.
+            (sequence.finished, sequence.session) = (Some(FinishReason::Cancelled), None);
+        }
+        self.scheduler.retire();
+    }
+
+    /// Runs one pass and reports what came of it. False where there is nothing left to do.
+    pub fn step(&mut self, receiver: &mut Receiver<'_>) -> bool {
+        self.end_cancelled(receiver);
+        let (jobs, now) = (&mut self.jobs, Instant::now());
+        self.scheduler.admit(|sequence| {
+            if let Some(job) = jobs.get_mut(&sequence.request) {
+                job.started = Some(now);
+                job.usage = Usage {
+                    prompt_tokens: sequence.prompt_len,
+                    cached_tokens: sequence.computed,
+                    completion_tokens: 0,
+                };
+            }
+        });
+        let mut pass = std::mem::take(&mut self.pass);
+        if self.scheduler.plan(&mut pass) {
+            self.run(&pass, receiver);
+        } else if let Some(stuck) = self.scheduler.running.first().map(|sequence| sequence.request) {
+            // Only a mistake in the sums of blocks leads here; better an error than a loop.
+            let blocks = self.scheduler.pool.len();
+            self.fail(stuck, EngineError::CacheTooSmall { needed: blocks + 1, blocks }, receiver);
+        }
+        self.pass = pass;
+        self.scheduler.retire();
+        !self.jobs.is_empty()
+    }
+
+    /// The pass itself, then every part of it.
+    fn run(&mut self, pass: &Pass, receiver: &mut Receiver<'_>) {
+        let span = |part: &Part| {
+            let blocks = self.scheduler.running.get(part.sequence).map_or(&[][..], |s| s.blocks.as_slice());
+            Span { first_row: part.first_row, rows: part.rows, first_position: part.first_position, blocks }
+        };
+        let spans: Vec<Span<'_>> = pass.parts.iter().map(span).collect();
+        let width = self.forward.vocabulary();
+        let logits = self.forward.forward(&pass.tokens, &spans, &pass.logit_rows);
+        let mut born = Vec::new();
+        let mut failed = Vec::new();
+        for part in &pass.parts {
+            let Some(sequence) = self.scheduler.running.get_mut(part.sequence) else { continue };
+            let Some(job) = self.jobs.get_mut(&sequence.request) else { continue };
+            let was_prompt = sequence.computed < sequence.prompt_len;
+            sequence.computed += part.rows;
+            let mut tell = |job: &mut Job, event: Event<'_>| {
+                if receiver(sequence.request, event) == Control::Cancel {
+                    job.cancelled = true;
+                }
+            };
+            if was_prompt {
+                tell(job, Event::Prefill { done: sequence.computed, total: sequence.prompt_len });
+            }
+            let Some(row) = part.logits.and_then(|row| logits.get(row * width..(row + 1) * width)) else { continue };
+            let mut chooser =
+                Chooser { row, scratch: &mut self.scratch, vocabulary: &*self.vocabulary, ends: &self.end_tokens };
+            if chooser.advance(job, sequence).is_none() {
+                failed.push((sequence.request, sequence.computed - 1));
+                continue;
+            }
+            report(job, sequence, receiver);
+            // The prompt is done: its other candidates begin with tokens of their own.
+            for candidate in 1..=std::mem::take(&mut sequence.siblings) {
+                let mut sibling = sibling_of(sequence, candidate, job);
+                if chooser.advance(job, &mut sibling).is_none() {
+                    continue;
+                }
+                report(job, &mut sibling, receiver);
+                if sibling.finished.is_none() {
+                    sibling.promise = sequence.promise.split(sibling.own_blocks());
+                    born.push((part.sequence, sibling));
+                }
+            }
+        }
+        for (parent, mut sibling) in born {
+            let Scheduler { running, pool, .. } = &mut self.scheduler;
+            let Some(parent) = running.get(parent) else { continue };
+            let fork = parent.blocks.fork(pool, &mut sibling.promise, sibling.computed);
+            debug_assert!(fork.is_some(), "a candidate outgrew its promise");
+            let Some((blocks, copy)) = fork else { continue };
+            if let Some(copy) = copy {
+                self.forward.copy_block(copy);
+            }
+            sibling.blocks = blocks;
+            self.scheduler.running.push(sibling);
+        }
+        for (request, position) in failed {
+            self.fail(request, EngineError::NotANumber { position }, receiver);
+        }
+        self.jobs.retain(|id, job| {
+            if job.unfinished > 0 {
+                return true;
+            }
+            receiver(*id, Event::Done { usage: job.usage, timings: job.timings() });
+            false
+        });
+    }
+
+    fn end_cancelled(&mut self, receiver: &mut Receiver<'_>) {
+        let Scheduler { waiting, running, .. } = &mut self.scheduler;
+        self.jobs.retain(|id, job| {
+            if !job.cancelled && !job.request.is_cancelled() {
+                return true;
+            }
+            for sequence in running.iter_mut().chain(&mut *waiting).filter(|sequence| sequence.request == *id) {
+                let first = sequence.candidate;
+                sequence.finished = Some(FinishReason::Cancelled);
+                sequence.text.finish();
+                report(job, sequence, receiver);
+                for candidate in first + 1..=first + sequence.siblings {
+                    receiver(*id, Event::Finished { candidate, reason: FinishReason::Cancelled });
+                }
+            }
+            receiver(*id, Event::Done { usage: job.usage, timings: job.timings() });
+            false
+        });
+        self.scheduler.retire();
+    }
+
+    fn fail(&mut self, request: RequestId, error: EngineError, receiver: &mut Receiver<'_>) {
+        if self.jobs.remove(&request).is_none() {
+            return;
+        }
+        for sequence in self.scheduler.running.iter_mut().filter(|sequence| sequence.request == request) {
+            (sequence.finished, sequence.session) = (Some(FinishReason::Cancelled), None);
+        }
+        receiver(request, Event::Failed { error });
+    }
+}
+
+/// A candidate that shares the prompt of `first` and has nothing yet of its own.
+fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
+    let prompt = first.tokens.get(..first.prompt_len).unwrap_or_default();
+    Sequence {
+        request: first.request,
+        candidate,
+        tokens: prompt.to_vec(),
+        prompt_len: first.prompt_len,
+        computed: first.prompt_len,
+        blocks: BlockTable::default(),
+        promise: Default::default(),
+        limit: first.limit,
+        siblings: 0,
+        session: None,
+        sampler: Sampler::new(&job.request.sampling, job.seed, candidate, prompt),
+        text: TextStream::new(job.matcher.clone()),
+        finished: None,
+    }
+}
+
+/// Tells the receiver what a sequence has to show.
+fn report(job: &mut Job, sequence: &mut Sequence, receiver: &mut Receiver<'_>) {
+    let (candidate, id) = (sequence.candidate, sequence.request);
+    let mut cancel = false;
+    if !sequence.text.text.is_empty() || !sequence.text.tokens.is_empty() {
+        let event = Event::Text { candidate, text: &sequence.text.text, tokens: &sequence.text.tokens };
+        cancel |= receiver(id, event) == Control::Cancel;
+        sequence.text.clear();
+    }
+    if let Some(reason) = sequence.finished {
+        job.unfinished -= 1;
+        cancel |= receiver(id, Event::Finished { candidate, reason }) == Control::Cancel;
+    }
+    job.cancelled |= cancel;
+}
+
+/// Chooses a token from one row of logits and lets a sequence take it in.
+struct Chooser<'a> {
+    row: &'a [f32],
+    scratch: &'a mut Scratch,
+    vocabulary: &'a dyn Vocabulary,
+    ends: &'a [u32],
+}
+
+impl Chooser<'_> {
+    /// `None` where the logits are not numbers.
+    fn advance(&mut self, job: &mut Job, sequence: &mut Sequence) -> Option<()> {
+        if sequence.tokens.len() >= sequence.limit {
+            // Only where no token was asked for at all.
+            sequence.finished = Some(FinishReason::Length);
+            return Some(());
+        }
+        let token = sequence.sampler.sample(self.row, self.scratch)?;
+        sequence.tokens.push(token);
+        job.usage.completion_tokens += 1;
+        let now = Instant::now();
+        job.first_token.get_or_insert(now);
+        job.last_token = Some(now);
+        if !job.request.ignore_end_tokens && self.ends.contains(&token) {
+            sequence.finished = Some(FinishReason::EndToken(token));
+            sequence.text.finish();
+            return Some(());
+        }
+        let output = TokenOutput {
+            token,
+            bytes: self.vocabulary.bytes(token).into(),
+            logprobs: job.request.logprobs.map(|count| self.logprobs(token, count)),
+        };
+        if sequence.text.push(output, !self.vocabulary.is_control(token)) {
+            sequence.finished = Some(FinishReason::StopString);
+        } else if sequence.tokens.len() >= sequence.limit {
+            let wanted = job.request.max_tokens.map(|max_tokens| sequence.prompt_len + max_tokens);
+            let full = wanted.is_none_or(|wanted| wanted > sequence.limit);
+            sequence.finished = Some(if full { FinishReason::ContextFull } else { FinishReason::Length });
+            sequence.text.finish();
+        }
+        Some(())
+    }
+
+    fn logprobs(&mut self, token: u32, count: usize) -> TokenLogprobs {
+        let computed = LogProbabilities::compute(self.row, token, count, self.scratch);
+        let top = computed.top.into_iter().map(|(token, logprob)| {
+            let bytes = self.vocabulary.bytes(token).into();
+            Alternative { token, bytes, logprob }
+        });
+        TokenLogprobs { logprob: computed.chosen, top: top.collect() }
+    }
+}

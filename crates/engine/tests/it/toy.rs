@@ -1,0 +1,115 @@
+//! A model that is all bookkeeping: its "keys and values" are the tokens themselves, kept in paged blocks, and its
+//! logits are a hash of everything it finds there. One wrong block, position or copy changes the text.
+
+use saem_engine::blocks::{BLOCK_TOKENS, BlockCopy};
+use saem_engine::random::Random;
+use saem_engine::{Forward, Vocabulary};
+use saem_kernels::attention::Span;
+
+/// Token ids 0 to 255 are bytes, 256 ends a text, 257 is a control token without text.
+pub(crate) const VOCABULARY: usize = 258;
+/// The end token.
+pub(crate) const END: u32 = 256;
+/// The logits after a text: pseudo-random, but the same wherever the same tokens come before.
+pub(crate) fn logits_after(tokens: impl IntoIterator<Item = u32>) -> Vec<f32> {
+    let hash = tokens.into_iter().fold(0x5ae3_u64, |hash, token| {
+        Random::new(hash ^ u64::from(token).wrapping_mul(0x9e37_79b9), 0).next_u64()
+    });
+    let mut random = Random::new(hash, 0);
+    (0..VOCABULARY).map(|_| (random.uniform() * 12.0) as f32).collect()
+}
+
+#[derive(Debug)]
+pub(crate) struct Toy {
+    /// Token and position in each slot; `None` where nothing was stored.
+    slots: Vec<Option<(u32, usize)>>,
+    max_rows: usize,
+    max_logit_rows: usize,
+    logits: Vec<f32>,
+}
+
+impl Toy {
+    pub(crate) fn new(blocks: usize, max_rows: usize, max_logit_rows: usize) -> Self {
+        Self { slots: vec![None; blocks * BLOCK_TOKENS], max_rows, max_logit_rows, logits: Vec::new() }
+    }
+}
+
+fn slot(blocks: &[u32], position: usize) -> usize {
+    blocks[position / BLOCK_TOKENS] as usize * BLOCK_TOKENS + position % BLOCK_TOKENS
+}
+
+impl Forward for Toy {
+    fn vocabulary(&self) -> usize {
+        VOCABULARY
+    }
+
+    fn blocks(&self) -> usize {
+        self.slots.len() / BLOCK_TOKENS
+    }
+
+    fn max_rows(&self) -> usize {
+        self.max_rows
+    }
+
+    fn max_logit_rows(&self) -> usize {
+        self.max_logit_rows
+    }
+
+    fn ensure_logit_rows(&mut self, rows: usize) {
+        self.max_logit_rows = self.max_logit_rows.max(rows);
+    }
+
+    fn copy_block(&mut self, copy: BlockCopy) {
+        let from = copy.from as usize * BLOCK_TOKENS;
+        self.slots.copy_within(from..from + BLOCK_TOKENS, copy.to as usize * BLOCK_TOKENS);
+    }
+
+    fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> &[f32] {
+        assert!(tokens.len() <= self.max_rows && logit_rows.len() <= self.max_logit_rows);
+        assert!(logit_rows.is_sorted());
+        let mut next_row = 0;
+        for span in spans {
+            assert_eq!(span.first_row, next_row, "spans lie side by side");
+            next_row += span.rows;
+            for row in 0..span.rows {
+                let position = span.first_position + row;
+                self.slots[slot(span.blocks, position)] = Some((tokens[span.first_row + row], position));
+            }
+        }
+        assert_eq!(next_row, tokens.len());
+        self.logits.clear();
+        for row in logit_rows {
+            let span = spans.iter().find(|span| (span.first_row..span.first_row + span.rows).contains(row)).unwrap();
+            let last = span.first_position + row - span.first_row;
+            let seen: Vec<u32> = (0..=last)
+                .map(|position| {
+                    let (token, stored) = self.slots[slot(span.blocks, position)].expect("an empty slot was read");
+                    assert_eq!(stored, position, "a slot of another position was read");
+                    token
+                })
+                .collect();
+            self.logits.extend(logits_after(seen));
+        }
+        &self.logits
+    }
+}
+
+/// Bytes and two control tokens.
+#[derive(Debug)]
+pub(crate) struct Bytes([u8; 256]);
+
+impl Bytes {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|byte| byte as u8))
+    }
+}
+
+impl Vocabulary for Bytes {
+    fn bytes(&self, token: u32) -> &[u8] {
+        self.0.get(token as usize..token as usize + 1).unwrap_or_default()
+    }
+
+    fn is_control(&self, token: u32) -> bool {
+        token >= 256
+    }
+}
