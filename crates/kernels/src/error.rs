@@ -43,6 +43,14 @@ pub enum KernelError {
         /// Position of the first such element.
         index: usize,
     },
+    /// The system has no memory left for packed weights.
+    #[error("cannot get {bytes} bytes of memory for weights: {reason}")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// The operating system's reason.
+        reason: String,
+    },
     /// Threads could not be started.
     #[error("cannot start {threads} compute threads: {reason}")]
     Threads {

@@ -20,6 +20,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use memmap2::MmapMut;
+
 use crate::ops::Activation;
 use crate::pool::SharedSlice;
 use crate::{DataType, KernelError, ThreadPool};
@@ -29,7 +31,7 @@ pub use input::Input;
 use input::Scheme;
 use layout::{GROUP, LINE, Layout, PANEL_ROWS};
 
-/// A cache line: what packed weights are aligned to.
+/// A cache line: what working memory is aligned to.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Line([u8; LINE]);
@@ -48,7 +50,8 @@ pub struct Matrix {
     columns: usize,
     /// Bytes of a panel, a multiple of 64.
     panel_bytes: usize,
-    lines: Vec<Line>,
+    /// The panels; a mapping of its own, so that it begins at a page, and too little memory is an error.
+    bytes: MmapMut,
 }
 
 impl Matrix {
@@ -79,17 +82,16 @@ impl Matrix {
             None => (columns * PANEL_ROWS * data_type.block_bytes()).next_multiple_of(LINE),
         };
         let panels = rows.div_ceil(PANEL_ROWS);
-        let mut lines = vec![Line::default(); panels * panel_bytes / LINE];
+        let size = panels.checked_mul(panel_bytes).ok_or(KernelError::TooLarge { rows, columns })?;
+        let mut packed = map(size)?;
         if row_bytes > 0 {
-            let shared = SharedSlice::new(&mut lines);
+            let shared = SharedSlice::new(&mut packed[..]);
             pool.split(panels, 1, |range| {
                 for panel in range {
-                    let at = panel * panel_bytes / LINE;
                     // SAFETY: each panel is packed by one thread.
-                    let lines = unsafe { shared.range(at..at + panel_bytes / LINE) };
+                    let target = unsafe { shared.range(panel * panel_bytes..(panel + 1) * panel_bytes) };
                     let end = (panel + 1) * PANEL_ROWS;
                     let stored = &bytes[panel * PANEL_ROWS * row_bytes..end.min(rows) * row_bytes];
-                    let target = bytes_of_mut(lines);
                     match &layout {
                         Some(layout) => pack::pack_panel(data_type, layout, stored, row_bytes, target),
                         None => pack::pack_float_panel(data_type.block_bytes(), stored, row_bytes, target),
@@ -97,7 +99,7 @@ impl Matrix {
                 }
             });
         }
-        Ok(Self { data_type, rows, columns, panel_bytes, lines })
+        Ok(Self { data_type, rows, columns, panel_bytes, bytes: packed })
     }
 
     /// Outputs of a product with this matrix.
@@ -121,7 +123,7 @@ impl Matrix {
     /// Bytes of memory that the packed copy holds.
     #[must_use]
     pub fn byte_len(&self) -> usize {
-        self.lines.len() * LINE
+        self.panels() * self.panel_bytes
     }
 
     /// Expands row `index` to f32 (a token's embedding).
@@ -143,8 +145,7 @@ impl Matrix {
     }
 
     fn panel(&self, index: usize) -> &[u8] {
-        let lines = self.panel_bytes / LINE;
-        bytes_of(&self.lines[index * lines..(index + 1) * lines])
+        &self.bytes[index * self.panel_bytes..(index + 1) * self.panel_bytes]
     }
 
     fn group_code_bytes(&self) -> usize {
@@ -160,14 +161,13 @@ impl Matrix {
     }
 }
 
-fn bytes_of(lines: &[Line]) -> &[u8] {
-    // SAFETY: a line is 64 bytes without padding, and any bytes are valid.
-    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), size_of_val(lines)) }
-}
-
-fn bytes_of_mut(lines: &mut [Line]) -> &mut [u8] {
-    // SAFETY: a line is 64 bytes without padding, and any bytes are valid.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) }
+/// Zeroed memory that begins at a page.
+///
+/// Large pages would speed decoding up by some 5 %, but where the page cache fills the memory, the system moves pages
+/// for many seconds to make room for them, so they are not asked for.
+fn map(size: usize) -> Result<MmapMut, KernelError> {
+    // A mapping cannot be empty.
+    MmapMut::map_anon(size.max(1)).map_err(|error| KernelError::Memory { bytes: size, reason: error.to_string() })
 }
 
 /// Shares of the panels handed to a thread at a time: small enough that a slower thread does not hold up the others.
