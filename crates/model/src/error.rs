@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use saem_formats::{FormatError, WriteError};
-use saem_kernels::{DataType, KernelError};
+use saem_kernels::KernelError;
 use saem_tokenizer::TokenizerError;
 
 /// What is wrong with a checkpoint or with a batch. Every variant names the field or tensor and its value.
@@ -108,16 +108,6 @@ pub enum ModelError {
     /// A conversion between these formats is not possible.
     #[error("cannot convert: {0}")]
     Conversion(String),
-    /// The key-value cache cannot hold heads of this size in this type.
-    #[error("a {kv_type} cache needs heads of a multiple of {multiple} elements; this model has {head_dim}")]
-    CacheType {
-        /// The type asked for.
-        kv_type: &'static str,
-        /// What it divides heads into.
-        multiple: usize,
-        /// Elements in a head.
-        head_dim: usize,
-    },
 }
 
 /// What is wrong with a [`Batch`](crate::Batch).
@@ -190,7 +180,7 @@ pub enum BatchError {
     },
 }
 
-/// The typed name of a data type, for messages.
+/// A field whose value is refused; long values are shortened.
 pub(crate) fn invalid(field: impl Into<String>, value: impl ToString, reason: impl Into<String>) -> ModelError {
     let mut value = value.to_string();
     if let Some((end, _)) = value.char_indices().nth(60) {
@@ -203,9 +193,4 @@ pub(crate) fn invalid(field: impl Into<String>, value: impl ToString, reason: im
 /// Names the tensor in an error of a kernel.
 pub(crate) fn in_tensor(tensor: &str) -> impl FnOnce(KernelError) -> ModelError + '_ {
     move |source| ModelError::Kernel { tensor: tensor.to_owned(), source }
-}
-
-/// A tensor of a type that its role cannot take.
-pub(crate) fn wrong_type(tensor: &str, data_type: DataType) -> ModelError {
-    ModelError::Unsupported { what: "the type of tensor", value: format!("{tensor}: {data_type}") }
 }

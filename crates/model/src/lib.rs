@@ -3,6 +3,7 @@
 
 mod cache;
 pub mod config;
+mod convert;
 mod describe;
 mod error;
 mod families;
@@ -17,6 +18,7 @@ mod workspace;
 
 pub use cache::KvCache;
 pub use config::Config;
+pub use convert::{Conversion, convert};
 pub use describe::{Description, TypeShare, describe};
 pub use error::{BatchError, ModelError};
 pub use families::Family;

@@ -6,13 +6,13 @@ use saem_kernels::{DataType, KernelError, ThreadPool, blocks};
 
 use crate::families::Role;
 
-/// The type that a matrix of `columns` columns gets where `requested` is asked for, or `None` where it stays as it is.
+/// The type that a matrix of `columns` columns gets where `requested` is asked for.
 ///
 /// The rules are llama.cpp's simple ones. The output matrix (also where it is the embedding matrix) decides more than
-/// others and keeps at least six bits. Rows that do not divide into blocks of 256 get the next larger type with
-/// blocks of 32; rows that do not divide into those stay as they are. Routers and everything with one dimension are
-/// f32 and not asked for here.
-pub(crate) fn stored_type(requested: DataType, role: Role, tied: bool, columns: usize) -> Option<DataType> {
+/// others and keeps at least six bits. Rows that do not divide into blocks of 256 get a similar type with blocks of
+/// 32, and f16 where they do not divide into those. Routers and everything with one dimension are f32 and not asked
+/// for here.
+pub(crate) fn stored_type(requested: DataType, role: Role, tied: bool, columns: usize) -> DataType {
     let is_output = role == Role::Output || (role == Role::TokenEmbedding && tied);
     let wanted = if is_output && requested.is_quantized() && requested != DataType::Q8_0 {
         DataType::Q6K
@@ -20,16 +20,17 @@ pub(crate) fn stored_type(requested: DataType, role: Role, tied: bool, columns: 
         requested
     };
     if columns.is_multiple_of(wanted.block_len()) {
-        return Some(wanted);
+        return wanted;
     }
     let instead = match wanted {
-        DataType::Q2K | DataType::Q3K | DataType::Iq4Xs => DataType::Iq4Nl,
+        DataType::Q2K | DataType::Q3K => DataType::Q4_0,
+        DataType::Iq4Xs => DataType::Iq4Nl,
         DataType::Q4K => DataType::Q5_0,
         DataType::Q5K => DataType::Q5_1,
         DataType::Q6K => DataType::Q8_0,
         other => other,
     };
-    columns.is_multiple_of(instead.block_len()).then_some(instead)
+    if columns.is_multiple_of(instead.block_len()) { instead } else { DataType::F16 }
 }
 
 /// Rows expanded at a time by one thread: enough to amortise the call, little enough to stay in cache.
@@ -92,18 +93,18 @@ mod tests {
     #[test]
     fn rows_that_do_not_divide_fall_back() {
         let pick = |requested, columns| stored_type(requested, Role::Query, false, columns);
-        assert_eq!(pick(DataType::Q4K, 512), Some(DataType::Q4K));
-        assert_eq!(pick(DataType::Q4K, 576), Some(DataType::Q5_0));
-        assert_eq!(pick(DataType::Q8_0, 40), None);
-        assert_eq!(pick(DataType::F16, 40), Some(DataType::F16));
+        assert_eq!(pick(DataType::Q4K, 512), DataType::Q4K);
+        assert_eq!(pick(DataType::Q4K, 576), DataType::Q5_0);
+        assert_eq!(pick(DataType::Q8_0, 40), DataType::F16);
+        assert_eq!(pick(DataType::F16, 40), DataType::F16);
     }
 
     #[test]
     fn the_output_keeps_six_bits() {
-        assert_eq!(stored_type(DataType::Q4_0, Role::Output, false, 512), Some(DataType::Q6K));
-        assert_eq!(stored_type(DataType::Q4_0, Role::TokenEmbedding, true, 576), Some(DataType::Q8_0));
-        assert_eq!(stored_type(DataType::Q4_0, Role::TokenEmbedding, false, 576), Some(DataType::Q4_0));
-        assert_eq!(stored_type(DataType::Q8_0, Role::Output, false, 512), Some(DataType::Q8_0));
+        assert_eq!(stored_type(DataType::Q4_0, Role::Output, false, 512), DataType::Q6K);
+        assert_eq!(stored_type(DataType::Q4_0, Role::TokenEmbedding, true, 576), DataType::Q8_0);
+        assert_eq!(stored_type(DataType::Q4_0, Role::TokenEmbedding, false, 576), DataType::Q4_0);
+        assert_eq!(stored_type(DataType::Q8_0, Role::Output, false, 512), DataType::Q8_0);
     }
 
     #[test]

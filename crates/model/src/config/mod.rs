@@ -13,7 +13,7 @@ use saem_kernels::ops::{Activation, RopeStyle};
 
 pub(crate) use fields::Fields;
 pub(crate) use layers::sliding_layers;
-pub(crate) use rope::read_rope;
+pub(crate) use rope::{read_rope, yarn_magnitude};
 
 use crate::ModelError;
 use crate::families::{self, Family};

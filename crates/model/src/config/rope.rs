@@ -41,7 +41,8 @@ fn from_gguf(fields: &Fields<'_>, theta: f64, head_dim: usize) -> Result<Rope, M
                 None => fields.needed("max_position_embeddings")? as f32,
             },
             attention_factor: number("rope.scaling.attn_factor", 1.0)? * yarn_magnitude(factor, 1.0),
-            truncate: true,
+            // Not a key of llama.cpp, which always rounds.
+            truncate: fields.flag("rope.scaling.yarn_truncate", true)?,
         },
         Some(other) => return Err(ModelError::Unsupported { what: "the rope scaling", value: other.to_owned() }),
     };

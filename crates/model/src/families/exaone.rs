@@ -10,6 +10,8 @@ pub(super) const EXAONE: Spec = Spec {
     gguf: "exaone",
     hugging_face: &["exaone"],
     class: "ExaoneForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-5)],
     configure: exaone,
     names: &[
@@ -32,6 +34,8 @@ pub(super) const EXAONE4: Spec = Spec {
     gguf: "exaone4",
     hugging_face: &["exaone4"],
     class: "Exaone4ForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-5)],
     configure: exaone4,
     names: &[
@@ -45,6 +49,8 @@ pub(super) const EXAONE_MOE: Spec = Spec {
     gguf: "exaone-moe",
     hugging_face: &["exaone_moe"],
     class: "ExaoneMoeForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-5)],
     configure: exaone_moe,
     names: &[],

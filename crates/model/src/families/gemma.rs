@@ -11,6 +11,8 @@ pub(super) const GEMMA2: Spec = Spec {
     gguf: "gemma2",
     hugging_face: &["gemma2"],
     class: "Gemma2ForCausalLM",
+    interleaved: false,
+    norm_offset: 1.0,
     defaults: &[
         ("rms_norm_eps", 1e-6),
         ("head_dim", 256.0),
@@ -26,6 +28,8 @@ pub(super) const GEMMA3: Spec = Spec {
     gguf: "gemma3",
     hugging_face: &["gemma3_text", "gemma3"],
     class: "Gemma3ForCausalLM",
+    interleaved: false,
+    norm_offset: 1.0,
     // Multimodal checkpoints leave out what is the class's default.
     defaults: &[
         ("rms_norm_eps", 1e-6),
@@ -105,11 +109,8 @@ fn gemma(fields: &Fields<'_>, config: &mut Config, wide_heads: usize) -> Result<
         if let Some(scale) = fields.float("attention_multiplier")? {
             config.attention_scale = scale;
         }
-    } else {
-        config.norm_offset = 1.0;
-        if let Some(scalar) = fields.float("query_pre_attn_scalar")? {
-            config.attention_scale = scalar.sqrt().recip();
-        }
+    } else if let Some(scalar) = fields.float("query_pre_attn_scalar")? {
+        config.attention_scale = scalar.sqrt().recip();
     }
     Ok(())
 }

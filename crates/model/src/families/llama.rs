@@ -11,8 +11,10 @@ pub(super) const LLAMA: Spec = Spec {
     gguf: "llama",
     hugging_face: &["llama"],
     class: "LlamaForCausalLM",
+    interleaved: true,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6)],
-    configure: llama,
+    configure: windowed,
     names: &[],
 };
 
@@ -20,8 +22,10 @@ pub(super) const MISTRAL: Spec = Spec {
     gguf: "llama",
     hugging_face: &["mistral"],
     class: "MistralForCausalLM",
+    interleaved: true,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6)],
-    configure: mistral,
+    configure: windowed,
     names: &[],
 };
 
@@ -29,6 +33,8 @@ pub(super) const STARCODER2: Spec = Spec {
     gguf: "starcoder2",
     hugging_face: &["starcoder2"],
     class: "Starcoder2ForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("norm_epsilon", 1e-5)],
     configure: starcoder2,
     names: &[(Role::Up, "model.layers.{}.mlp.c_fc"), (Role::Down, "model.layers.{}.mlp.c_proj")],
@@ -65,7 +71,7 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
         norm_epsilon,
         norm_position: NormPosition::Pre,
         qk_norm: false,
-        norm_offset: 0.0,
+        norm_offset: if fields.is_gguf() { 0.0 } else { family.spec().norm_offset },
         attention_bias: fields.flag("attention_bias", false)?,
         output_bias: fields.flag("attention_bias", false)?,
         feed_forward_bias: fields.flag("mlp_bias", false)?,
@@ -75,7 +81,7 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
         embedding_multiplier: 1.0,
         residual_multiplier: 1.0,
         logits_multiplier: 1.0,
-        rope_style: RopeStyle::Half,
+        rope_style: if fields.is_gguf() && family.spec().interleaved { RopeStyle::Interleaved } else { RopeStyle::Half },
         ropes: vec![read_rope(fields, "full_attention", 10_000.0, head_dim)?],
         activation: activation(fields, Activation::Silu)?,
         gated: true,
@@ -86,16 +92,8 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
     })
 }
 
-/// Llama's GGUF files hold query and key rows in another order than its Hugging Face checkpoints, so that neighbours
-/// are rotated together. Other families keep theirs.
-fn llama(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
-    if fields.is_gguf() {
-        config.rope_style = RopeStyle::Interleaved;
-    }
-    Ok(())
-}
-
-fn mistral(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
+/// A window on every layer, where the file has one.
+fn windowed(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
     let window = fields.count("sliding_window")?;
     for layer in &mut config.layers {
         layer.window = window;
@@ -112,7 +110,7 @@ fn starcoder2(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError
     config.attention_bias = bias;
     config.output_bias = bias;
     config.feed_forward_bias = bias;
-    mistral(fields, config)
+    windowed(fields, config)
 }
 
 /// The activation that the metadata name, or the family's.

@@ -57,6 +57,11 @@ pub(crate) struct Spec {
     pub hugging_face: &'static [&'static str],
     /// `architectures` in `config.json`.
     pub class: &'static str,
+    /// Whether its GGUF files hold query and key rows in another order than its checkpoints, so that neighbouring
+    /// elements are rotated together.
+    pub interleaved: bool,
+    /// What its checkpoints leave off norm weights; its GGUF files do not.
+    pub norm_offset: f32,
     /// Numbers assumed where metadata are silent (the defaults of the family's configuration class).
     pub defaults: &'static [(&'static str, f64)],
     /// Changes a Llama-like configuration into the family's.

@@ -8,6 +8,8 @@ pub(super) const QWEN2: Spec = Spec {
     gguf: "qwen2",
     hugging_face: &["qwen2"],
     class: "Qwen2ForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6), ("max_window_layers", 28.0)],
     configure: qwen2,
     names: &[],
@@ -17,6 +19,8 @@ pub(super) const QWEN3: Spec = Spec {
     gguf: "qwen3",
     hugging_face: &["qwen3"],
     class: "Qwen3ForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6), ("max_window_layers", 28.0), ("head_dim", 128.0)],
     configure: qwen3,
     names: &[],
@@ -26,6 +30,8 @@ pub(super) const QWEN3_MOE: Spec = Spec {
     gguf: "qwen3moe",
     hugging_face: &["qwen3_moe"],
     class: "Qwen3MoeForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6), ("max_window_layers", 0.0)],
     configure: qwen3_moe,
     names: &[],
@@ -72,11 +78,13 @@ fn qwen3_moe(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError>
 
 /// Windows are switched on by a flag of their own, and then only in the upper layers.
 fn windows(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
-    if fields.is_gguf() || !fields.flag("use_sliding_window", false)? {
+    // GGUF files that say which layers have windows are Saem's own.
+    let in_gguf = fields.gguf("attention.sliding_window_pattern").is_some();
+    if !in_gguf && !fields.flag("use_sliding_window", false)? {
         return Ok(());
     }
     let window = fields.count("sliding_window")?;
-    let sliding: Vec<bool> = if fields.json_field("layer_types").is_some() {
+    let sliding: Vec<bool> = if in_gguf || fields.json_field("layer_types").is_some() {
         crate::config::sliding_layers(fields, config.layers.len(), 0)?
     } else {
         let first = fields.count("max_window_layers")?.unwrap_or(0);

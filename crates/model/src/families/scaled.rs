@@ -11,6 +11,8 @@ pub(super) const HYPERCLOVAX: Spec = Spec {
     gguf: "hyperclovax",
     hugging_face: &["hyperclovax"],
     class: "HyperCLOVAXForCausalLM",
+    interleaved: false,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6)],
     configure: hyperclovax,
     names: &[
@@ -23,6 +25,8 @@ pub(super) const GRANITE: Spec = Spec {
     gguf: "granite",
     hugging_face: &["granite"],
     class: "GraniteForCausalLM",
+    interleaved: true,
+    norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6)],
     configure: granite,
     names: &[],
@@ -37,13 +41,10 @@ fn hyperclovax(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelErro
     Ok(())
 }
 
-/// Granite divides by the number that it stores for logits. Its GGUF files have rows in Llama's order.
+/// Granite divides by the number that it stores for logits.
 fn granite(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
     multipliers(fields, config)?;
     config.logits_multiplier = fields.float("logits_scaling")?.unwrap_or(1.0).recip();
-    if fields.is_gguf() {
-        config.rope_style = saem_kernels::ops::RopeStyle::Interleaved;
-    }
     Ok(())
 }
 

@@ -168,6 +168,12 @@ pub(crate) fn complete(config: &mut Config, source: &saem_formats::Source) -> Re
         config.attention_bias |= has(Role::Query);
         config.output_bias |= has(Role::AttentionOutput);
         config.feed_forward_bias |= has(Role::Up);
+        if config.moe.is_some() {
+            // Which layers are dense is not always in the metadata.
+            for (index, layer) in config.layers.iter_mut().enumerate() {
+                layer.sparse = tensors.find(Role::Router, Some(index), Part::Weight).is_some();
+            }
+        }
         stored_rope_factors(config, &tensors)?;
         let tokens = tensors.tokens();
         if tokens > rows {

@@ -189,7 +189,8 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    fn by_name(&self, name: &str) -> Option<Tensor<'a>> {
+    /// The tensor of this name, as the file spells it.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Tensor<'a>> {
         match self.source {
             Source::Gguf(file) => {
                 let info = file.tensor(name)?;
