@@ -1,7 +1,9 @@
 //! Changing a text before it is cut into pieces.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
+use regex_syntax::hir::{Class, ClassUnicodeRange, HirKind};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::byte_level;
@@ -63,12 +65,12 @@ impl Normalizer {
                     return None;
                 }
                 let mut out = head.to_owned();
-                out.extend(tail.nfc());
+                by_unicode_9(tail, &mut out, |part, out| out.extend(part.nfc()));
                 Some(out)
             }
-            Self::Nfd => (!text.is_ascii()).then(|| text.nfd().collect()),
-            Self::Nfkc => (!text.is_ascii()).then(|| text.nfkc().collect()),
-            Self::Nfkd => (!text.is_ascii()).then(|| text.nfkd().collect()),
+            Self::Nfd => unless_ascii(text, |part, out| out.extend(part.nfd())),
+            Self::Nfkc => unless_ascii(text, |part, out| out.extend(part.nfkc())),
+            Self::Nfkd => unless_ascii(text, |part, out| out.extend(part.nfkd())),
             Self::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
             Self::Strip { left, right } => {
                 let text = if *left { text.trim_start() } else { text };
@@ -88,6 +90,41 @@ impl Normalizer {
             }
         }
     }
+}
+
+fn unless_ascii(text: &str, form: impl Fn(&str, &mut String)) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    by_unicode_9(text, &mut out, form);
+    Some(out)
+}
+
+/// Normalises as Unicode 9 did, which is what `tokenizers` knows, and what models were therefore trained with:
+/// characters that came later neither change nor combine.
+fn by_unicode_9(text: &str, out: &mut String, form: impl Fn(&str, &mut String)) {
+    let mut done = 0;
+    for (at, later) in text.match_indices(is_later) {
+        form(text.get(done..at).unwrap_or_default(), out);
+        out.push_str(later);
+        done = at + later.len();
+    }
+    form(text.get(done..).unwrap_or_default(), out);
+}
+
+/// Whether a character was not yet assigned in Unicode 9.
+fn is_later(character: char) -> bool {
+    static ASSIGNED: OnceLock<Vec<ClassUnicodeRange>> = OnceLock::new();
+    if character < '\u{370}' || matches!(character, '\u{1100}'..='\u{11ff}' | '가'..='힣') {
+        return false;
+    }
+    let assigned = ASSIGNED.get_or_init(|| match regex_syntax::parse(r"\p{Age=9.0}").map(|hir| hir.into_kind()) {
+        Ok(HirKind::Class(Class::Unicode(class))) => class.ranges().to_vec(),
+        _ => Vec::new(),
+    });
+    let after = assigned.partition_point(|range| range.start() <= character);
+    after.checked_sub(1).and_then(|at| assigned.get(at)).is_none_or(|range| range.end() < character)
 }
 
 fn nmt(character: char) -> Option<char> {
@@ -157,6 +194,14 @@ mod tests {
             assert_eq!(nfc(text), text.nfc().collect::<String>());
         }
         assert!(matches!(Normalizer::apply_all(&[Normalizer::Nfc], "한국어 text ㅋㅋ 😀"), Cow::Borrowed(_)));
+    }
+
+    /// U+08D3, a mark of Unicode 11, would go before the U+0345 of Unicode 1; Dives Akuru came with Unicode 13.
+    #[test]
+    fn characters_of_later_versions_stay_where_they_are() {
+        let text = "a\u{345}\u{8d3} \u{11935}\u{11930} e\u{301}";
+        assert_eq!(Normalizer::apply_all(&[Normalizer::Nfc], text), "a\u{345}\u{8d3} \u{11935}\u{11930} é");
+        assert!(!is_later('\u{3131}') && !is_later('\u{1f600}') && is_later('\u{8d3}') && is_later('\u{10ffff}'));
     }
 
     /// Each character that counts as unchanged stays as it is, alone and after any other of them.
