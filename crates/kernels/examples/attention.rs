@@ -14,22 +14,28 @@ use saem_kernels::attention::{AttentionShape, BLOCK_TOKENS, KvPages, KvType, Spa
 use saem_kernels::simd::{Isa, Kernel, Simd};
 use saem_kernels::{KernelError, ThreadPool};
 
-/// Multiply-adds on registers: the limit of arithmetic.
-struct Peak(usize);
+/// Multiply-adds on registers, the limit of arithmetic; gives their number, doubled.
+struct Peak;
 
 impl Kernel for Peak {
-    type Output = f32;
+    type Output = usize;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f32 {
+    fn run<S: Simd>(self, simd: S) -> usize {
+        const ROUNDS: usize = 100_000;
         let mut sums = [simd.splat(1.0); 10];
         let (a, b) = (simd.splat(std::hint::black_box(1e-9)), simd.splat(std::hint::black_box(0.5)));
-        for _ in 0..self.0 {
+        for _ in 0..ROUNDS {
             for sum in &mut sums {
                 *sum = simd.fma(*sum, a, b);
             }
         }
-        simd.reduce_sum(sums.into_iter().fold(simd.zero(), |total, sum| simd.add(total, sum)))
+        let mut total = simd.zero();
+        for sum in sums {
+            total = simd.add(total, sum);
+        }
+        std::hint::black_box(simd.reduce_sum(total));
+        2 * ROUNDS * sums.len() * S::LANES
     }
 }
 
@@ -47,7 +53,7 @@ impl Kernel for Read<'_> {
                 *sum = simd.add(*sum, simd.load_slice(part));
             }
         }
-        simd.reduce_sum(sums.into_iter().fold(simd.zero(), |total, sum| simd.add(total, sum)))
+        simd.reduce_sum(simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3])))
     }
 }
 
@@ -107,25 +113,22 @@ fn main() -> Result<(), KernelError> {
     let pool = ThreadPool::new(threads)?;
     let isa = Isa::detect();
 
-    let lanes = match isa {
-        Isa::Avx512 => 16,
-        Isa::Neon => 4,
-        _ => 8,
-    };
-    let rounds = 1_000_000;
     let peak = best(time, || {
         pool.run(|_| {
-            std::hint::black_box(isa.dispatch(Peak(rounds)));
+            std::hint::black_box(isa.dispatch(Peak));
         });
     });
-    let peak = (threads * rounds * 10 * lanes * 2) as f64 / peak / 1e9;
+    let peak = (threads * isa.dispatch(Peak)) as f64 / peak / 1e9;
+    // A part at a time, so that the best is not a run that other programs have disturbed.
     let memory = vec![1.0_f32; 128 << 20];
+    let mut parts = memory.chunks(1 << 20).cycle();
     let read = best(time, || {
-        pool.split(memory.len(), 1024, |range| {
-            std::hint::black_box(isa.dispatch(Read(&memory[range])));
+        let part = parts.next().unwrap_or(&[]);
+        pool.split(part.len(), 1024, |range| {
+            std::hint::black_box(isa.dispatch(Read(&part[range])));
         });
     });
-    let read = (memory.len() * 4) as f64 / read / 1e9;
+    let read = (4 << 20) as f64 / read / 1e9;
     drop(memory);
     println!("{isa}, {threads} threads: {peak:.0} GFLOP/s on registers, {read:.1} GB/s from memory");
 

@@ -6,6 +6,10 @@
 //! end. The cut depends on the position alone (not on threads or on other sequences), so results do not change with
 //! them, and there are at most [`MAX_CHUNKS`], so the memory for partial results does not grow with the context.
 
+// Iterators over arrays of registers are not always inlined in functions as large as these, and then put the registers
+// into memory.
+#![allow(clippy::needless_range_loop, reason = "see above")]
+
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
 use super::scratch::{padded, take};
@@ -367,23 +371,25 @@ unsafe fn dots<S: Simd, F: Format, const G: usize>(
     to: *mut f32,
 ) -> usize {
     let mut sums = [[simd.zero(); KEYS]; G];
-    for at in (0..width).step_by(S::LANES) {
+    let mut at = 0;
+    while at < width {
         let mut keys = [simd.zero(); KEYS];
-        for (key, vector) in keys.iter_mut().enumerate() {
+        for key in 0..KEYS {
             // SAFETY: `KEYS` rows of the tile from `slot` on.
-            *vector = unsafe { tile.load(simd, slot + key, at) };
+            keys[key] = unsafe { tile.load(simd, slot + key, at) };
         }
-        for (head, sums) in sums.iter_mut().enumerate() {
+        for head in 0..G {
             // SAFETY: `G` rows of queries.
             let query = unsafe { simd.load(queries.add(head * width + at)) };
-            for (sum, &key) in sums.iter_mut().zip(&keys) {
-                *sum = simd.fma(query, key, *sum);
+            for key in 0..KEYS {
+                sums[head][key] = simd.fma(query, keys[key], sums[head][key]);
             }
         }
+        at += S::LANES;
     }
-    for (head, sums) in sums.into_iter().enumerate() {
+    for head in 0..G {
         // SAFETY: `G` rows of scores, with room for `KEYS` here.
-        unsafe { to.add(head * TILE).cast::<[f32; KEYS]>().write(simd.reduce_sum4(sums)) };
+        unsafe { to.add(head * TILE).cast::<[f32; KEYS]>().write(simd.reduce_sum4(sums[head])) };
     }
     G
 }
@@ -400,30 +406,30 @@ unsafe fn weighted_sum<S: Simd, F: Format, const G: usize, const V: usize>(
     at: usize,
 ) -> usize {
     let mut sums = [[simd.zero(); V]; G];
-    for (head, sums) in sums.iter_mut().enumerate() {
-        for (vector, sum) in sums.iter_mut().enumerate() {
+    for head in 0..G {
+        for vector in 0..V {
             // SAFETY: `G` rows of outputs, `V` vectors from `at` on.
-            *sum = unsafe { simd.load(out.add(head * width + at + vector * S::LANES)) };
+            sums[head][vector] = unsafe { simd.load(out.add(head * width + at + vector * S::LANES)) };
         }
     }
     for slot in 0..slots.1 {
         let mut values = [simd.zero(); V];
-        for (vector, value) in values.iter_mut().enumerate() {
+        for vector in 0..V {
             // SAFETY: row of the tile, `V` vectors from `at` on.
-            *value = unsafe { tile.load(simd, slots.0 + slot, at + vector * S::LANES) };
+            values[vector] = unsafe { tile.load(simd, slots.0 + slot, at + vector * S::LANES) };
         }
-        for (head, sums) in sums.iter_mut().enumerate() {
+        for head in 0..G {
             // SAFETY: `G` rows of weights.
             let weight = simd.splat(unsafe { *weights.add(head * TILE + slot) });
-            for (sum, &value) in sums.iter_mut().zip(&values) {
-                *sum = simd.fma(weight, value, *sum);
+            for vector in 0..V {
+                sums[head][vector] = simd.fma(weight, values[vector], sums[head][vector]);
             }
         }
     }
-    for (head, sums) in sums.iter().enumerate() {
-        for (vector, &sum) in sums.iter().enumerate() {
+    for head in 0..G {
+        for vector in 0..V {
             // SAFETY: as above.
-            unsafe { simd.store(sum, out.add(head * width + at + vector * S::LANES)) };
+            unsafe { simd.store(sums[head][vector], out.add(head * width + at + vector * S::LANES)) };
         }
     }
     V * S::LANES

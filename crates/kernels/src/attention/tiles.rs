@@ -8,6 +8,10 @@
 //! <https://arxiv.org/abs/1805.02867>, <https://arxiv.org/abs/2205.14135>) stay in scratch whose size does not depend
 //! on the context.
 
+// Iterators over arrays of registers are not always inlined in functions as large as these, and then put the registers
+// into memory.
+#![allow(clippy::needless_range_loop, reason = "see above")]
+
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
 use super::scratch::{padded, take};
@@ -272,15 +276,18 @@ impl TileItem<'_> {
         unsafe {
             let queries = self.column::<S>(scratch.queries, first_lane);
             let out = self.column::<S>(scratch.out, first_lane);
-            for row in (0..count).step_by(MR) {
+            let mut row = 0;
+            while row < count {
                 let keys = scratch.keys.add(row * width);
                 let mut scores = [[simd.zero(); NV]; MR];
                 product(simd, &mut scores, keys, (width, 1), queries, panel::<S>(), self.shape.head_dim);
-                for (index, scores) in scores.iter().enumerate() {
-                    for (vector, &score) in scores.iter().enumerate() {
-                        simd.store(score, scratch.weights.add((row + index) * panel::<S>() + vector * S::LANES));
+                for index in 0..MR {
+                    for vector in 0..NV {
+                        let to = scratch.weights.add((row + index) * panel::<S>() + vector * S::LANES);
+                        simd.store(scores[index][vector], to);
                     }
                 }
+                row += MR;
             }
             if let Some(cap) = self.shape.soft_cap {
                 soft_cap::<S, NV>(simd, scratch.weights, count, cap * std::f32::consts::LOG2_E);
@@ -290,21 +297,24 @@ impl TileItem<'_> {
             }
             let (maxima, sums) = (scratch.maxima.add(first_lane), scratch.sums.add(first_lane));
             let corrections = weigh::<S, NV>(simd, scratch.weights, count, maxima, sums);
-            for element in (0..width).step_by(MR) {
+            let mut element = 0;
+            while element < width {
                 let mut sums = [[simd.zero(); NV]; MR];
-                for (index, sums) in sums.iter_mut().enumerate() {
-                    for (vector, sum) in sums.iter_mut().enumerate() {
+                for index in 0..MR {
+                    for vector in 0..NV {
                         let old = simd.load(out.add((element + index) * panel::<S>() + vector * S::LANES));
-                        *sum = simd.mul(old, corrections[vector]);
+                        sums[index][vector] = simd.mul(old, corrections[vector]);
                     }
                 }
                 let values = scratch.values.add(element);
                 product(simd, &mut sums, values, (1, width), scratch.weights, panel::<S>(), count);
-                for (index, sums) in sums.iter().enumerate() {
-                    for (vector, &sum) in sums.iter().enumerate() {
-                        simd.store(sum, out.add((element + index) * panel::<S>() + vector * S::LANES));
+                for index in 0..MR {
+                    for vector in 0..NV {
+                        let to = out.add((element + index) * panel::<S>() + vector * S::LANES);
+                        simd.store(sums[index][vector], to);
                     }
                 }
+                element += MR;
             }
         }
     }
@@ -381,18 +391,17 @@ unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
         // SAFETY: the caller's matrices have `MR` rows and `count` columns, and `count` rows of `NV` vectors.
         unsafe {
             let mut columns = [simd.zero(); NV];
-            for (vector, column) in columns.iter_mut().enumerate() {
-                *column = simd.load(b.add(vector * S::LANES));
+            for vector in 0..NV {
+                columns[vector] = simd.load(b.add(vector * S::LANES));
             }
-            for (index, sums) in sums.iter_mut().enumerate() {
-                let factor = simd.splat(*a.add(index * steps.0));
-                for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = simd.fma(factor, column, *sum);
+            for row in 0..MR {
+                let factor = simd.splat(*a.add(row * steps.0));
+                for vector in 0..NV {
+                    sums[row][vector] = simd.fma(factor, columns[vector], sums[row][vector]);
                 }
             }
-            a = a.wrapping_add(steps.1);
-            b = b.wrapping_add(b_step);
         }
+        (a, b) = (a.wrapping_add(steps.1), b.wrapping_add(b_step));
     }
     *acc = sums;
 }
@@ -440,7 +449,6 @@ unsafe fn mask<S: Simd, const NV: usize>(
 
 /// Turns scores into weights relative to the running maxima; gives the factors for what was summed before.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "one index for several arrays and for memory")]
 unsafe fn weigh<S: Simd, const NV: usize>(
     simd: S,
     scores: *mut f32,

@@ -156,7 +156,10 @@ impl Kernel for LayerNorm<'_> {
             while at < width {
                 let end = width.min(at + S::LANES);
                 let centred = simd.mul(simd.sub(simd.load_slice(&x[at..end]), mean), factor);
-                let bias = self.bias.map_or(simd.zero(), |bias| simd.load_slice(&bias[at..end]));
+                let bias = match self.bias {
+                    Some(bias) => simd.load_slice(&bias[at..end]),
+                    None => simd.zero(),
+                };
                 let y = simd.fma(centred, simd.load_slice(&self.weight[at..end]), bias);
                 simd.store_slice(y, &mut out[at..end]);
                 at = end;

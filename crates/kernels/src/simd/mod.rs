@@ -8,7 +8,8 @@
 //!
 //! 1. everything between [`Kernel::run`] and the vector operations is `#[inline(always)]`, and `run` itself is too:
 //!    a function left outside is compiled without the instruction set, and each operation becomes a call;
-//! 2. no closures around vector operations (a closure need not be inlined): use a small trait instead;
+//! 2. no closures around vector operations (a closure need not be inlined): use a small trait instead, and do what
+//!    needs a closure, such as borrowing a thread's scratch, before the dispatch;
 //! 3. dispatch inside a parallel region, not around it: the region's closure is called from another thread's loop.
 //!
 //! ```
