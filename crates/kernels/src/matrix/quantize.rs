@@ -49,36 +49,62 @@ impl Kernel for QuantizeTile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Simd>(mut self, simd: S) {
         for row in 0..self.count {
-            let values = &self.values[row * self.columns..][..self.columns];
-            for (index, block) in values.chunks(self.block * GROUP).enumerate() {
-                let mut largest = simd.zero();
-                for chunk in block.chunks_exact(S::LANES) {
-                    largest = simd.max(largest, simd.abs(simd.load_slice(chunk)));
-                }
-                let largest = simd.reduce_max(largest);
-                let inverse = simd.splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
-                let scale = largest / 127.0;
-                for (inner, group) in block.chunks_exact(GROUP).enumerate() {
-                    let at = index * self.block + inner;
-                    let codes = &mut self.codes[(at * self.count + row) * GROUP..][..GROUP];
-                    for (values, codes) in group.chunks_exact(S::LANES).zip(codes.chunks_exact_mut(S::LANES)) {
-                        let scaled = simd.mul(simd.load_slice(values), inverse);
-                        // SAFETY: the chunk has `LANES` bytes; |scaled| <= 127.
-                        unsafe { simd.store_i8(scaled, codes.as_mut_ptr()) };
-                    }
-                    let sum = |codes: &[i8]| codes.iter().map(|&code| i32::from(code)).sum::<i32>() as f32;
-                    let (low, high) = codes.split_at(GROUP / 2);
-                    let (low, high) = (sum(low), sum(high));
-                    let factors = &mut self.factors[at * FACTORS * self.count..][..FACTORS * self.count];
-                    for (slot, value) in
-                        [scale, scale * (low + high), scale * low, scale * high].into_iter().enumerate()
-                    {
-                        factors[slot * self.count + row] = value;
-                    }
+            let mut group = 0;
+            while group * GROUP < self.columns {
+                let groups = self.block.min(self.columns / GROUP - group);
+                self.block(simd, row, group, groups);
+                group += groups;
+            }
+        }
+    }
+}
+
+impl QuantizeTile<'_> {
+    /// The largest magnitude of `groups` groups from `first` on.
+    #[inline(always)]
+    fn largest<S: Simd>(&self, simd: S, row: usize, first: usize, groups: usize) -> f32 {
+        let mut largest = simd.zero();
+        for chunk in self.values[row * self.columns + first * GROUP..][..groups * GROUP].chunks_exact(S::LANES) {
+            largest = simd.max(largest, simd.abs(simd.load_slice(chunk)));
+        }
+        simd.reduce_max(largest)
+    }
+
+    /// Groups that share a scale.
+    #[inline(always)]
+    fn block<S: Simd>(&mut self, simd: S, row: usize, first: usize, groups: usize) {
+        let largest = self.largest(simd, row, first, groups);
+        let inverse = simd.splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let scale = largest / 127.0;
+        // Sums of four halves at a time, which is two groups; a last one without a partner goes alone.
+        let mut group = first;
+        while group < first + groups {
+            let pair = 2.min(first + groups - group);
+            let mut halves = [simd.zero(); 4];
+            for (half, sum) in halves.iter_mut().enumerate().take(2 * pair) {
+                let (group, half) = (group + half / 2, half % 2);
+                for part in 0..GROUP / 2 / S::LANES {
+                    let column = half * (GROUP / 2) + part * S::LANES;
+                    let values = &self.values[row * self.columns + group * GROUP + column..][..S::LANES];
+                    let code = simd.round(simd.mul(simd.load_slice(values), inverse));
+                    *sum = simd.add(*sum, code);
+                    let codes = &mut self.codes[(group * self.count + row) * GROUP + column..][..S::LANES];
+                    // SAFETY: the slice has `LANES` bytes; |code| <= 127.
+                    unsafe { simd.store_i8(code, codes.as_mut_ptr()) };
                 }
             }
+            // Sums of at most 16 whole numbers up to 127: exact.
+            let sums = simd.reduce_sum4(halves);
+            for (index, sums) in sums.chunks_exact(2).enumerate().take(pair) {
+                let factors = &mut self.factors[(group + index) * FACTORS * self.count..][..FACTORS * self.count];
+                factors[row] = scale;
+                factors[self.count + row] = scale * (sums[0] + sums[1]);
+                factors[2 * self.count + row] = scale * sums[0];
+                factors[3 * self.count + row] = scale * sums[1];
+            }
+            group += pair;
         }
     }
 }
