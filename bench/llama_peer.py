@@ -8,7 +8,7 @@ measures one setting and prints one JSON object, so that peak memory and load ti
     llama_peer.py speed  --model M.gguf --threads 2 --prefill 512 --decode 64 --batch 1
     llama_peer.py start  --model M.gguf --threads 2 --prompt "Hello"
     llama_peer.py logits --model M.gguf --tokens ids.json --out logits.f32
-    llama_peer.py greedy --model M.gguf --tokens prompts.json --decode 48
+    llama_peer.py greedy --model M.gguf --tokens pairs.json
     llama_peer.py info   --model M.gguf
 """
 
@@ -175,29 +175,30 @@ def logits(args: argparse.Namespace) -> dict:
 
 
 def greedy(args: argparse.Namespace) -> dict:
-    """Greedy continuations of several prompts; with each token the two best candidates and their logits.
+    """Greedy continuations beside those of another engine, up to the first token on which they differ.
 
-    `--tokens` holds `[[prompt ids], ...]`.
+    `--tokens` holds `[{"prompt": [ids], "other": [ids]}, ...]`. At a difference, the gap between the logits of the two candidates says
+    whether the engines disagree or the choice was a toss-up.
     """
     with open(args.tokens, encoding="utf-8") as file:
-        prompts = json.load(file)
-    peer = Peer(args.model, args.threads, max(map(len, prompts)) + args.decode + 64, flash=args.flash)
+        pairs = json.load(file)
+    longest = max(len(pair["prompt"]) + len(pair["other"]) for pair in pairs)
+    peer = Peer(args.model, args.threads, longest + 64, flash=args.flash, extra_buffers=not args.no_extra_buffers)
     results = []
-    for prompt in prompts:
+    for pair in pairs:
         peer.clear()
-        peer.prefill(prompt)
-        tokens, gaps = [], []
-        for step in range(args.decode):
+        peer.prefill(pair["prompt"])
+        result = {"same": 0, "divergence": None}
+        for step, token in enumerate(pair["other"]):
             row = peer.logits(-1)
             best = int(row.argmax())
-            second = numpy.partition(row, -2)[-2]
-            tokens.append(best)
-            gaps.append(float(row[best] - second))
-            if llama.llama_vocab_is_eog(llama.llama_model_get_vocab(peer.model), best):
+            if best != token:
+                result["divergence"] = {"position": step, "token": best, "other": token, "gap": float(row[best] - row[token])}
                 break
-            peer.fill([(best, len(prompt) + step, 0, True)])
+            result["same"] += 1
+            peer.fill([(token, len(pair["prompt"]) + step, 0, True)])
             peer.decode()
-        results.append({"tokens": tokens, "gaps": gaps})
+        results.append(result)
     return {"continuations": results}
 
 
@@ -227,11 +228,13 @@ def main() -> None:
     parser.add_argument("--tokens")
     parser.add_argument("--out")
     args = parser.parse_args()
+    python_bytes = peak_bytes()  # what Python and NumPy take before anything of the peer is loaded
     result = commands[args.command](args)
     result |= {
         "engine": f"llama-cpp-python {llama.__version__}",
         "system_info": llama.llama_print_system_info().decode().strip(),
         "buffers_mib": buffers(),
+        "python_bytes": python_bytes,
         "flash": args.flash,
     }
     print(json.dumps(result, ensure_ascii=False))

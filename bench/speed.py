@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Saem and llama.cpp side by side, in one run on one machine.
+
+The engines take turns, one process for each measurement (A B A B ...), and medians are compared, so that a slow minute of the machine
+hits both. llama.cpp is given its best setting: before the comparison, flash attention on and off and its repacked (or AMX) weights on and off
+are tried, and the fastest setting is taken for prefill and for decode apart.
+
+    bench/speed.py                     the table of the four models
+    bench/speed.py --suite all         threads, prompt lengths, batches, start, memory too
+    bench/speed.py --models qwen0.5b --repetitions 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from engines import MODELS, EngineFailed, LlamaCpp, Saem, machine, median, model_path, save
+
+PREFILL, DECODE = "prefill_tokens_per_second", "decode_tokens_per_second"
+SETTINGS = {
+    "flash on": ("--flash", "on"),
+    "flash off": ("--flash", "off"),
+    "flash on, plain buffers": ("--flash", "on", "--no-extra-buffers"),
+    "flash off, plain buffers": ("--flash", "off", "--no-extra-buffers"),
+}
+PROMPT = "The capital of France is"
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def best_settings(llama: LlamaCpp, model, threads: int, prefill: int, decode: int, batch: int) -> dict[str, str]:
+    """The faster setting of llama.cpp for each figure."""
+    tried = {}
+    for name, flags in SETTINGS.items():
+        try:
+            tried[name] = llama.speed(model, threads, prefill, decode, batch, flags)
+        except EngineFailed as error:
+            note(f"  llama.cpp {name}: {error}")
+    if not tried:
+        sys.exit("llama.cpp fails with every setting; see above")
+    return {figure: max(tried, key=lambda name: tried[name][figure]) for figure in (PREFILL, DECODE)}
+
+
+def compare(llama: LlamaCpp, saem: Saem, name: str, threads: int, prefill: int = 512, decode: int = 64, batch: int = 1,
+            repetitions: int = 5) -> dict:
+    """One line of a table: medians of interleaved runs and their ratios."""
+    model = model_path(name)
+    best = best_settings(llama, model, threads, prefill, decode, batch)
+    runs: dict[str, list[dict]] = {"saem": [], **{setting: [] for setting in set(best.values())}}
+    for _ in range(repetitions):
+        for setting in runs:
+            if setting == "saem":
+                runs[setting].append(saem.speed(model, threads, prefill, decode, batch))
+            else:
+                runs[setting].append(llama.speed(model, threads, prefill, decode, batch, SETTINGS[setting]))
+    line = {"model": name, "threads": threads, "prefill": prefill, "decode": decode, "batch": batch, "llama_settings": best,
+            "llama_buffers_mib": runs[best[PREFILL]][0]["buffers_mib"]}
+    for figure in (PREFILL, DECODE):
+        ours = [run[figure] for run in runs["saem"]]
+        theirs = [run[figure] for run in runs[best[figure]]]
+        line[figure] = {"saem": median(ours), "llama.cpp": median(theirs), "ratio": median(ours) / max(median(theirs), 1e-9),
+                        "saem_runs": ours, "llama_runs": theirs}
+    note(f"  {name} t={threads} p={prefill} d={decode} b={batch}: prefill {line[PREFILL]['saem']:.0f} / {line[PREFILL]['llama.cpp']:.0f}"
+         f" = {line[PREFILL]['ratio']:.2f} x, decode {line[DECODE]['saem']:.1f} / {line[DECODE]['llama.cpp']:.1f}"
+         f" = {line[DECODE]['ratio']:.2f} x")
+    return line
+
+
+def start(llama: LlamaCpp, saem: Saem, name: str, threads: int, repetitions: int) -> dict:
+    """To the first token with the file in the page cache, and peak memory.
+
+    Memory is the most that was resident; of llama.cpp's process, what Python and NumPy took before loading is subtracted.
+    Saem: the whole life of the process `saem run --max-tokens 1`. llama.cpp: opening the file to first token inside a process that
+    already runs, since its package has no command; what Python itself takes is left out, in its favour.
+    """
+    model = model_path(name)
+    ours, theirs = [], []
+    for _ in range(repetitions + 1):
+        ours.append(saem.start(model, threads, PROMPT))
+        run = llama.start(model, threads, PROMPT)
+        theirs.append(run | {"peak_bytes": run["peak_bytes"] - run["python_bytes"]})
+    ours, theirs = ours[1:], theirs[1:]  # the first fills the page cache
+    line = {"model": name, "threads": threads, "file_bytes": model.stat().st_size}
+    for key in ("first_token_seconds", "peak_bytes"):
+        line[key] = {"saem": median([run[key] for run in ours]), "llama.cpp": median([run[key] for run in theirs])}
+    note(f"  {name}: first token {1000 * line['first_token_seconds']['saem']:.0f} / {1000 * line['first_token_seconds']['llama.cpp']:.0f} ms,"
+         f" peak {line['peak_bytes']['saem'] >> 20} / {int(line['peak_bytes']['llama.cpp']) >> 20} MiB, file {line['file_bytes'] >> 20} MiB")
+    return line
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", choices=["models", "all", "smoke"], default="models")
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--saem", help="the binary [default: target/release/saem]")
+    parser.add_argument("--python", help="the Python that has llama_cpp [default: that of bench/setup]")
+    parser.add_argument("--name", help="name of the result in bench/results [default: the suite's]")
+    args = parser.parse_args()
+    llama, saem, times = LlamaCpp(args.python), Saem(args.saem), args.repetitions
+    result: dict = {"machine": machine(), "command": " ".join(sys.argv)}
+    info = llama.call("info", model_path(args.models[0]))
+    result["peer"] = {key: info[key] for key in ("engine", "system_info")}
+    note(f"{result['machine']}\n{result['peer']}")
+    if result["machine"]["load_before"] > 0.5:
+        note("warning: the machine is busy; figures will be low and noisy")
+    try:
+        result["kernels"] = saem.kernels(args.threads)
+    except EngineFailed as error:
+        note(f"no limits: {error}")
+    if args.suite == "smoke":
+        result["models"] = [compare(llama, saem, args.models[0], args.threads, 64, 8, 1, 1)]
+    else:
+        note("models")
+        result["models"] = [compare(llama, saem, name, args.threads, repetitions=times) for name in args.models]
+    if args.suite == "all":
+        small = args.models[0]
+        note("threads")
+        result["threads"] = [compare(llama, saem, name, threads, repetitions=3) for name in args.models for threads in sorted({1, args.threads})]
+        note("prompt lengths")
+        result["prompts"] = [compare(llama, saem, small, args.threads, prefill=length, decode=16, repetitions=3)
+                             for length in (16, 64, 256, 1024, 2048, 4096)]
+        note("batches")
+        result["batches"] = [compare(llama, saem, small, args.threads, prefill=64, decode=32, batch=batch, repetitions=3)
+                             for batch in (1, 2, 4, 8, 16, 32)]
+        note("start and memory")
+        result["start"] = [start(llama, saem, name, args.threads, 5) for name in args.models]
+    print(save(args.name or f"speed-{args.suite}", result))
+
+
+if __name__ == "__main__":
+    main()
