@@ -16,6 +16,7 @@ const IQ4_CODES: [u8; 16] = {
 };
 
 /// Scale and minimum (added) of a group's two halves. Where halves do not differ, only the first is used.
+#[derive(Clone, Copy)]
 pub(super) struct Scales<S: Dot> {
     pub(super) scale: [S::F32; 2],
     pub(super) minimum: [S::F32; 2],

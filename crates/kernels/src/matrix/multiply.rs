@@ -163,10 +163,10 @@ impl Task<'_> {
                 unsafe {
                     let (out, stride) = self.place(index, done, &mut spill);
                     match count {
-                        1 => quantized::<S, F, 1>(simd, format, panel, groups, rows, out, stride),
-                        2 => quantized::<S, F, 2>(simd, format, panel, groups, rows, out, stride),
-                        3 => quantized::<S, F, 3>(simd, format, panel, groups, rows, out, stride),
-                        _ => quantized::<S, F, 4>(simd, format, panel, groups, rows, out, stride),
+                        1 => quantized::<S, F, 1, 1>(simd, format, [panel], groups, rows, out, stride),
+                        2 => quantized::<S, F, 2, 1>(simd, format, [panel], groups, rows, out, stride),
+                        3 => quantized::<S, F, 3, 1>(simd, format, [panel], groups, rows, out, stride),
+                        _ => quantized::<S, F, 4, 1>(simd, format, [panel], groups, rows, out, stride),
                     }
                     self.unspill(index, done, count, &spill);
                 }
@@ -200,21 +200,29 @@ impl Task<'_> {
                 }
             }
             for tile in (0..self.input.rows()).step_by(TILE_ROWS) {
-                for index in 0..count {
+                let mut index = 0;
+                while index < count {
+                    // Two panels at a time where the registers hold their sums: each input byte is then read once for 32
+                    // outputs.
+                    let at_once = match S::REGISTERS >= 32 && index + 1 < count {
+                        true if self.outputs(first + index + 1) == PANEL_ROWS => 2,
+                        _ => 1,
+                    };
+                    let codes = start.wrapping_add(index * bytes);
+                    let panel = Panel { codes, scales: codes.wrapping_add(code_bytes) };
                     // SAFETY: as above.
                     unsafe {
-                        let codes = start.add(index * bytes);
-                        let panel = Panel { codes, scales: codes.add(code_bytes) };
                         match self.matrix.data_type {
                             DataType::Q2K | DataType::Q3K | DataType::Q6K => {
-                                self.tile(simd, Expanded::<true, false>, panel, first + index, tile);
+                                self.tile(simd, Expanded::<true, false>, panel, bytes, at_once, first + index, tile);
                             }
                             DataType::Q8_0 | DataType::Iq4Nl | DataType::Iq4Xs => {
-                                self.tile(simd, Expanded::<false, true>, panel, first + index, tile);
+                                self.tile(simd, Expanded::<false, true>, panel, bytes, at_once, first + index, tile);
                             }
-                            _ => self.tile(simd, Expanded::<false, false>, panel, first + index, tile),
+                            _ => self.tile(simd, Expanded::<false, false>, panel, bytes, at_once, first + index, tile),
                         }
                     }
+                    index += at_once;
                 }
             }
             first += count;
@@ -222,40 +230,61 @@ impl Task<'_> {
         SCRATCH.set(scratch);
     }
 
-    /// One panel times one tile of input rows.
+    /// One or two expanded panels (`bytes` apart) times one tile of input rows.
     #[inline(always)]
-    unsafe fn tile<S: Dot, F: Format>(&self, simd: S, format: F, panel: Panel, index: usize, first: usize) {
+    unsafe fn tile<S: Dot, F: Format>(
+        &self,
+        simd: S,
+        format: F,
+        panel: Panel,
+        bytes: usize,
+        at_once: usize,
+        index: usize,
+        first: usize,
+    ) {
         let count = tile_rows(first, self.input.rows());
         let groups = self.groups();
+        let panel = |which: usize| Panel {
+            codes: panel.codes.wrapping_add(which * bytes),
+            scales: panel.scales.wrapping_add(which * bytes),
+        };
         let mut done = 0;
-        // Few registers: few rows at a time.
-        let wide = S::REGISTERS >= 32;
-        while done < count {
-            let rows = self.rows(first, done);
-            // SAFETY: the caller's promise; the row sizes add up to `count`.
-            unsafe {
-                let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
-                let (out, stride) = self.place(index, first + done, &mut spill);
-                let multiplied = match count - done {
-                    8.. if wide => {
-                        quantized::<S, F, 8>(simd, format, panel, groups, rows, out, stride);
-                        8
-                    }
-                    4.. => {
-                        quantized::<S, F, 4>(simd, format, panel, groups, rows, out, stride);
-                        4
-                    }
-                    2.. => {
-                        quantized::<S, F, 2>(simd, format, panel, groups, rows, out, stride);
-                        2
-                    }
-                    _ => {
-                        quantized::<S, F, 1>(simd, format, panel, groups, rows, out, stride);
-                        1
-                    }
-                };
-                self.unspill(index, first + done, multiplied, &spill);
-                done += multiplied;
+        if at_once == 2 {
+            while count - done >= 4 {
+                let rows = self.rows(first, done);
+                // SAFETY: the caller's promise; both panels are whole.
+                unsafe {
+                    let (out, stride) = self.place(index, first + done, &mut []);
+                    quantized::<S, F, 4, 2>(simd, format, [panel(0), panel(1)], groups, rows, out, stride);
+                }
+                done += 4;
+            }
+        }
+        for which in 0..at_once {
+            let (mut done, index) = (done, index + which);
+            while done < count {
+                let rows = self.rows(first, done);
+                // SAFETY: the caller's promise; the row sizes add up to `count`.
+                unsafe {
+                    let mut spill = [0.0; TILE_ROWS * PANEL_ROWS];
+                    let (out, stride) = self.place(index, first + done, &mut spill);
+                    let multiplied = match count - done {
+                        4.. => {
+                            quantized::<S, F, 4, 1>(simd, format, [panel(which)], groups, rows, out, stride);
+                            4
+                        }
+                        2.. => {
+                            quantized::<S, F, 2, 1>(simd, format, [panel(which)], groups, rows, out, stride);
+                            2
+                        }
+                        _ => {
+                            quantized::<S, F, 1, 1>(simd, format, [panel(which)], groups, rows, out, stride);
+                            1
+                        }
+                    };
+                    self.unspill(index, first + done, multiplied, &spill);
+                    done += multiplied;
+                }
             }
         }
     }

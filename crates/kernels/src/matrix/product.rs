@@ -3,7 +3,7 @@
 use super::dot::Dot;
 use super::format::{Format, Panel};
 use super::input::FACTORS;
-use super::layout::{GROUP, PANEL_ROWS};
+use super::layout::{GROUP, GROUP_LINES, PANEL_ROWS};
 use crate::DataType;
 use crate::simd::Simd;
 
@@ -18,67 +18,70 @@ pub(super) struct Rows {
     pub(super) stride: usize,
 }
 
-/// `out[row, output] = input[row] . weights[output]` for `ROWS` input rows and the 16 outputs of a panel.
+/// `out[row, output] = input[row] . weights[output]` for `ROWS` input rows and the 16 outputs of each of `PANELS` panels,
+/// whose outputs lie side by side.
 ///
 /// # Safety
-/// The panel and the rows have `groups` groups; `out + row * out_stride` has room for 16 values for each row.
+/// The panels and the rows have `groups` groups; `out + row * out_stride` has room for `16 * PANELS` values for each row.
 #[inline(always)]
-pub(super) unsafe fn quantized<S: Dot, F: Format, const ROWS: usize>(
+pub(super) unsafe fn quantized<S: Dot, F: Format, const ROWS: usize, const PANELS: usize>(
     simd: S,
     format: F,
-    panel: Panel,
+    panels: [Panel; PANELS],
     groups: usize,
     input: Rows,
     out: *mut f32,
     out_stride: usize,
 ) {
     for part in 0..PANEL_ROWS / S::LANES {
-        let mut sums = [simd.zero(); ROWS];
+        let mut sums = [[simd.zero(); PANELS]; ROWS];
         for group in 0..groups {
             // SAFETY: the caller's promise; all offsets stay within the group.
             unsafe {
-                let lines = format.lines(simd, panel, group, part);
-                let scales = format.scales(simd, panel, group, part);
+                // Loops, not `map`: vector code inside a closure is compiled without its instruction set.
+                let mut lines = [format.lines(simd, panels[0], group, part); PANELS];
+                let mut scales = [format.scales(simd, panels[0], group, part); PANELS];
+                for panel in 1..PANELS {
+                    lines[panel] = format.lines(simd, panels[panel], group, part);
+                    scales[panel] = format.scales(simd, panels[panel], group, part);
+                }
                 let codes = input.codes.add(group * input.stride * GROUP);
                 let factors = input.factors.add(group * input.stride * FACTORS);
                 let factor = |slot: usize, row: usize| simd.splat(*factors.add(slot * input.stride + row));
-                if F::HALVES {
-                    for half in 0..2 {
-                        let mut dots = [simd.splat_i32(0); ROWS];
-                        for (j, line) in lines.iter().enumerate().skip(4 * half).take(4) {
-                            for (row, dot) in dots.iter_mut().enumerate() {
-                                *dot = simd.dot::<false>(*dot, *line, codes.add(row * GROUP + 4 * j));
+                // A group has one dot product, or one for each half.
+                let count = 1 + usize::from(F::HALVES);
+                for half in 0..count {
+                    let mut dots = [[simd.splat_i32(0); PANELS]; ROWS];
+                    let len = GROUP_LINES / count;
+                    for j in half * len..(half + 1) * len {
+                        for (row, dots) in dots.iter_mut().enumerate() {
+                            for (dot, lines) in dots.iter_mut().zip(&lines) {
+                                let input = codes.add(row * GROUP + 4 * j);
+                                *dot = if F::WIDE {
+                                    simd.dot::<true>(*dot, lines[j], input)
+                                } else {
+                                    simd.dot::<false>(*dot, lines[j], input)
+                                };
                             }
                         }
-                        for row in 0..ROWS {
-                            let scaled = simd.mul(simd.to_f32(dots[row]), scales.scale[half]);
-                            sums[row] = simd.fma(scaled, factor(0, row), sums[row]);
-                            sums[row] = simd.fma(scales.minimum[half], factor(2 + half, row), sums[row]);
-                        }
                     }
-                } else {
-                    let mut dots = [simd.splat_i32(0); ROWS];
-                    for (j, line) in lines.into_iter().enumerate() {
-                        for (row, dot) in dots.iter_mut().enumerate() {
-                            let input = codes.add(row * GROUP + 4 * j);
-                            *dot = if F::WIDE {
-                                simd.dot::<true>(*dot, line, input)
-                            } else {
-                                simd.dot::<false>(*dot, line, input)
-                            };
-                        }
-                    }
+                    let which = if F::HALVES { 2 + half } else { 1 };
                     for row in 0..ROWS {
-                        let scaled = simd.mul(simd.to_f32(dots[row]), scales.scale[0]);
-                        sums[row] = simd.fma(scaled, factor(0, row), sums[row]);
-                        sums[row] = simd.fma(scales.minimum[0], factor(1, row), sums[row]);
+                        for panel in 0..PANELS {
+                            let sum = &mut sums[row][panel];
+                            let scaled = simd.mul(simd.to_f32(dots[row][panel]), scales[panel].scale[half]);
+                            *sum = simd.fma(scaled, factor(0, row), *sum);
+                            *sum = simd.fma(scales[panel].minimum[half], factor(which, row), *sum);
+                        }
                     }
                 }
             }
         }
-        for (row, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { simd.store(sum, out.add(row * out_stride + part * S::LANES)) };
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (panel, sum) in sums.into_iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { simd.store(sum, out.add(row * out_stride + panel * PANEL_ROWS + part * S::LANES)) };
+            }
         }
     }
 }
