@@ -1,8 +1,9 @@
 //! However a prompt is cut up and whatever else is in the batch, its logits are the same.
 
+use saem_kernels::ThreadPool;
 use saem_kernels::attention::KvType;
 
-use crate::support::{FAMILIES, distance, load, one_pass, open, run};
+use crate::support::{FAMILIES, distance, load, one_pass, open, run, run_on};
 
 #[test]
 fn token_by_token() {
@@ -52,6 +53,20 @@ fn beside_another_sequence() {
         for (found, expected) in run(&model, KvType::F32, &steps).iter().zip(&expected) {
             let found = distance(found, expected);
             assert!(found < 1e-5, "{family}: {found:e}");
+        }
+    }
+}
+
+#[test]
+fn on_any_number_of_threads() {
+    for family in ["llama", "gemma3", "exaone_moe", "starcoder2"] {
+        let (source, tokens, _) = open(family);
+        let model = load(&source, None);
+        let steps = [vec![(0, &tokens[..30])], vec![(0, &tokens[30..31])], vec![(0, &tokens[31..])]];
+        let expected = run(&model, KvType::F16, &steps);
+        for threads in [2, 3] {
+            let pool = ThreadPool::new(threads).unwrap();
+            assert_eq!(run_on(&pool, &model, KvType::F16, &steps), expected, "{family} on {threads} threads");
         }
     }
 }

@@ -31,8 +31,9 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// One thread: these models are too small to share, and tests run beside each other.
 pub(crate) fn pool() -> ThreadPool {
-    ThreadPool::new(2).unwrap()
+    ThreadPool::new(1).unwrap()
 }
 
 pub(crate) fn load(source: &Source, quantize: Option<DataType>) -> Model {
@@ -52,6 +53,15 @@ pub(crate) fn open(name: &str) -> (Source, Vec<u32>, Vec<f32>) {
 /// Runs sequences in chunks: each step is a list of (sequence, tokens) that go through the model in one batch. Returns
 /// each sequence's logits, all rows.
 pub(crate) fn run(model: &Model, kv_type: KvType, steps: &[Vec<(usize, &[u32])>]) -> Vec<Vec<f32>> {
+    run_on(&pool(), model, kv_type, steps)
+}
+
+pub(crate) fn run_on(
+    pool: &ThreadPool,
+    model: &Model,
+    kv_type: KvType,
+    steps: &[Vec<(usize, &[u32])>],
+) -> Vec<Vec<f32>> {
     const BLOCKS: usize = 8;
     let sequences = steps.iter().flatten().map(|(sequence, _)| sequence + 1).max().unwrap_or(0);
     let rows = steps.iter().map(|step| step.iter().map(|(_, tokens)| tokens.len()).sum()).max().unwrap_or(0);
@@ -63,7 +73,6 @@ pub(crate) fn run(model: &Model, kv_type: KvType, steps: &[Vec<(usize, &[u32])>]
         .collect();
     let mut positions = vec![0; sequences];
     let mut logits = vec![Vec::new(); sequences];
-    let pool = pool();
     for step in steps {
         let mut tokens = Vec::new();
         let mut spans = Vec::new();
@@ -75,7 +84,7 @@ pub(crate) fn run(model: &Model, kv_type: KvType, steps: &[Vec<(usize, &[u32])>]
         }
         let logit_rows: Vec<usize> = (0..tokens.len()).collect();
         let batch = Batch { tokens: &tokens, spans: &spans, logit_rows: &logit_rows };
-        let found = model.forward(&pool, &mut cache, &batch, &mut workspace).unwrap();
+        let found = model.forward(pool, &mut cache, &batch, &mut workspace).unwrap();
         let mut rows = found.chunks_exact(model.config.vocabulary);
         for (sequence, part) in step {
             logits[*sequence].extend(rows.by_ref().take(part.len()).flatten());
@@ -87,6 +96,13 @@ pub(crate) fn run(model: &Model, kv_type: KvType, steps: &[Vec<(usize, &[u32])>]
 /// Logits of one pass over a prompt.
 pub(crate) fn one_pass(model: &Model, kv_type: KvType, tokens: &[u32]) -> Vec<f32> {
     run(model, kv_type, &[vec![(0, tokens)]]).remove(0)
+}
+
+/// Root of the mean squared difference, relative to that of the expected values.
+pub(crate) fn mean_distance(found: &[f32], expected: &[f32]) -> f32 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
+    let difference = square(&mut found.iter().zip(expected).map(|(found, expected)| found - expected));
+    (difference / square(&mut expected.iter().copied())).sqrt()
 }
 
 /// Largest difference, relative to the largest expected value.
