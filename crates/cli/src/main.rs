@@ -1,1 +1,65 @@
-fn main() {}
+//! The command `saem`: open-weight language models on one's own machine, in the user's language.
+//!
+//! Three rules hold for every command. What was asked for goes to standard output and nothing else does. What is told
+//! on the way goes to standard error, moves only on a terminal, and is never needed by a program. The exit code is 0
+//! when the work is done, 1 when it failed, 2 when the command line was wrong.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod failure;
+mod help;
+mod language;
+mod loading;
+mod messages;
+mod models;
+mod output;
+mod progress;
+mod resolve;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::arguments::Arguments;
+use crate::language::Language;
+
+fn main() -> ExitCode {
+    let language = Language::from_env();
+    let command = help::localised(Arguments::command(), language);
+    let arguments = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error, language),
+    };
+    match commands::run(arguments.command, language) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&failure::explain(&error, language));
+            ExitCode::from(if failure::is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Prints help and version where they were asked for, and otherwise why the command line makes no sense.
+fn refuse(error: &clap::Error, language: Language) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Help that nobody reads is no failure.
+            let _ = output::line(&error.render().to_string());
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::note(error.render().to_string().trim_end());
+            ExitCode::from(2)
+        }
+        _ => {
+            output::note(usage::explain(error, language).trim_end());
+            ExitCode::from(2)
+        }
+    }
+}

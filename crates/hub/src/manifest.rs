@@ -90,5 +90,6 @@ impl Installed {
 
 /// The present moment, RFC 3339 in UTC with seconds.
 pub(crate) fn now() -> String {
-    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How the server behaves; tests change it between requests.
 #[derive(Default)]
@@ -14,6 +15,8 @@ pub(crate) struct Behaviour {
     pub(crate) cuts: Vec<usize>,
     /// Whether `Range` is ignored.
     pub(crate) ignore_ranges: bool,
+    /// How long the server rests after every 64 KiB.
+    pub(crate) pause: Duration,
     /// A status for every request.
     pub(crate) status: Option<u16>,
     /// Path and first byte of every request.
@@ -65,19 +68,20 @@ fn answer(mut stream: &TcpStream, shared: &Mutex<Behaviour>) {
             start = range.trim().trim_end_matches('-').parse::<u64>().ok();
         }
     }
-    let (status, body, cut, start) = {
+    let (status, body, cut, start, pause) = {
         let mut behaviour = shared.lock().unwrap();
+        let pause = behaviour.pause;
         behaviour.log.push((path.clone(), start.unwrap_or(0)));
         let start = start.filter(|_| !behaviour.ignore_ranges);
         match (behaviour.status, behaviour.files.get(path.split('?').next().unwrap_or(&path)).cloned()) {
-            (Some(status), _) => (status, Vec::new(), None, None),
-            (None, None) => (404, Vec::new(), None, None),
+            (Some(status), _) => (status, Vec::new(), None, None, pause),
+            (None, None) => (404, Vec::new(), None, None, pause),
             (None, Some(body)) if start.is_some_and(|start| start >= body.len() as u64) => {
-                (416, Vec::new(), None, None)
+                (416, Vec::new(), None, None, pause)
             }
             (None, Some(body)) => {
                 let cut = if behaviour.cuts.is_empty() { None } else { Some(behaviour.cuts.remove(0)) };
-                (if start.is_some() { 206 } else { 200 }, body, cut, start)
+                (if start.is_some() { 206 } else { 200 }, body, cut, start, pause)
             }
         }
     };
@@ -88,5 +92,10 @@ fn answer(mut stream: &TcpStream, shared: &Mutex<Behaviour>) {
         head += &format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
     }
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
-    let _ = stream.write_all(&slice[..cut.unwrap_or(slice.len()).min(slice.len())]);
+    for piece in slice[..cut.unwrap_or(slice.len()).min(slice.len())].chunks(64 << 10) {
+        if stream.write_all(piece).is_err() {
+            return;
+        }
+        std::thread::sleep(pause);
+    }
 }

@@ -141,6 +141,8 @@ fn fake_pip(index: &Path) -> String {
          for last; do :; done\n\
          while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done\n\
          echo \"$last\" >> '{index}/log'\n\
+         while [ \"$(cat '{index}/hang' 2>/dev/null)\" = \"$last\" ]; do sleep 0.1; done\n\
+         [ -d \"$TMPDIR\" ] || exit 1\n\
          if [ ! -f \"{index}/$last.whl\" ]; then\n\
            echo \"ERROR: No matching distribution found for $last\" >&2; exit 1\n\
          fi\n\

@@ -1,0 +1,34 @@
+//! One module for each command.
+
+mod bench;
+mod chat;
+mod completions;
+mod convert;
+mod inspect;
+mod list;
+mod perplexity;
+mod pull;
+mod remove;
+mod run;
+mod text_input;
+mod tokenize;
+
+use crate::arguments::Command;
+use crate::language::Language;
+
+/// Carries out a command.
+pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
+    match command {
+        Command::Pull(arguments) => pull::run(&arguments, language),
+        Command::List(arguments) => list::run(&arguments, language),
+        Command::Inspect(arguments) => inspect::run(&arguments, language),
+        Command::Run(arguments) => run::run(&arguments, language),
+        Command::Chat(arguments) => chat::run(&arguments, language),
+        Command::Tokenize(arguments) => tokenize::run(&arguments, language),
+        Command::Perplexity(arguments) => perplexity::run(&arguments, language),
+        Command::Bench(arguments) => bench::run(&arguments, language),
+        Command::Convert(arguments) => convert::run(&arguments, language),
+        Command::Rm(arguments) => remove::run(&arguments, language),
+        Command::Completions(arguments) => completions::run(&arguments, language),
+    }
+}

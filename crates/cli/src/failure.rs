@@ -1,0 +1,263 @@
+//! Failures as their reader needs them: what, where, what to do.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use indicatif::DecimalBytes;
+use saem_engine::EngineError;
+use saem_engine::chat::TemplateError;
+use saem_formats::FormatError;
+use saem_hub::HubError;
+use saem_kernels::KernelError;
+use saem_model::ModelError;
+
+use crate::language::Language;
+
+/// A failure that the command line itself finds; the text is in the user's language already.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    what: String,
+    hints: Vec<String>,
+    usage: bool,
+}
+
+impl Failure {
+    /// Something that went wrong.
+    pub(crate) fn new(what: String) -> Self {
+        Self { what, hints: Vec::new(), usage: false }
+    }
+
+    /// Something that was asked for wrongly (exit code 2).
+    pub(crate) fn usage(what: String) -> Self {
+        Self { usage: true, ..Self::new(what) }
+    }
+
+    /// Adds what to do.
+    pub(crate) fn hint(mut self, hint: String) -> Self {
+        self.hints.push(hint);
+        self
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "saem: {}", self.what)?;
+        self.hints.iter().try_for_each(|hint| write!(formatter, "\n  {hint}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Whether nobody reads the output any more, which is no failure.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Whether the command line was wrong, and not the world.
+pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.usage)
+}
+
+/// The failure in the user's language.
+pub(crate) fn explain(error: &anyhow::Error, language: Language) -> String {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.to_string();
+    }
+    if let Some(error) = error.downcast_ref::<HubError>() {
+        return hub(error, language).to_string();
+    }
+    if let Some(failure) = model(error, language) {
+        return failure.to_string();
+    }
+    let mut text = format!("saem: {error}");
+    for cause in error.chain().skip(1) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {}", language.reason(&cause.to_string()));
+    }
+    text
+}
+
+fn hub(error: &HubError, language: Language) -> Failure {
+    let l = language;
+    match error {
+        HubError::NoHome => Failure::new(l.no_home()).hint(l.no_home_hint()),
+        HubError::InvalidName { name, .. } => Failure::usage(l.invalid_name(name)).hint(l.invalid_name_hint()),
+        HubError::UnknownModel { name, similar } => {
+            let failure = Failure::new(l.unknown_model(name));
+            let failure = if similar.is_empty() { failure } else { failure.hint(l.similar_hint(&similar.join(", "))) };
+            failure.hint(l.list_hint())
+        }
+        HubError::NotInstalled { name } => Failure::new(l.not_installed(name)).hint(l.pull_hint(name)),
+        HubError::NoSuchPath { path } => Failure::new(l.no_such_path(&shown(path))).hint(l.no_such_path_hint()),
+        HubError::LicenceNotAccepted { name, licence } => {
+            Failure::new(l.licence_refused(name, licence)).hint(l.licence_refused_hint())
+        }
+        HubError::NoSpace { path, needed, available } => {
+            Failure::new(l.no_space(&shown(path), &bytes(*needed), &bytes(*available))).hint(l.no_space_hint())
+        }
+        HubError::Busy { name } => Failure::new(l.model_busy(name)).hint(l.model_busy_hint()),
+        HubError::Unreachable { host, reason } => {
+            Failure::new(l.unreachable(host)).hint(l.reason(reason)).hint(l.unreachable_hint())
+        }
+        HubError::Refused { repository, status } => {
+            Failure::new(l.hub_refused(repository, *status)).hint(l.hub_refused_hint())
+        }
+        HubError::NotFound { what } => Failure::new(l.remote_missing(what)).hint(l.list_hint()),
+        HubError::BadStatus { host, status } => Failure::new(l.bad_status(host, *status)).hint(l.try_later_hint()),
+        HubError::BadAnswer { host, reason } => Failure::new(l.bad_answer(host)).hint(l.reason(reason)),
+        HubError::ChooseFile { name, choices } if choices.is_empty() => {
+            Failure::new(l.no_model_file(name)).hint(l.list_hint())
+        }
+        HubError::ChooseFile { name, choices } => {
+            Failure::new(l.choose_file(name)).hint(l.choose_file_hint(name, &choices.join(", ")))
+        }
+        HubError::Checksum { path, .. } => Failure::new(l.checksum(&shown(path))).hint(l.checksum_hint()),
+        HubError::Length { path, expected, actual } => {
+            Failure::new(l.wrong_length(&shown(path), &expected.to_string(), &actual.to_string()))
+                .hint(l.try_later_hint())
+        }
+        HubError::NoPip => Failure::new(l.no_pip()).hint(l.no_pip_hint()),
+        HubError::Pip { reason } => Failure::new(l.pip_failed()).hint(l.reason(reason)),
+        HubError::Package { reason } => Failure::new(l.bad_package()).hint(l.reason(reason)),
+        HubError::AllSources { name, causes } => {
+            let mut failure = Failure::new(l.all_sources(name));
+            for (number, cause) in causes.iter().enumerate() {
+                failure = failure.hint(format!("{}. {}", number + 1, source(cause, language)));
+            }
+            failure.hint(l.unreachable_hint())
+        }
+        HubError::Stopped => Failure::new(l.stopped()),
+        HubError::Json { path, source } => Failure::new(l.bad_json(&shown(path)))
+            .hint(l.reason(&source.to_string()))
+            .hint(l.bad_json_hint(&shown(path))),
+        HubError::Io { path, source, .. } => {
+            Failure::new(l.io_failed(&shown(path))).hint(l.reason(&source.to_string())).hint(l.io_hint())
+        }
+        // A new kind of failure speaks English until it is translated.
+        #[allow(unreachable_patterns)]
+        other => Failure::new(other.to_string()),
+    }
+}
+
+/// One source's failure in a line. Which packages stand behind a model is nobody's business.
+fn source(cause: &HubError, language: Language) -> String {
+    match cause {
+        HubError::Unreachable { host, .. } if host == "pip" => language.pip_failed(),
+        HubError::NotFound { what } if what.starts_with("pypi:") => language.pip_failed(),
+        cause => hub(cause, language).what,
+    }
+}
+
+/// What the model's own files, or the request to it, ran into.
+fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
+    if let Some(error) = error.downcast_ref::<EngineError>() {
+        return Some(engine(error, language));
+    }
+    if let Some(error) = error.downcast_ref::<TemplateError>() {
+        return Some(template(error, language));
+    }
+    if let Some(error) = error.downcast_ref::<ModelError>() {
+        return Some(architecture(error, language));
+    }
+    if let Some(error) = error.downcast_ref::<FormatError>() {
+        return Some(format(error, language));
+    }
+    error
+        .downcast_ref::<KernelError>()
+        .map(|error| Failure::new(language.threads_failed()).hint(language.reason(&error.to_string())))
+}
+
+/// What a request to a loaded model ran into.
+fn engine(error: &EngineError, language: Language) -> Failure {
+    let l = language;
+    match error {
+        EngineError::Parameter { parameter, value, expected } => {
+            Failure::usage(l.bad_parameter(parameter, value, expected))
+        }
+        EngineError::EmptyPrompt => Failure::new(l.empty_prompt()),
+        EngineError::ContextOverflow { prompt, context, model_context } => {
+            Failure::new(l.context_overflow(*prompt, *context)).hint(l.context_overflow_hint(*model_context))
+        }
+        EngineError::CacheTooSmall { .. } => Failure::new(l.cache_too_small()).hint(l.cache_too_small_hint()),
+        EngineError::TextTooShort { tokens, needed } => {
+            Failure::new(l.text_too_short(*tokens, *needed)).hint(l.text_too_short_hint())
+        }
+        EngineError::NotANumber { .. } => Failure::new(l.not_a_number()).hint(l.bad_model_file_hint()),
+        EngineError::Template(error) => template(error, language),
+        EngineError::Format(error) => format(error, language),
+        EngineError::Model(error) => architecture(error, language),
+        EngineError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
+        other => Failure::new(l.bad_request()).hint(l.reason(&other.to_string())),
+    }
+}
+
+fn template(error: &TemplateError, language: Language) -> Failure {
+    Failure::new(language.bad_template()).hint(language.reason(&error.to_string()))
+}
+
+/// What kept a model's files from becoming a model.
+fn architecture(error: &ModelError, language: Language) -> Failure {
+    match error {
+        ModelError::Format(error) => format(error, language),
+        ModelError::Tokenizer(_) | ModelError::NoTokenizer { .. } => {
+            Failure::new(language.bad_tokenizer()).hint(language.reason(&error.to_string()))
+        }
+        ModelError::UnknownArchitecture { name, known } => {
+            Failure::new(language.unknown_architecture(name)).hint(language.usage_possible(&known.join(", ")))
+        }
+        ModelError::Write { path, source } => {
+            Failure::new(language.write_failed(&shown(path))).hint(language.reason(&source.to_string()))
+        }
+        ModelError::Io { path, source } => {
+            Failure::new(language.write_failed(&shown(path))).hint(language.reason(&source.to_string()))
+        }
+        other => Failure::new(language.unsupported_model()).hint(language.reason(&other.to_string())),
+    }
+}
+
+/// What is wrong with a file.
+fn format(error: &FormatError, language: Language) -> Failure {
+    let l = language;
+    match error {
+        FormatError::NotFound { path } => Failure::new(l.no_such_path(&shown(path))).hint(l.no_such_path_hint()),
+        FormatError::MissingFile { directory, file } => {
+            Failure::new(l.missing_file(file, &shown(directory))).hint(l.bad_model_file_hint())
+        }
+        FormatError::Io { path, source } => {
+            Failure::new(l.io_failed(&shown(path))).hint(l.reason(&source.to_string())).hint(l.io_hint())
+        }
+        FormatError::UnknownFormat { path, lookalike } => {
+            let failure = Failure::new(l.no_model_file(&shown(path)));
+            match lookalike {
+                Some(kind) => failure.hint(l.reason(&kind.to_string())),
+                None => failure.hint(l.no_such_path_hint()),
+            }
+        }
+        FormatError::NoModel { directory } => {
+            Failure::new(l.no_model_file(&shown(directory))).hint(l.no_such_path_hint())
+        }
+        FormatError::SeveralModels { directory, files } => {
+            Failure::new(l.choose_file(&shown(directory))).hint(l.usage_possible(&files.join(", ")))
+        }
+        FormatError::Gguf { path, offset, problem } => damaged(path, *offset, problem, language),
+        FormatError::SafeTensors { path, offset, problem } => damaged(path, *offset, problem, language),
+        other => Failure::new(l.bad_model_file()).hint(l.reason(&other.to_string())).hint(l.bad_model_file_hint()),
+    }
+}
+
+fn damaged(path: &Path, offset: u64, problem: &dyn std::fmt::Display, language: Language) -> Failure {
+    Failure::new(language.damaged_at(&shown(path), offset))
+        .hint(language.reason(&problem.to_string()))
+        .hint(language.bad_model_file_hint())
+}
+
+/// A size as people read it: `1.12 GB`.
+pub(crate) fn bytes(count: u64) -> String {
+    DecimalBytes(count).to_string()
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

