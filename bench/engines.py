@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import statistics
@@ -93,6 +94,17 @@ class Saem:
         """Limits of this machine and each kernel's fraction of them."""
         return self.call("bench", "--kernels", "--threads", threads)
 
+    def work(self, model: Path) -> dict:
+        """What a token costs: multiplications of a prompt's token (its logits are computed for the last one only), and bytes of
+        weights that decoding reads."""
+        tensors = {tensor["name"]: tensor for tensor in self.call("inspect", model, "--tensors")["tensors"]}
+        head = "output.weight" if "output.weight" in tensors else "token_embd.weight"
+        multiplied = [tensor for name, tensor in tensors.items() if len(tensor["shape"]) > 1 and name not in (head, "token_embd.weight")]
+        return {
+            "prefill_operations": 2 * sum(math.prod(tensor["shape"]) for tensor in multiplied),
+            "decode_bytes": sum(tensor["bytes"] for tensor in multiplied) + tensors[head]["bytes"],
+        }
+
     def start(self, model: Path, threads: int, prompt: str) -> dict:
         """From the start of the process to its end after one token: everything a user waits for, and a little more."""
         command = [self.binary, "run", "--model", str(model), "--threads", str(threads), "--temperature", "0",
@@ -110,8 +122,8 @@ class Saem:
     def greedy(self, model: Path, threads: int, prompt: str, length: int) -> list[int]:
         """Ids of a greedy continuation of a prompt that is taken as it is."""
         result = self.call("run", "--model", model, "--threads", threads, "--temperature", 0, "--repetition-penalty", 1,
-                           "--max-tokens", length, "--logprobs", 0, prompt)
-        return [token["id"] for token in result["choices"][0]["tokens"]]
+                           "--max-tokens", length, prompt)
+        return result["candidates"][0]["tokens"]
 
 
 def timed(command: list[str]) -> tuple[float, int]:

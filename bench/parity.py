@@ -91,7 +91,7 @@ class Comparison:
     def of_saem(self, model: Path, ids: list[int], language: str, name: str) -> numpy.ndarray:
         out = self.directory / f"{name}.f32"
         run([self.saem.binary, "perplexity", "--model", str(model), "--file", str(ROOT / f"bench/texts/{language}.txt"),
-             "--tokens", str(len(ids)), "--logits-out", str(out), "--threads", str(self.threads), "--json"])
+             "--tokens", str(len(ids)), "--context", str(len(ids)), "--logits-out", str(out), "--threads", str(self.threads)])
         return numpy.memmap(out, "<f4", "r").reshape(len(ids), -1)
 
     def texts(self, model: Path, exact: Path, language: str, count: int) -> dict:

@@ -13,9 +13,12 @@ are tried, and the fastest setting is taken for prefill and for decode apart.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
+from pathlib import Path
 
-from engines import MODELS, EngineFailed, LlamaCpp, Saem, machine, median, model_path, save
+from engines import MODELS, EngineFailed, LlamaCpp, Saem, machine, median, model_path, run, save
 
 PREFILL, DECODE = "prefill_tokens_per_second", "decode_tokens_per_second"
 SETTINGS = {
@@ -57,7 +60,7 @@ def compare(llama: LlamaCpp, saem: Saem, name: str, threads: int, prefill: int =
             else:
                 runs[setting].append(llama.speed(model, threads, prefill, decode, batch, SETTINGS[setting]))
     line = {"model": name, "threads": threads, "prefill": prefill, "decode": decode, "batch": batch, "llama_settings": best,
-            "llama_buffers_mib": runs[best[PREFILL]][0]["buffers_mib"]}
+            "llama_buffers_mib": runs[best[PREFILL]][0]["buffers_mib"], "work": saem.work(model)}
     for figure in (PREFILL, DECODE):
         ours = [run[figure] for run in runs["saem"]]
         theirs = [run[figure] for run in runs[best[figure]]]
@@ -91,6 +94,18 @@ def start(llama: LlamaCpp, saem: Saem, name: str, threads: int, repetitions: int
     return line
 
 
+def types(llama: LlamaCpp, saem: Saem, name: str, threads: int) -> list[dict]:
+    """The same model in every type of weights, written by `saem convert`."""
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="saem-types-") as directory:
+        for data_type in ("q2_k", "q3_k", "q4_0", "q4_1", "q4_k", "q5_0", "q5_1", "q5_k", "q6_k", "q8_0", "iq4_nl", "iq4_xs", "f16", "bf16", "f32"):
+            path = Path(directory) / f"{data_type}.gguf"
+            run([saem.binary, "convert", str(model_path(name)), str(path), "--quantize", data_type])
+            lines.append(compare(llama, saem, str(path), threads, repetitions=3) | {"model": data_type})
+            path.unlink()
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", choices=["models", "all", "smoke"], default="models")
@@ -102,7 +117,8 @@ def main() -> None:
     parser.add_argument("--name", help="name of the result in bench/results [default: the suite's]")
     args = parser.parse_args()
     llama, saem, times = LlamaCpp(args.python), Saem(args.saem), args.repetitions
-    result: dict = {"machine": machine(), "command": " ".join(sys.argv)}
+    result: dict = {"machine": machine(), "command": " ".join(sys.argv),
+                    "isa": os.environ.get("SAEM_ISA")}
     info = llama.call("info", model_path(args.models[0]))
     result["peer"] = {key: info[key] for key in ("engine", "system_info")}
     note(f"{result['machine']}\n{result['peer']}")
@@ -118,6 +134,8 @@ def main() -> None:
         note("models")
         result["models"] = [compare(llama, saem, name, args.threads, repetitions=times) for name in args.models]
     if args.suite == "all":
+        note("types of weights")
+        result["types"] = types(llama, saem, args.models[0], args.threads)
         small = args.models[0]
         note("threads")
         result["threads"] = [compare(llama, saem, name, threads, repetitions=3) for name in args.models for threads in sorted({1, args.threads})]

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Writes bench/RESULTS.md and the figures of the READMEs from bench/results/*.json, so that no figure is typed by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from engines import MODELS, ROOT
+
+PREFILL, DECODE = "prefill_tokens_per_second", "decode_tokens_per_second"
+RESULTS = ROOT / "bench/results"
+
+
+def load(name: str) -> dict | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def title(name: str) -> str:
+    return MODELS.get(name, f"`{name}`")
+
+
+def limits(result: dict) -> dict[str, float]:
+    found = (result.get("kernels") or {}).get("limits") or {}
+    operations = [found.get("int8_operations_per_second") or 0, found.get("tile_operations_per_second") or 0]
+    if result.get("isa") not in (None, "amx"):
+        operations = operations[:1]
+    return {"operations": max(operations), "bytes": found.get("read_bytes_per_second") or 0}
+
+
+def cells(line: dict, figure: str, limit: float) -> list[str]:
+    """Saem, llama.cpp, ratio, limit, share of the limit."""
+    row = line[figure]
+    share = [number(limit), f"{100 * row['saem'] / limit:.0f} %"] if limit else ["", ""]
+    return [number(row["saem"]), number(row["llama.cpp"]), f"{row['ratio']:.2f} ×", *share]
+
+
+def speed_table(result: dict, lines: list[dict], label: str, key) -> str:
+    of = limits(result)
+    rows = []
+    for line in lines:
+        work = line["work"]
+        rows.append([key(line), *cells(line, PREFILL, of["operations"] / work["prefill_operations"]),
+                     *cells(line, DECODE, line["batch"] * of["bytes"] / work["decode_bytes"])])
+    head = [label, "prefill: Saem", "llama.cpp", "ratio", "limit", "reached", "decode: Saem", "llama.cpp", "ratio", "limit", "reached"]
+    return table(head, rows)
+
+
+def describe(result: dict) -> str:
+    machine, peer = result["machine"], result["peer"]
+    found = (result.get("kernels") or {}).get("limits") or {}
+    giga = lambda key: f"{(found.get(key) or 0) / 1e9:,.0f}"
+    measured = f" Limits measured with {result['kernels']['threads']} threads: memory read {giga('read_bytes_per_second')} GB/s, int8 dot products " \
+               f"{giga('int8_operations_per_second')} Gop/s, int8 tiles {giga('tile_operations_per_second')} Gop/s, f32 {giga('f32_operations_per_second')} GFLOP/s." if found else ""
+    return (f"{machine['date']}, commit `{machine['commit']}`, {machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions'])}), "
+            f"load before the run {machine['load_before']}." + measured + f" Peer: {peer['engine']} (`{peer['system_info']}`).\n\n"
+            + (f"`SAEM_ISA={result['isa']} " if result.get("isa") else "`") + f"{result['command']}`\n")
+
+
+def speed_sections() -> list[str]:
+    parts = []
+    result = load("speed-all") or load("speed-models")
+    if result:
+        parts += ["## Speed\n", describe(result), "Prompt of 512 tokens, then 64 tokens one by one; tokens per second, medians of interleaved runs.\n",
+                  speed_table(result, result["models"], "model", lambda line: title(line["model"]))]
+        for key, heading, label, cell in (
+                ("threads", "Threads", "model, threads", lambda line: f"{title(line['model'])}, {line['threads']}"),
+                ("prompts", "Length of the prompt", "tokens", lambda line: str(line["prefill"])),
+                ("batches", "Sequences at once", "sequences", lambda line: str(line["batch"])),
+                ("types", "Types of weights", "type", lambda line: f"`{line['model']}`")):
+            if result.get(key):
+                note = "" if key == "threads" else f"{title(result[key][0]['model']) if key != 'types' else title('smollm2-135m') + ', converted'}, {result[key][0]['threads']} threads.\n"
+                # The limits were measured for the most threads; with fewer they would mislead.
+                shown = dict(result, kernels=None) if key == "threads" else result
+                parts += [f"### {heading}\n", note, speed_table(shown, result[key], label, cell)]
+        if result.get("start"):
+            rows = []
+            for line in result["start"]:
+                first, peak, size = line["first_token_seconds"], line["peak_bytes"], line["file_bytes"]
+                rows.append([title(line["model"]), f"{1000 * first['saem']:.0f} ms", f"{1000 * first['llama.cpp']:.0f} ms",
+                             f"{peak['saem'] / 2**20:.0f} MiB", f"{peak['llama.cpp'] / 2**20:.0f} MiB", f"{size / 2**20:.0f} MiB",
+                             f"{100 * (peak['saem'] / size - 1):+.0f} %"])
+            parts += ["### Start and memory\n",
+                      "File in the page cache. Saem: the whole process `saem run --max-tokens 1`, from its start to its end. llama.cpp: from opening the file to the first token "
+                      "inside a process that already runs, and its memory without what Python took.\n",
+                      table(["model", "first token: Saem", "llama.cpp", "peak memory: Saem", "llama.cpp", "file", "Saem over file"], rows)]
+    other = load("speed-no-amx")
+    if other:
+        parts += ["## Speed without AMX\n", "As on processors that have AVX-512 VNNI but no AMX: llama.cpp compiled without it, Saem told not to use it.\n", describe(other),
+                  speed_table(other, other["models"], "model", lambda line: title(line["model"]))]
+    tokenizer = load("tokenizer")
+    if tokenizer:
+        rows = [[line["tokenizer"], line["text"], f"{line['saem'] / 1e6:.1f}", f"{line['tokenizers'] / 1e6:.1f}", f"{line['saem'] / line['tokenizers']:.1f} ×"]
+                for line in tokenizer["lines"]]
+        parts += ["## Tokenizer\n", f"{tokenizer['machine']['date']}, one thread, MB/s of text encoded; {tokenizer['peer']}. `{tokenizer['command']}`\n",
+                  table(["tokenizer", "text", "Saem", "tokenizers", "ratio"], rows)]
+    return parts
+
+
+def parity_sections() -> list[str]:
+    rows, greedy = [], []
+    date = ""
+    for name in MODELS:
+        result = load(f"parity-{name}")
+        if not result:
+            continue
+        date = f"{result['machine']['date']}, commit `{result['machine']['commit']}`"
+        for language in ("ko", "en"):
+            row = result[language]
+            figures = lambda key: [f"{row[key]['mean_kl']:.1e}", f"{100 * row[key]['top1']:.2f} %", f"{100 * row[key]['perplexity_difference']:.3f} %"]
+            rows.append([title(name), language, str(row["exact"]["positions"]), *figures("exact"), *figures("saem"), *figures("llama.cpp"), *figures("direct")])
+        for kind, continued in (result.get("continuations") or {}).items():
+            parted = [line for line in continued if line["divergence"]]
+            greedy.append([title(name), kind, f"{len(continued) - len(parted)} of {len(continued)}",
+                           f"{max([line['divergence']['gap'] for line in parted], default=0):.4f}"])
+    if not rows:
+        return []
+    return ["## Is it the same model?\n", f"{date}. `bench/parity.py --model NAME --save`; Korean and English prose of `bench/texts`, the same token ids in both engines, every position compared.\n",
+            "*Exact*: the file's weights expanded to f32 by the reference implementation, both engines computing in f32. *Quantised*: the file itself; both engines round activations to bytes, "
+            "each in its own order. Neither is the truth, so both are measured from the exact answer first, and then against each other. Each group: mean KL divergence, agreement of the most "
+            "probable token, difference of perplexity.\n",
+            table(["model", "text", "positions", "exact: KL", "top-1", "perplexity", "Saem from exact: KL", "top-1", "perplexity", "llama.cpp from exact: KL", "top-1", "perplexity",
+                   "Saem and llama.cpp, quantised: KL", "top-1", "perplexity"], rows),
+            "Greedy continuations of the thirty prompts of `bench/texts/prompts.json`, 48 tokens each. Where they part, the gap is the distance of the two candidates' logits in llama.cpp at that token.\n",
+            table(["model", "weights", "identical", "largest gap"], greedy)]
+
+
+def readme_figures(korean: bool) -> str:
+    result = load("speed-all") or load("speed-models")
+    if not result:
+        return ""
+    words = {"model": "모델", "prefill": "프롬프트 512 토큰", "decode": "한 토큰씩", "first": "첫 토큰까지", "peak": "최대 메모리"} if korean else \
+            {"model": "model", "prefill": "prompt of 512", "decode": "one by one", "first": "to the first token", "peak": "peak memory"}
+    starts = {line["model"]: line for line in result.get("start", [])}
+    rows = []
+    for line in result["models"]:
+        row = [title(line["model"])] + [f"{number(line[f]['saem'])} ({line[f]['ratio']:.1f} ×)" for f in (PREFILL, DECODE)]
+        if starts:
+            begin = starts[line["model"]]
+            row += [f"{1000 * begin['first_token_seconds']['saem']:.0f} ms ({1000 * begin['first_token_seconds']['llama.cpp']:.0f} ms)",
+                    f"{begin['peak_bytes']['saem'] / 2**20:.0f} MiB ({begin['peak_bytes']['llama.cpp'] / 2**20:.0f} MiB)"]
+        rows.append(row)
+    machine = result["machine"]
+    about = (f"초당 토큰. 괄호 안은 llama.cpp의 몇 배인지, 또는 llama.cpp의 값. {machine['cores']}코어, {result['models'][0]['threads']}스레드, {', '.join(machine['instructions'])}, {machine['date']}. "
+             f"조건과 한계와의 거리는 [측정 결과](bench/RESULTS.md)에 있습니다.") if korean else \
+            (f"Tokens per second; in brackets, times llama.cpp, or llama.cpp's own figure. {machine['cores']} cores, {result['models'][0]['threads']} threads, {', '.join(machine['instructions'])}, {machine['date']}. "
+             f"Conditions and the distance to the limits: [results](bench/RESULTS.md).")
+    return table([words["model"], words["prefill"], words["decode"], *([words["first"], words["peak"]] if starts else [])], rows) + "\n" + about + "\n"
+
+
+def main() -> None:
+    parts = ["# Results\n", "Written by `bench/report.py` from the files in `bench/results`; no figure is typed by hand. A ratio is Saem over llama.cpp at its best setting, both measured in "
+             "the same run on the same machine, taking turns. A limit is what the machine could do at most: for a prompt, int8 operations per second over the operations of a token; for decoding, "
+             "bytes read per second over the bytes of weights.\n"]
+    body = speed_sections() + parity_sections()
+    parts += body or ["Nothing has been measured yet.\n"]
+    parts += ["## Measure it yourself\n",
+              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py --suite all\nbench/parity.py --model smollm2-135m --save\nbench/report.py\n```\n",
+              "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
+              "processors with AMX.\n"]
+    (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")
+    for name in ("README.md", "README.ko.md"):
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"(<!-- figures: begin[^\n]*-->\n).*?(<!-- figures: end -->)", lambda match: match[1] + readme_figures(name == "README.ko.md") + match[2], text, flags=re.DOTALL)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
