@@ -1,5 +1,6 @@
 //! An open GGUF model: one file, or all the files of a split one.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -143,6 +144,14 @@ impl Gguf {
     pub fn release(&self, tensor: &TensorInfo) {
         if let Some(file) = self.files.get(tensor.part) {
             file.release(tensor.range.clone());
+        }
+    }
+
+    /// [`Self::release`] for a part of the tensor's bytes.
+    pub fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
+        if let Some(file) = self.files.get(tensor.part) {
+            let start = tensor.range.start.saturating_add(part.start);
+            file.release(start..tensor.range.end.min(tensor.range.start.saturating_add(part.end)));
         }
     }
 

@@ -257,6 +257,14 @@ impl SafeTensors {
         }
     }
 
+    /// [`Self::release`] for a part of the tensor's bytes.
+    pub fn release_part(&self, tensor: &TensorInfo, part: Range<usize>) {
+        if let Some(file) = self.files.get(tensor.part) {
+            let start = tensor.range.start.saturating_add(part.start);
+            file.release(start..tensor.range.end.min(tensor.range.start.saturating_add(part.end)));
+        }
+    }
+
     /// Tells the operating system that a tensor will be read soon.
     pub fn prefetch(&self, tensor: &TensorInfo) {
         if let Some(file) = self.files.get(tensor.part) {

@@ -31,6 +31,9 @@ pub use input::Input;
 use input::Scheme;
 use layout::{GROUP, LINE, Layout, PANEL_ROWS};
 
+/// Stored bytes that [`Matrix::pack_in_steps`] packs at a time.
+const STEP_BYTES: usize = 8 << 20;
+
 /// A cache line: what working memory is aligned to.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -66,6 +69,22 @@ impl Matrix {
         columns: usize,
         bytes: &[u8],
     ) -> Result<Self, KernelError> {
+        Self::pack_in_steps(pool, data_type, rows, columns, bytes, &mut |_| {})
+    }
+
+    /// [`Self::pack`], telling `done` of each range of `bytes` that is not needed any more, so that the caller can give
+    /// its memory back before the whole matrix is in memory twice.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub fn pack_in_steps(
+        pool: &ThreadPool,
+        data_type: DataType,
+        rows: usize,
+        columns: usize,
+        bytes: &[u8],
+        done: &mut dyn FnMut(Range<usize>),
+    ) -> Result<Self, KernelError> {
         if !columns.is_multiple_of(data_type.block_len()) {
             return Err(KernelError::PartialBlock { data_type, columns, block: data_type.block_len() });
         }
@@ -86,18 +105,24 @@ impl Matrix {
         let mut packed = map(size)?;
         if row_bytes > 0 {
             let shared = SharedSlice::new(&mut packed[..]);
-            pool.split(panels, 1, |range| {
-                for panel in range {
-                    // SAFETY: each panel is packed by one thread.
-                    let target = unsafe { shared.range(panel * panel_bytes..(panel + 1) * panel_bytes) };
-                    let end = (panel + 1) * PANEL_ROWS;
-                    let stored = &bytes[panel * PANEL_ROWS * row_bytes..end.min(rows) * row_bytes];
-                    match &layout {
-                        Some(layout) => pack::pack_panel(data_type, layout, stored, row_bytes, target),
-                        None => pack::pack_float_panel(data_type.block_bytes(), stored, row_bytes, target),
+            let step = (STEP_BYTES / (PANEL_ROWS * row_bytes)).max(pool.threads());
+            for first in (0..panels).step_by(step) {
+                let count = step.min(panels - first);
+                pool.split(count, 1, |range| {
+                    for panel in range.start + first..range.end + first {
+                        // SAFETY: each panel is packed by one thread.
+                        let target = unsafe { shared.range(panel * panel_bytes..(panel + 1) * panel_bytes) };
+                        let end = (panel + 1) * PANEL_ROWS;
+                        let stored = &bytes[panel * PANEL_ROWS * row_bytes..end.min(rows) * row_bytes];
+                        match &layout {
+                            Some(layout) => pack::pack_panel(data_type, layout, stored, row_bytes, target),
+                            None => pack::pack_float_panel(data_type.block_bytes(), stored, row_bytes, target),
+                        }
                     }
-                }
-            });
+                });
+                let row = |panel: usize| (panel * PANEL_ROWS).min(rows);
+                done(row(first) * row_bytes..row(first + count) * row_bytes);
+            }
         }
         Ok(Self { data_type, rows, columns, panel_bytes, bytes: packed })
     }

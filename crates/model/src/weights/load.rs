@@ -36,9 +36,9 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let config = Config::from_source(source)?;
         let tensors = Tensors::new(source, config.family);
+        tensors.prefetch();
         let total = source.weight_bytes();
-        let mut loader =
-            Loader { tensors, pool, options, config: &config, done: 0, total, progress, layer: None };
+        let mut loader = Loader { tensors, pool, options, config: &config, done: 0, total, progress, layer: None };
         let weights = loader.weights()?;
         (loader.progress)(total, total);
         Ok(Self { config, weights })
@@ -152,11 +152,7 @@ impl Loader<'_> {
     }
 
     fn linear(&mut self, role: Role, rows: usize, columns: usize, bias: bool) -> Result<Linear, ModelError> {
-        let bias = if bias {
-            Some(self.tensors.needed(role, self.layer, Part::Bias)?.to_f32(rows)?)
-        } else {
-            None
-        };
+        let bias = if bias { Some(self.tensors.needed(role, self.layer, Part::Bias)?.to_f32(rows)?) } else { None };
         Ok(Linear { matrix: self.matrix(role, rows, columns)?, bias })
     }
 
@@ -178,7 +174,12 @@ impl Loader<'_> {
     ) -> Result<Matrix, ModelError> {
         let asked = self.options.quantize.map(|asked| stored_type(asked, role, self.config.tied, columns));
         match asked.filter(|asked| *asked != stored.data_type) {
-            None => self.pack(&stored.name, stored.data_type, rows, columns, stored.bytes),
+            None => {
+                let mut release = |part| self.tensors.release_part(stored, part);
+                let (name, data_type) = (&stored.name, stored.data_type);
+                Matrix::pack_in_steps(self.pool, data_type, rows, columns, stored.bytes, &mut release)
+                    .map_err(in_tensor(name))
+            }
             Some(asked) => {
                 let bytes = convert(self.pool, stored.data_type, stored.bytes, columns, asked);
                 self.pack(&stored.name, asked, rows, columns, &bytes.map_err(in_tensor(&stored.name))?)

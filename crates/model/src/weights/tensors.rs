@@ -56,8 +56,11 @@ impl<'a> Tensor<'a> {
 
     /// Rows from `start` on, of a tensor whose outer dimensions do not matter.
     pub(crate) fn rows(&self, start: usize, count: usize) -> Result<&'a [u8], ModelError> {
-        let shape_error =
-            || ModelError::Shape { tensor: self.name.clone(), expected: vec![start + count], found: self.shape.clone() };
+        let shape_error = || ModelError::Shape {
+            tensor: self.name.clone(),
+            expected: vec![start + count],
+            found: self.shape.clone(),
+        };
         let stride = self.data_type.bytes_for(self.columns()).ok_or_else(shape_error)?;
         self.bytes.get(start * stride..(start + count) * stride).ok_or_else(shape_error)
     }
@@ -204,6 +207,34 @@ impl<'a> Tensors<'a> {
                 let shape = info.shape.clone();
                 Some(Tensor { name: name.to_owned(), shape, data_type, bytes, info: Info::SafeTensors(info) })
             }
+        }
+    }
+
+    /// Tells the operating system that all weights will be read now, so that a cold file is read ahead.
+    pub(crate) fn prefetch(&self) {
+        let files = match self.source {
+            Source::Gguf(file) => file.files(),
+            Source::HuggingFace(checkpoint) => checkpoint.weights.files(),
+        };
+        for file in files {
+            file.prefetch(0..file.bytes().len());
+        }
+    }
+
+    /// [`Self::release`] for a part of the tensor's bytes.
+    pub(crate) fn release_part(&self, tensor: &Tensor<'_>, part: std::ops::Range<usize>) {
+        // An expert's bytes are a part of its tensor's.
+        let shifted = |whole: &[u8]| {
+            let offset = (tensor.bytes.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+            part.start.saturating_add(offset)..part.end.saturating_add(offset)
+        };
+        match (self.source, tensor.info) {
+            (Source::Gguf(file), Info::Gguf(info)) => file.release_part(info, shifted(file.tensor_bytes(info))),
+            (Source::HuggingFace(checkpoint), Info::SafeTensors(info)) => {
+                let weights = &checkpoint.weights;
+                weights.release_part(info, shifted(weights.tensor_bytes(info)));
+            }
+            _ => {}
         }
     }
 
