@@ -26,6 +26,8 @@ const MAX_CHUNKS: usize = 16;
 /// Positions between two looks at the running maximum.
 const TILE: usize = 4 * BLOCK_TOKENS;
 
+const CACHE_LINE: usize = 64;
+
 /// Keys whose scores are computed together.
 const KEYS: usize = 4;
 
@@ -189,14 +191,33 @@ impl RowItem<'_> {
         }
     }
 
-    /// Opens the tile of the block that holds `position`.
+    /// Opens the tile of the block that holds `position`; gives the address of the next tile too.
     #[inline(always)]
-    unsafe fn open<S: Simd, F: Format>(&self, simd: S, tiles: &[u8], position: usize, scratch: &Scratch) -> F {
+    unsafe fn open<S: Simd, F: Format>(
+        &self,
+        simd: S,
+        tiles: &[u8],
+        position: usize,
+        scratch: &Scratch,
+    ) -> (F, *const u8) {
         let layout = self.pages.layout();
-        let block = self.blocks[position / BLOCK_TOKENS];
-        let tile = &tiles[layout.tile(block, self.kv_head)..][..layout.tile_bytes()];
+        let index = position / BLOCK_TOKENS;
+        let tile = &tiles[layout.tile(self.blocks[index], self.kv_head)..][..layout.tile_bytes()];
+        let next = self.blocks.get(index + 1).map_or(0, |&next| layout.tile(next, self.kv_head));
         // SAFETY: a whole tile, and room for its scales.
-        unsafe { F::open(simd, layout, tile.as_ptr(), scratch.scales) }
+        (unsafe { F::open(simd, layout, tile.as_ptr(), scratch.scales) }, tiles.as_ptr().wrapping_add(next))
+    }
+
+    /// Asks for `rows` rows of the next tile from row `slot` on: the tiles of a head are too short and too far apart
+    /// for the processor to foresee.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, next: *const u8, slot: usize, rows: usize) {
+        let row = self.pages.layout().tile_bytes() / BLOCK_TOKENS;
+        let mut at = slot * row;
+        while at < (slot + rows) * row {
+            simd.prefetch(next.wrapping_add(at));
+            at += CACHE_LINE;
+        }
     }
 
     /// Scores of the positions from `first`, which begins a block, to `last`, and of a few beyond.
@@ -206,19 +227,25 @@ impl RowItem<'_> {
         for position in (first..last).step_by(BLOCK_TOKENS) {
             // SAFETY: the tile stays open until the next one; whole groups of keys lie within the block.
             unsafe {
-                let tile: F = self.open(simd, self.pages.tiles().0, position, scratch);
-                for slot in (0..BLOCK_TOKENS.min(last - position)).step_by(KEYS) {
+                let (tile, next): (F, _) = self.open(simd, self.pages.tiles().0, position, scratch);
+                let slots = BLOCK_TOKENS.min(last - position);
+                let mut slot = 0;
+                while slot < slots {
+                    self.prefetch(simd, next, slot, KEYS);
                     let mut head = 0;
                     while head < group {
                         let queries = scratch.queries.add(head * width);
                         let to = scratch.weights.add(head * TILE + position - first + slot);
-                        match (group - head, S::REGISTERS >= 32) {
-                            (1, _) => head += dots::<S, F, 1>(simd, tile, slot, queries, width, to),
-                            (2, _) | (_, false) => head += dots::<S, F, 2>(simd, tile, slot, queries, width, to),
-                            (3, _) => head += dots::<S, F, 3>(simd, tile, slot, queries, width, to),
-                            _ => head += dots::<S, F, 4>(simd, tile, slot, queries, width, to),
-                        }
+                        head += match (group - head, S::REGISTERS >= 32) {
+                            (1, _) => dots::<S, F, 1>(simd, tile, slot, queries, width, to),
+                            (2, _) | (_, false) => dots::<S, F, 2>(simd, tile, slot, queries, width, to),
+                            (3, _) => dots::<S, F, 3>(simd, tile, slot, queries, width, to),
+                            (4 | 7 | 8, _) => dots::<S, F, 4>(simd, tile, slot, queries, width, to),
+                            (5, _) => dots::<S, F, 5>(simd, tile, slot, queries, width, to),
+                            _ => dots::<S, F, 6>(simd, tile, slot, queries, width, to),
+                        };
                     }
+                    slot += KEYS;
                 }
             }
         }
@@ -276,18 +303,21 @@ impl RowItem<'_> {
             let next = last.min((position / BLOCK_TOKENS + 1) * BLOCK_TOKENS);
             // SAFETY: slots of one block, weights of one tile.
             unsafe {
-                let tile: F = self.open(simd, self.pages.tiles().1, position, scratch);
+                let (tile, next_tile): (F, _) = self.open(simd, self.pages.tiles().1, position, scratch);
+                self.prefetch(simd, next_tile, 0, BLOCK_TOKENS);
                 let slots = (position % BLOCK_TOKENS, next - position);
                 let mut head = 0;
                 while head < group {
                     let weights = scratch.weights.add(head * TILE + position - first);
                     let out = scratch.out.add(head * self.pages.layout().width);
-                    match group - head {
-                        1 => head += self.sum_heads::<S, F, 1>(simd, tile, slots, weights, out),
-                        2 => head += self.sum_heads::<S, F, 2>(simd, tile, slots, weights, out),
-                        3 => head += self.sum_heads::<S, F, 3>(simd, tile, slots, weights, out),
-                        _ => head += self.sum_heads::<S, F, 4>(simd, tile, slots, weights, out),
-                    }
+                    head += match (group - head, S::REGISTERS >= 32) {
+                        (1, _) => self.sum_heads::<S, F, 1>(simd, tile, slots, weights, out),
+                        (2, _) => self.sum_heads::<S, F, 2>(simd, tile, slots, weights, out),
+                        (3, _) => self.sum_heads::<S, F, 3>(simd, tile, slots, weights, out),
+                        (4 | 7 | 8, _) | (_, false) => self.sum_heads::<S, F, 4>(simd, tile, slots, weights, out),
+                        (5, _) => self.sum_heads::<S, F, 5>(simd, tile, slots, weights, out),
+                        _ => self.sum_heads::<S, F, 6>(simd, tile, slots, weights, out),
+                    };
                 }
             }
             position = next;
@@ -451,17 +481,47 @@ impl Kernel for Merge<'_> {
         let (width, len) = (self.width, partial_len(self.width));
         let group = self.out.len() / self.head_dim;
         for (head, out) in self.out.chunks_exact_mut(self.head_dim).enumerate() {
-            let chunks = self.partial.chunks_exact(len).skip(head).step_by(group);
-            let largest = chunks.clone().map(|chunk| chunk[width + 1]).fold(f32::NEG_INFINITY, f32::max);
-            let factor = |chunk: &[f32]| (chunk[width + 1] - largest).exp2();
-            let total: f32 = chunks.clone().map(|chunk| factor(chunk) * chunk[width]).sum();
-            out.fill(0.0);
-            for chunk in chunks {
-                let factor = simd.splat(factor(chunk) / total);
-                for (out, value) in out.chunks_mut(S::LANES).zip(chunk.chunks(S::LANES)) {
-                    simd.store_slice(simd.fma(simd.load_slice(value), factor, simd.load_slice(out)), out);
-                }
+            let mut largest = f32::NEG_INFINITY;
+            let mut at = head * len;
+            while at < self.partial.len() {
+                largest = largest.max(self.partial[at + width + 1]);
+                at += group * len;
             }
+            out.fill(0.0);
+            let mut total = 0.0;
+            let mut at = head * len;
+            while at < self.partial.len() {
+                let chunk = &self.partial[at..at + len];
+                let factor = (chunk[width + 1] - largest).exp2();
+                total += factor * chunk[width];
+                add_scaled(simd, out, chunk, factor);
+                at += group * len;
+            }
+            multiply(simd, out, 1.0 / total);
         }
+    }
+}
+
+/// `out += factor * from`.
+#[inline(always)]
+fn add_scaled<S: Simd>(simd: S, out: &mut [f32], from: &[f32], factor: f32) {
+    let mut at = 0;
+    while at < out.len() {
+        let end = if at + S::LANES <= out.len() { at + S::LANES } else { out.len() };
+        let sum = simd.fma(simd.load_slice(&from[at..end]), simd.splat(factor), simd.load_slice(&out[at..end]));
+        simd.store_slice(sum, &mut out[at..end]);
+        at = end;
+    }
+}
+
+/// `out *= factor`.
+#[inline(always)]
+fn multiply<S: Simd>(simd: S, out: &mut [f32], factor: f32) {
+    let mut at = 0;
+    while at < out.len() {
+        let end = if at + S::LANES <= out.len() { at + S::LANES } else { out.len() };
+        let product = simd.mul(simd.load_slice(&out[at..end]), simd.splat(factor));
+        simd.store_slice(product, &mut out[at..end]);
+        at = end;
     }
 }

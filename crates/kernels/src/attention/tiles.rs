@@ -81,11 +81,7 @@ impl Kernel for TileItem<'_> {
         // SAFETY: the scratch has the sizes that its fields state.
         unsafe {
             self.pack(simd, &scratch, &lanes);
-            match self.pages.kv_type() {
-                KvType::F32 => self.attend::<S, F32Tile>(simd, &scratch, &lanes),
-                KvType::F16 => self.attend::<S, F16Tile>(simd, &scratch, &lanes),
-                KvType::Q8_0 => self.attend::<S, Q8Tile>(simd, &scratch, &lanes),
-            }
+            self.attend(simd, &scratch, &lanes);
             self.unpack(simd, &scratch, &lanes);
         }
     }
@@ -191,10 +187,10 @@ impl TileItem<'_> {
     }
 
     #[inline(always)]
-    unsafe fn attend<S: Simd, F: Format>(&self, simd: S, scratch: &Scratch, lanes: &Lanes) {
+    unsafe fn attend<S: Simd>(&self, simd: S, scratch: &Scratch, lanes: &Lanes) {
         let width = self.pages.layout().width;
-        for at in (0..QUERIES * width).step_by(S::LANES) {
-            // SAFETY: `out` has `QUERIES * width` elements.
+        for at in (0..lanes.count.next_multiple_of(panel::<S>()) * width).step_by(S::LANES) {
+            // SAFETY: `out` has `QUERIES * width` elements, and `QUERIES` is a whole number of panels.
             unsafe { simd.store(simd.zero(), scratch.out.add(at)) };
         }
         for at in (0..QUERIES).step_by(S::LANES) {
@@ -209,7 +205,13 @@ impl TileItem<'_> {
         for first_key in (start..end).step_by(KEYS) {
             let count = KEYS.min(end - first_key);
             // SAFETY: `KEYS` rows in each buffer, and `count` is not above.
-            unsafe { self.widen::<S, F>(simd, scratch, first_key, count) };
+            unsafe {
+                match self.pages.kv_type() {
+                    KvType::F32 => self.widen::<S, F32Tile>(simd, scratch, first_key, count),
+                    KvType::F16 => self.widen::<S, F16Tile>(simd, scratch, first_key, count),
+                    KvType::Q8_0 => self.widen::<S, Q8Tile>(simd, scratch, first_key, count),
+                }
+            }
             for first_lane in (0..lanes.count).step_by(panel::<S>()) {
                 let used = panel::<S>().min(lanes.count - first_lane);
                 // SAFETY: lanes of one panel, rows of the widened tile; 32 registers hold the larger block.

@@ -45,34 +45,41 @@ impl Term for Deviation {
 
 #[inline(always)]
 fn sum<S: Simd>(simd: S, row: &[f32], term: impl Term) -> f32 {
-    let mut sums = [simd.zero(); 4];
-    let mut blocks = row.chunks_exact(4 * S::LANES);
-    for block in blocks.by_ref() {
-        for (sum, x) in sums.iter_mut().zip(block.chunks_exact(S::LANES)) {
-            *sum = term.add(simd, simd.load_slice(x), *sum);
-        }
+    let [mut a, mut b, mut c, mut d] = [simd.zero(); 4];
+    let mut at = 0;
+    while at + 4 * S::LANES <= row.len() {
+        let block = &row[at..at + 4 * S::LANES];
+        a = term.add(simd, simd.load_slice(block), a);
+        b = term.add(simd, simd.load_slice(&block[S::LANES..]), b);
+        c = term.add(simd, simd.load_slice(&block[2 * S::LANES..]), c);
+        d = term.add(simd, simd.load_slice(&block[3 * S::LANES..]), d);
+        at += 4 * S::LANES;
     }
-    let mut rest = blocks.remainder().chunks_exact(S::LANES);
-    for x in rest.by_ref() {
-        sums[0] = term.add(simd, simd.load_slice(x), sums[0]);
+    while at + S::LANES <= row.len() {
+        a = term.add(simd, simd.load_slice(&row[at..at + S::LANES]), a);
+        at += S::LANES;
     }
-    let total = simd.reduce_sum(simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3])));
+    let mut total = simd.reduce_sum(simd.add(simd.add(a, b), simd.add(c, d)));
     // The last few one by one: a padding zero would count as a deviation.
-    rest.remainder().iter().fold(total, |total, &x| {
-        let x = term.add(simd, simd.splat(x), simd.zero());
-        total + simd.reduce_max(x)
-    })
+    for &x in &row[at..] {
+        total += simd.reduce_max(term.add(simd, simd.splat(x), simd.zero()));
+    }
+    total
 }
 
 /// `to = from * factor * weight`; the same row where `from` is absent.
 #[inline(always)]
 fn weighted<S: Simd>(simd: S, from: Option<&[f32]>, to: &mut [f32], factor: f32, weight: &[f32]) {
     let factor = simd.splat(factor);
-    let width = to.len().min(weight.len());
+    let width = to.len();
+    let weight = &weight[..width];
     let mut at = 0;
     while at < width {
-        let end = width.min(at + S::LANES);
-        let x = simd.load_slice(from.map_or(&to[at..end], |from| &from[at..end]));
+        let end = if at + S::LANES <= width { at + S::LANES } else { width };
+        let x = match from {
+            Some(from) => simd.load_slice(&from[at..end]),
+            None => simd.load_slice(&to[at..end]),
+        };
         let y = simd.mul(simd.mul(x, factor), simd.load_slice(&weight[at..end]));
         simd.store_slice(y, &mut to[at..end]);
         at = end;
@@ -124,8 +131,12 @@ impl Kernel for AddRmsNorm<'_> {
         let scale = simd.splat(self.scale);
         let rows = self.x.chunks_exact_mut(width).zip(self.y.chunks_exact(width));
         for ((x, y), out) in rows.zip(self.out.chunks_exact_mut(width)) {
-            for (x, y) in x.chunks_mut(S::LANES).zip(y.chunks(S::LANES)) {
-                simd.store_slice(simd.fma(simd.load_slice(y), scale, simd.load_slice(x)), x);
+            let mut at = 0;
+            while at < width {
+                let end = if at + S::LANES <= width { at + S::LANES } else { width };
+                let total = simd.fma(simd.load_slice(&y[at..end]), scale, simd.load_slice(&x[at..end]));
+                simd.store_slice(total, &mut x[at..end]);
+                at = end;
             }
             let squares = sum(simd, x, Square);
             weighted(simd, Some(x), out, inverse_rms(squares, width, self.epsilon), self.weight);
@@ -154,7 +165,7 @@ impl Kernel for LayerNorm<'_> {
             let mean = simd.splat(mean);
             let mut at = 0;
             while at < width {
-                let end = width.min(at + S::LANES);
+                let end = if at + S::LANES <= width { at + S::LANES } else { width };
                 let centred = simd.mul(simd.sub(simd.load_slice(&x[at..end]), mean), factor);
                 let bias = match self.bias {
                     Some(bias) => simd.load_slice(&bias[at..end]),

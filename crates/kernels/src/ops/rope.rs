@@ -4,8 +4,8 @@ use super::{RopeStyle, for_rows};
 use crate::ThreadPool;
 use crate::simd::{Isa, Kernel, Simd};
 
-/// Pairs whose angles are spread out at a time; a head of 256 elements has 128.
-const PAIRS: usize = 128;
+/// Pairs whose angles are spread out at a time; a head of 128 elements has 64.
+const PAIRS: usize = 64;
 
 /// Whole rows `[rows, heads * head_dim]` and their angles `[rows, pairs]`.
 struct Rope<'a> {
@@ -41,12 +41,14 @@ impl Kernel for Rope<'_> {
 
 #[inline(always)]
 fn rotate_halves<S: Simd>(simd: S, a: &mut [f32], b: &mut [f32], cos: &[f32], sin: &[f32]) {
-    let pairs = a.chunks_mut(S::LANES).zip(b.chunks_mut(S::LANES));
-    for ((a, b), (cos, sin)) in pairs.zip(cos.chunks(S::LANES).zip(sin.chunks(S::LANES))) {
-        let (cos, sin) = (simd.load_slice(cos), simd.load_slice(sin));
-        let (p, q) = (simd.load_slice(a), simd.load_slice(b));
-        simd.store_slice(simd.neg_fma(q, sin, simd.mul(p, cos)), a);
-        simd.store_slice(simd.fma(p, sin, simd.mul(q, cos)), b);
+    let mut at = 0;
+    while at < a.len() {
+        let end = if at + S::LANES <= a.len() { at + S::LANES } else { a.len() };
+        let (c, s) = (simd.load_slice(&cos[at..end]), simd.load_slice(&sin[at..end]));
+        let (p, q) = (simd.load_slice(&a[at..end]), simd.load_slice(&b[at..end]));
+        simd.store_slice(simd.neg_fma(q, s, simd.mul(p, c)), &mut a[at..end]);
+        simd.store_slice(simd.fma(p, s, simd.mul(q, c)), &mut b[at..end]);
+        at = end;
     }
 }
 
@@ -55,19 +57,24 @@ fn rotate_halves<S: Simd>(simd: S, a: &mut [f32], b: &mut [f32], cos: &[f32], si
 fn rotate_interleaved<S: Simd>(simd: S, row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     for first in (0..cos.len()).step_by(PAIRS) {
         let pairs = PAIRS.min(cos.len() - first);
-        let (mut factors, mut crossed) = ([0.0; 2 * PAIRS], [0.0; 2 * PAIRS]);
-        for pair in 0..pairs {
-            factors[2 * pair..2 * pair + 2].fill(cos[first + pair]);
-            crossed[2 * pair] = -sin[first + pair];
-            crossed[2 * pair + 1] = sin[first + pair];
+        let (mut factors, mut crossed) = ([[0.0; 2]; PAIRS], [[0.0; 2]; PAIRS]);
+        for (to, &cos) in factors.iter_mut().zip(&cos[first..]) {
+            *to = [cos, cos];
         }
+        for (to, &sin) in crossed.iter_mut().zip(&sin[first..]) {
+            *to = [-sin, sin];
+        }
+        let (factors, crossed) = (factors.as_flattened(), crossed.as_flattened());
         for head in row.chunks_exact_mut(head_dim) {
             let rotated = &mut head[2 * first..2 * (first + pairs)];
-            let angles = factors.chunks(S::LANES).zip(crossed.chunks(S::LANES));
-            for (x, (factors, crossed)) in rotated.chunks_mut(S::LANES).zip(angles) {
-                let value = simd.load_slice(x);
-                let straight = simd.mul(value, simd.load_slice(factors));
-                simd.store_slice(simd.fma(simd.swap_pairs(value), simd.load_slice(crossed), straight), x);
+            let mut at = 0;
+            while at < rotated.len() {
+                let end = if at + S::LANES <= rotated.len() { at + S::LANES } else { rotated.len() };
+                let value = simd.load_slice(&rotated[at..end]);
+                let straight = simd.mul(value, simd.load_slice(&factors[at..end]));
+                let crossing = simd.load_slice(&crossed[at..end]);
+                simd.store_slice(simd.fma(simd.swap_pairs(value), crossing, straight), &mut rotated[at..end]);
+                at = end;
             }
         }
     }

@@ -22,13 +22,17 @@ const LANES: usize = 8;
 /// Adding this number leaves no bits after the point: rounding without a library call.
 const ROUNDER: f32 = 12_582_912.0;
 
-#[inline(always)]
-fn zip(a: [f32; LANES], b: [f32; LANES], operation: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
-    let mut out = [0.0; LANES];
-    for lane in 0..LANES {
-        out[lane] = operation(a[lane], b[lane]);
-    }
-    out
+/// An array from an expression of the lane: a plain loop, which is vectorised more often than `from_fn` or `map`.
+macro_rules! lanes {
+    ($zero:expr, $lane:ident => $value:expr) => {{
+        let mut out = [$zero; LANES];
+        let mut $lane = 0;
+        while $lane < LANES {
+            out[$lane] = $value;
+            $lane += 1;
+        }
+        out
+    }};
 }
 
 #[inline(always)]
@@ -36,10 +40,17 @@ fn round(value: f32) -> f32 {
     value + ROUNDER - ROUNDER
 }
 
+/// The nearest integer, read from the low bits of the sum with [`ROUNDER`]: a cast saturates, which costs more.
+#[inline(always)]
+fn whole(value: f32) -> i32 {
+    (value + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32
+}
+
 impl Simd for Scalar {
     type F32 = [f32; LANES];
     type I32 = [i32; LANES];
-    type Mask = [bool; LANES];
+    /// All bits of a lane or none: the compiler vectorises this, and not `bool`.
+    type Mask = [u32; LANES];
 
     const ISA: Isa = Isa::Scalar;
     const LANES: usize = LANES;
@@ -126,51 +137,51 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn add(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        zip(a, b, |a, b| a + b)
+        lanes!(0.0, lane => a[lane] + b[lane])
     }
     #[inline(always)]
     fn sub(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        zip(a, b, |a, b| a - b)
+        lanes!(0.0, lane => a[lane] - b[lane])
     }
     #[inline(always)]
     fn mul(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        zip(a, b, |a, b| a * b)
+        lanes!(0.0, lane => a[lane] * b[lane])
     }
     #[inline(always)]
     fn div(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        zip(a, b, |a, b| a / b)
+        lanes!(0.0, lane => a[lane] / b[lane])
     }
     #[inline(always)]
     fn fma(self, a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [f32; LANES] {
-        zip(zip(a, b, |a, b| a * b), c, |product, c| product + c)
+        lanes!(0.0, lane => a[lane] * b[lane] + c[lane])
     }
     #[inline(always)]
     fn neg_fma(self, a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [f32; LANES] {
-        zip(zip(a, b, |a, b| a * b), c, |product, c| c - product)
+        lanes!(0.0, lane => c[lane] - a[lane] * b[lane])
     }
     #[inline(always)]
     fn max(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        zip(a, b, |a, b| if a > b { a } else { b })
+        lanes!(0.0, lane => if a[lane] > b[lane] { a[lane] } else { b[lane] })
     }
     #[inline(always)]
     fn min(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        zip(a, b, |a, b| if a < b { a } else { b })
+        lanes!(0.0, lane => if a[lane] < b[lane] { a[lane] } else { b[lane] })
     }
     #[inline(always)]
     fn abs(self, value: [f32; LANES]) -> [f32; LANES] {
-        value.map(f32::abs)
+        lanes!(0.0, lane => value[lane].abs())
     }
     #[inline(always)]
     fn copy_sign(self, magnitude: [f32; LANES], sign: [f32; LANES]) -> [f32; LANES] {
-        zip(magnitude, sign, f32::copysign)
+        lanes!(0.0, lane => magnitude[lane].copysign(sign[lane]))
     }
     #[inline(always)]
     fn scale_exp2(self, value: [f32; LANES], exponent: [f32; LANES]) -> [f32; LANES] {
-        zip(value, exponent, |value, exponent| value * f32::from_bits(((exponent as i32 + 127) << 23) as u32))
+        lanes!(0.0, lane => value[lane] * f32::from_bits(((whole(exponent[lane]) + 127) << 23) as u32))
     }
     #[inline(always)]
     fn round(self, value: [f32; LANES]) -> [f32; LANES] {
-        value.map(round)
+        lanes!(0.0, lane => round(value[lane]))
     }
     #[inline(always)]
     fn swap_pairs(self, [a, b, c, d, e, f, g, h]: [f32; LANES]) -> [f32; LANES] {
@@ -195,16 +206,16 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn less(self, a: [f32; LANES], b: [f32; LANES]) -> [bool; LANES] {
-        std::array::from_fn(|lane| a[lane] < b[lane])
+    fn less(self, a: [f32; LANES], b: [f32; LANES]) -> [u32; LANES] {
+        lanes!(0, lane => u32::from(a[lane] < b[lane]).wrapping_neg())
     }
     #[inline(always)]
-    fn select(self, mask: [bool; LANES], a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
-        std::array::from_fn(|lane| if mask[lane] { a[lane] } else { b[lane] })
+    fn select(self, mask: [u32; LANES], a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanes!(0.0, lane => f32::from_bits(a[lane].to_bits() & mask[lane] | b[lane].to_bits() & !mask[lane]))
     }
     #[inline(always)]
-    fn less_i32(self, a: [i32; LANES], b: [i32; LANES]) -> [bool; LANES] {
-        std::array::from_fn(|lane| a[lane] < b[lane])
+    fn less_i32(self, a: [i32; LANES], b: [i32; LANES]) -> [u32; LANES] {
+        lanes!(0, lane => u32::from(a[lane] < b[lane]).wrapping_neg())
     }
 
     #[inline(always)]
@@ -213,22 +224,22 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn add_i32(self, a: [i32; LANES], b: [i32; LANES]) -> [i32; LANES] {
-        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
+        lanes!(0, lane => a[lane].wrapping_add(b[lane]))
     }
     #[inline(always)]
     fn to_i32(self, value: [f32; LANES]) -> [i32; LANES] {
-        value.map(|value| round(value) as i32)
+        lanes!(0, lane => whole(value[lane]))
     }
     #[inline(always)]
     fn to_f32(self, value: [i32; LANES]) -> [f32; LANES] {
-        value.map(|value| value as f32)
+        lanes!(0.0, lane => value[lane] as f32)
     }
     #[inline(always)]
     fn bits(self, value: [f32; LANES]) -> [i32; LANES] {
-        value.map(|value| value.to_bits() as i32)
+        lanes!(0, lane => value[lane].to_bits() as i32)
     }
     #[inline(always)]
     fn with_bits(self, value: [i32; LANES]) -> [f32; LANES] {
-        value.map(|value| f32::from_bits(value as u32))
+        lanes!(0.0, lane => f32::from_bits(value[lane] as u32))
     }
 }
