@@ -1,141 +1,96 @@
 #!/usr/bin/env python3
-"""Measure encoding on one thread beside `tokenizers`, in Korean and in English, with the vocabulary of Qwen 2.
+"""Encoding speed on one thread, beside `tokenizers` of Hugging Face, for the same tokenizer.json and with the same ids.
 
-    bench/tokenizer.py MODEL.gguf ENCODER --korean DIR [--english DIR] [--megabytes 2] [--rounds 5] [--json]
+The vocabularies are those of the models (byte-level BPE of SmolLM2 and Qwen 2.5), written as tokenizer.json from their GGUF files. The peer encodes
+whole batches without threads and without offsets (`encode_batch_fast`), its fastest way.
 
-MODEL is any GGUF file of the Qwen 2 family; ENCODER the example of saem-tokenizer, built by
-`cargo build --release -p saem-tokenizer --example encode`. --korean is a folder of texts; English comes from there too,
-or from the documentation of Python's modules. Both sides get the same tokenizer.json, made from the model, and the same
-documents of 1 to 4 KB, then all of them as one text. The peer runs its two ways to encode, with offsets and without
-(`encode_batch_fast`), and the faster counts. Both clocks count the time on a
-processor, and rounds alternate, so a busy machine matters little.
-
-Needs: pip install tokenizers gguf
+    bench/tokenizer.py [--texts ko=FILE en=FILE]     default: the prose of bench/texts, repeated; larger texts are fairer to both
 """
 
+from __future__ import annotations
+
 import argparse
-import importlib.util
 import json
 import os
-import pathlib
-import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["RAYON_NUM_THREADS"] = "1"
-SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
+
+import gguf
+import tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+from engines import ROOT, machine, median, model_path, save
+
+QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+FAMILIES = {
+    "smollm2-135m": lambda: [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)],
+    "qwen0.5b": lambda: [pre_tokenizers.Split(Regex(QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+}
+MEGABYTES = 4
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(name.replace("-", "_"), SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def from_gguf(name: str) -> Tokenizer:
+    fields = gguf.GGUFReader(model_path(name)).fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(FAMILIES[name]())
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
-corpus, fixtures, parity = script("parity-corpus"), script("tokenizer-fixtures"), script("tokenizer-parity")
-
-
-def tokenizer_json(parts):
-    """Qwen 2's tokenizer.json from the keys of a GGUF file."""
-    added = [{"id": id, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": kind == 3}
-             for id, (token, kind) in enumerate(zip(parts["tokens"], parts["token_type"])) if kind in (3, 4)]
-    names = {token["content"] for token in added}
-    vocab = {token: id for id, (token, kind) in enumerate(zip(parts["tokens"], parts["token_type"])) if kind == 1 and token not in names}
-    return {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
-        "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": fixtures.QWEN2}, "behavior": "Isolated", "invert": False},
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}]},
-        "post_processor": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
-                  "fuse_unk": False, "byte_fallback": False, "vocab": vocab, "merges": parts["merges"]},
-    }
-
-
-def documents(lines, size):
-    rng = random.Random(5)
-    lines = list(lines)
-    rng.shuffle(lines) if len(lines) > 200_000 else None
-    out, document, length, target = [], [], 0, rng.randint(1000, 4000)
-    for line in lines:
-        document.append(line)
-        length += len(line.encode()) + 1
-        if length >= target:
-            out.append("\n".join(document))
-            size -= length
-            document, length, target = [], 0, rng.randint(1000, 4000)
-            if size <= 0:
+def documents(path: Path) -> list[str]:
+    """Paragraph by paragraph, `MEGABYTES` of them."""
+    paragraphs = [part + "\n\n" for part in path.read_text(encoding="utf-8").split("\n\n") if part.strip()]
+    taken, size = [], 0
+    while size < MEGABYTES * 1_000_000:
+        for part in paragraphs:
+            taken.append(part)
+            size += len(part.encode())
+            if size >= MEGABYTES * 1_000_000:
                 break
-    return out
+    return taken
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("encoder")
-    parser.add_argument("--korean", required=True)
-    parser.add_argument("--english")
-    parser.add_argument("--megabytes", type=float, default=2)
+    parser.add_argument("--texts", nargs="+", default=[f"{language}={ROOT}/bench/texts/{language}.txt" for language in ("ko", "en")])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    from tokenizers import Tokenizer, __version__
-
-    size = int(arguments.megabytes * 1e6)
-    is_korean = lambda line: sum("가" <= character <= "힣" for character in line) * 3 > len(line)
-    texts = {
-        "Korean": documents(filter(is_korean, corpus.lines_of(arguments.korean)), size),
-        "English": documents(corpus.lines_of(arguments.english) if arguments.english else corpus.english(), size),
-    }
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "tokenizer.json")
-        path.write_text(json.dumps(tokenizer_json(parity.parts_of(arguments.model))), encoding="utf-8")
-        start = time.process_time()
-        peer = Tokenizer.from_file(str(path))
-        peer_load = (time.process_time() - start) * 1e3
-        load = json.loads(subprocess.run([arguments.encoder, path, "load"], check=True, capture_output=True).stdout)
-        for language, docs in texts.items():
-            for shape, batch in [("documents", docs), ("one text", ["\n".join(docs)])]:
-                file = pathlib.Path(folder, "documents.jsonl")
-                file.write_text("".join(json.dumps(text) + "\n" for text in batch), encoding="utf-8")
-                bytes = sum(len(text.encode()) for text in batch)
-                peer_speeds, our_speeds, first = [], [], []
-                for _ in range(arguments.rounds):
-                    start = time.process_time()
-                    tokens = sum(len(peer.encode(text, add_special_tokens=False).ids) for text in batch)
-                    with_offsets = time.process_time() - start
-                    start = time.process_time()
-                    peer.encode_batch_fast(batch, add_special_tokens=False)
-                    fast = time.process_time() - start
-                    peer_speeds.append(bytes / 1e6 / min(with_offsets, fast))
-                    result = json.loads(subprocess.run([arguments.encoder, path, "speed", file], check=True, capture_output=True).stdout)
-                    assert result["tokens"] == tokens, (result["tokens"], tokens)
-                    our_speeds.append(result["median"])
-                    first.append(result["first"])
-                rows.append({
-                    "text": f"{language}, {shape}", "megabytes": bytes / 1e6, "tokens": tokens,
-                    "tokenizers": statistics.median(peer_speeds), "saem": statistics.median(our_speeds),
-                    "saem_first_pass": statistics.median(first),
-                    "ratio": statistics.median(our / its for our, its in zip(our_speeds, peer_speeds)),
-                })
-    if arguments.json:
-        print(json.dumps({"tokenizers": __version__, "rows": rows, "load_ms": {"saem": load["median"], "tokenizers": peer_load}}))
-        return
-    print(f"tokenizers {__version__}, one thread, MB/s (median of {arguments.rounds})\n")
-    print("| text | MB | tokens | tokenizers | saem, first pass | saem | ratio |\n|---|---|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {row['text']} | {row['megabytes']:.2f} | {row['tokens']} | {row['tokenizers']:.2f} | {row['saem_first_pass']:.1f} "
-              f"| {row['saem']:.1f} | {row['ratio']:.1f} x |")
-    print(f"\nLoading: {load['median']:.0f} ms; tokenizers {peer_load:.0f} ms.")
+    args = parser.parse_args()
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "saem-tokenizer", "--example", "encode"], cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    encode = str(target / "release/examples/encode")
+    lines = []
+    with tempfile.TemporaryDirectory() as directory:
+        for name in FAMILIES:
+            peer = from_gguf(name)
+            file = Path(directory) / f"{name}.json"
+            peer.save(str(file))
+            for text in args.texts:
+                language, _, path = text.partition("=")
+                parts = documents(Path(path))
+                corpus = Path(directory) / "corpus.jsonl"
+                corpus.write_text("".join(json.dumps(part) + "\n" for part in parts), encoding="utf-8")
+                size = sum(len(part.encode()) for part in parts)
+                rates = []
+                for _ in range(args.rounds):
+                    begin = time.process_time()
+                    encodings = peer.encode_batch_fast(parts, add_special_tokens=False)
+                    rates.append(size / (time.process_time() - begin))
+                ids = subprocess.run([encode, str(file), "encode", str(corpus)], check=True, stdout=subprocess.PIPE, text=True).stdout
+                if [list(map(int, line.split())) for line in ids.split("\n")[:-1]] != [encoding.ids for encoding in encodings]:
+                    sys.exit(f"{name}, {language}: the ids differ")
+                ours = json.loads(subprocess.run([encode, str(file), "speed", str(corpus)], check=True, stdout=subprocess.PIPE).stdout)
+                lines.append({"tokenizer": name, "text": f"{language}, {Path(path).name}", "bytes": size, "saem": ours["median"] * 1e6, "tokenizers": median(rates)})
+                print(f"{name} {language}: Saem {ours['median']:.1f} MB/s, tokenizers {median(rates) / 1e6:.1f} MB/s, {ours['median'] * 1e6 / median(rates):.1f} x", flush=True)
+    command = "bench/tokenizer.py" + (" --texts " + " ".join(f"{text.partition('=')[0]}={Path(text.partition('=')[2]).name}" for text in args.texts) if len(sys.argv) > 1 else "")
+    print(save("tokenizer", {"machine": machine(), "command": command, "peer": f"tokenizers {tokenizers.__version__}, encode_batch_fast, TOKENIZERS_PARALLELISM=false", "lines": lines}))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
 """Train a small tokenizer.json for every family of tokenizers, each with the family's exact pipeline.
 
-    tokenizer-fixtures.py CORPUS OUT [--size 1200] [--expect]
+    tokenizer-fixtures.py CORPUS OUT [--size 1200] [--only NAME ...] [--expect]
 
 CORPUS is the file of parity-corpus.py. Vocabularies that cannot be had everywhere (EXAONE, HyperCLOVA X, Kanana) are
-thus represented by small ones that split and merge text by the same rules. With --expect, OUT/expected.json gets a few
-hundred short texts and their ids and decoded texts by `tokenizers`, which the tests compare with.
+thus represented by small ones that split and merge text by the same rules. With --expect, OUT/expected.json gets short
+texts, their ids and decoded texts by `tokenizers`, and, for families that GGUF files name, the ids by llama.cpp where
+they differ; the tests of saem-tokenizer compare with these. The committed files were made by
 
-Needs: pip install tokenizers
+    scripts/parity-corpus.py CORPUS --texts TEXTS
+    scripts/tokenizer-fixtures.py CORPUS/corpus.jsonl crates/tokenizer/tests/fixtures --expect
+
+Needs: pip install tokenizers gguf llama-cpp-python (the last two for --expect)
 """
 
 import argparse
 import collections
+import importlib.util
 import json
 import pathlib
 import random
+import tempfile
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -136,16 +142,59 @@ def unigram(texts, size):
     return tokenizer
 
 
+def script(name):
+    path = pathlib.Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name.replace("-", "_"), path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PROSE = ["동해 물과 백두산이 마르고 닳도록", "나랏말싸미 듕귁에 달아 문자와로 서르 사맛디 아니할쎄", "오늘 서울의 최저기온은 -3.5도, 낮 최고기온은 12도입니다.",
+         "It's 10:30, and we've 1,234 things to do.", "def f(x):\n    return x ** 2  # 제곱\n\n\tprint(f(3))\n"]
+ODDITIES = ["", " ", "<|im_start|>user\n안녕<|im_end|>", "<s>a</s> <tool_call>한국 한국어 한국", "a  [MASK] b", "\n\n   x\n",
+            "12345 ½ 한글 ABC", "don't I'LL it'ſ", "e\u0301 가\u11a8 \u1112\u1161\u11ab", "🏳️‍🌈👍🏽 ㅋㅋㅋ", "\ufeff\u0000\u0085"]
+
+
+def short_texts(count):
+    """Texts of which each tries something: nothing here was written by others."""
+    made, rng = script("parity-corpus").made, random.Random(7)
+    texts = PROSE + ODDITIES
+    kinds = ["mixed", "mixed", "emoji", "jamo", "unicode", "control", "broken", "runs"]
+    while len(texts) < count:
+        text = made(rng, kinds[len(texts) % len(kinds)])
+        texts.append(text[:rng.randint(10, 70)])
+    return texts
+
+
 def expectations(tokenizer, texts):
-    """Texts, ids with special tokens read and without, and the decoded text."""
+    """Per text: ids when special tokens are text, ids when they are read and added, and the decoded text; the last two
+    are null where they equal the first and the text."""
     rows = []
     for text in texts:
         tokenizer.encode_special_tokens = False
         parsed = tokenizer.encode(text).ids
         tokenizer.encode_special_tokens = True
         plain = tokenizer.encode(text, add_special_tokens=False).ids
-        rows.append([parsed, plain, tokenizer.decode(plain, skip_special_tokens=False)])
+        decoded = tokenizer.decode(plain, skip_special_tokens=False)
+        rows.append([plain, None if parsed == plain else parsed, None if decoded == text else decoded])
     return rows
+
+
+GGUF = {"gpt2": "default", "smollm": "smollm", "llama3": "llama-bpe", "qwen2": "qwen2", "exaone": "exaone", "exaone4": "exaone4",
+        "exaone-moe": "exaone-moe", "gpt4o": "gpt-4o", "hyperclovax": "dbrx", "llama2": "spm", "unigram": "unigram"}
+
+
+def gguf_expectations(path, pre, texts, rows):
+    """Ids by llama.cpp, null where they are those of `tokenizers`."""
+    from llama_cpp import Llama
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "vocabulary.gguf")
+        script("tokenizer-parity").synthesize(path, pre, file)
+        model = Llama(str(file), vocab_only=True, verbose=False)
+        ids = [model.tokenize(text.encode(), add_bos=False, special=False) for text in texts]
+    return [None if mine == row[0] else mine for mine, row in zip(ids, rows)]
 
 
 def main():
@@ -154,32 +203,28 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--size", type=int, default=1200)
     parser.add_argument("--expect", action="store_true")
-    parser.add_argument("--texts", type=int, default=150)
+    parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
     documents = [json.loads(line) for line in arguments.corpus.open(encoding="utf-8")]
-    rng = random.Random(7)
     training = documents[:1700:2]
     makers = {name: (lambda name=name: byte_level_family(training, arguments.size, name)) for name in BYTE_LEVEL}
     makers["llama2"] = lambda: sentence_piece(training, arguments.size, False)
     makers["gemma3"] = lambda: sentence_piece(training, arguments.size, True)
     makers["unigram"] = lambda: unigram(training[::2], arguments.size)
-    texts = []
-    for document in rng.sample(documents, arguments.texts * 2):
-        start = rng.randrange(max(1, len(document) - 60))
-        texts.append(document[start:start + rng.randint(5, 60)])
-    texts = [text for text in texts if text][:arguments.texts]
-    texts += ["", " ", "<|im_start|>user\n안녕<|im_end|>", "<s>a</s> <tool_call>한국 한국어 한국", "a  [MASK] b", "\n\n   x\n",
-              "12345 ½ 한글 ABC", "don't I'LL it'ſ", "e\u0301 가\u11a8 \u1112\u1161\u11ab", "🏳️‍🌈👍🏽 ㅋㅋㅋ", "\ufeff\u0000\u0085"]
+    texts = short_texts(arguments.texts)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    expected = {"texts": texts, "families": {}}
+    expected = {"texts": texts, "families": {}, "gguf": {}}
     for name in arguments.only or makers:
         tokenizer = makers[name]()
         path = arguments.out / f"{name}.json"
         # Without spaces between fields, as the files are committed.
         data = json.loads(tokenizer.to_str())
         path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-        expected["families"][name] = expectations(Tokenizer.from_file(str(path)), texts)
+        if arguments.expect:
+            rows = expected["families"][name] = expectations(Tokenizer.from_file(str(path)), texts)
+            if name in GGUF:
+                expected["gguf"][name] = [GGUF[name], gguf_expectations(path, GGUF[name], texts, rows)]
         print(f"{name:<12} {tokenizer.get_vocab_size():>6} tokens {path.stat().st_size:>8} bytes")
     if arguments.expect:
         path = arguments.out / "expected.json"

@@ -1,13 +1,14 @@
 //! Who owns which block of the key-value cache.
 //!
-//! The cache is cut into blocks of [`BLOCK_TOKENS`] positions. A sequence names its blocks in a [`BlockTable`]; a block
-//! may be in several tables at once (the candidates of a request share their prompt) and is free again when the last one
-//! lets go. A cache of common prefixes would be one more holder of references, keyed by a hash of the tokens up to
-//! the end of a block; nothing here would change for it.
+//! The cache is cut into blocks of [`BLOCK_TOKENS`] positions. A sequence names its blocks in a [`BlockTable`]; a
+//! block may be in several tables at once (the candidates of a request share their prompt) and is free again when the
+//! last one lets go. A cache of common prefixes would be one more holder of references, keyed by a hash of the tokens
+//! up to the end of a block; nothing here would change for it.
 //!
-//! Memory is promised before it is used: a sequence starts only when every block that it can ever need is reserved, so
-//! allocation inside a running sequence cannot fail and no sequence is ever thrown out for another. Blocks that were never used are
-//! handed out last, so that the operating system backs only as much memory as the busiest moment needed.
+//! Memory is promised before it is used: a sequence starts only when every block that it can ever need is reserved,
+//! so allocation inside a running sequence cannot fail and no sequence is ever thrown out for another. Blocks that
+//! were never used are handed out last, so that the operating system backs only as much memory as the busiest moment
+//! needed.
 
 pub use saem_kernels::attention::BLOCK_TOKENS;
 
@@ -163,8 +164,8 @@ impl BlockTable {
         true
     }
 
-    /// A table for a second sequence with the same first `positions` positions. Full blocks are shared; the last one, if
-    /// it is not full, both would write to, so the new table has a copy of it.
+    /// A table for a second sequence with the same first `positions` positions. Full blocks are shared; the last one,
+    /// if it is not full, both would write to, so the new table has a copy of it.
     ///
     /// Returns `None` where the promise does not cover the copy.
     #[must_use]
@@ -253,7 +254,9 @@ mod tests {
         /// Random growing, forking, truncating and clearing: no block is ever writable by two tables, and in the end
         /// everything is free.
         #[test]
-        fn nothing_is_lost_or_owned_twice(steps in prop::collection::vec((0_u8..4, any::<prop::sample::Index>(), 1_usize..200), 1..60)) {
+        fn nothing_is_lost_or_owned_twice(
+            steps in prop::collection::vec((0_u8..4, any::<prop::sample::Index>(), 1_usize..200), 1..60),
+        ) {
             let mut pool = BlockPool::new(64);
             let mut tables: Vec<(BlockTable, usize)> = Vec::new();
             for (action, index, positions) in steps {

@@ -59,6 +59,18 @@ pub enum EngineError {
         /// Position of the token whose logits these are.
         position: usize,
     },
+    /// A pass that the model refused; a defect of the engine.
+    #[error("the model refused a pass: {reason}")]
+    Pass {
+        /// The model's words.
+        reason: String,
+    },
+    /// The memory that the plan asks for does not exist.
+    #[error("{bytes} bytes of memory are needed and not available; choose a smaller context or fewer sequences")]
+    OutOfMemory {
+        /// Key-value cache and working buffers together.
+        bytes: u64,
+    },
     /// A text that is too short for what is to be measured on it.
     #[error("the text has {tokens} tokens; at least {needed} are needed")]
     TextTooShort {

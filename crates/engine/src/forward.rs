@@ -2,12 +2,13 @@
 
 use saem_kernels::attention::Span;
 
+use crate::EngineError;
 use crate::blocks::BlockCopy;
 
 /// Something that computes logits from tokens and remembers keys and values in numbered blocks.
 ///
-/// A decoder on the CPU is one; a device or a toy in a test can be another. Which sequence a row belongs to, where its keys and
-/// values lie and whether its logits are wanted is decided outside.
+/// A decoder on the CPU is one; a device or a toy in a test can be another. Which sequence a row belongs to, where
+/// its keys and values lie and whether its logits are wanted is decided outside.
 pub trait Forward: Send {
     /// Tokens in the vocabulary: the width of a row of logits.
     fn vocabulary(&self) -> usize;
@@ -27,9 +28,12 @@ pub trait Forward: Send {
     /// Copies the keys and values of one block to another, in every layer.
     fn copy_block(&mut self, copy: BlockCopy);
 
-    /// Computes `tokens` (rows that lie in sequences as `spans` say), stores their keys and values, and returns the logits
-    /// of the rows `logit_rows` (ascending), `[logit_rows, vocabulary]`.
-    fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> &[f32];
+    /// Computes `tokens` (rows that lie in sequences as `spans` say), stores their keys and values, and returns the
+    /// logits of the rows `logit_rows` (ascending), `[logit_rows, vocabulary]`.
+    ///
+    /// # Errors
+    /// Where the pass does not fit the vocabulary, the cache or the buffers, which the scheduler rules out.
+    fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError>;
 }
 
 /// What a token stands for, as far as the engine needs to know.

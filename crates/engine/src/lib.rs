@@ -1,11 +1,68 @@
-//! Sequences, scheduling, sampling and chat templates over one model. (essay to be written)
+//! From a prompt to a text: sequences, scheduling, sampling and chat templates over one model.
+//!
+//! A decoder computes one thing: the logits of the next token. Everything between that and a conversation is here, in
+//! five modules that each know little of the others:
+//!
+//! - [`sampler`] chooses a token from a row of logits;
+//! - `sequence` is one text while it is being made: its tokens, its place in the cache, its pending characters;
+//! - [`blocks`] keeps the books of the paged key-value cache;
+//! - `scheduler` decides which tokens of which sequences make up the next pass;
+//! - `worker` runs the pass, hands the logits out and reports ([`Worker`]).
+//!
+//! Beside them stand [`chat`] (templates, which are untrusted programs), [`perplexity`] and [`mod@bench`]
+//! (measurements that drive the model directly), and [`Engine`], which loads a model from a path and offers all of it
+//! as blocking calls.
+//!
+//! # The key decision: a pass is planned as a whole
+//!
+//! Every pass takes one token from each sequence that decodes and fills the remaining rows with prompts, oldest
+//! first. So requests join and leave between any two passes, a long prompt neither stops the others nor needs memory
+//! by its length, and `n` candidates, a batch benchmark and many users of a server are the same thing: several
+//! sequences. What makes this safe is that nothing is promised that is not there: a request starts only when every
+//! block of cache that it can ever need is reserved, so no sequence is thrown out for another and memory does not run
+//! out in the middle of a text.
+//!
+//! # What can be relied on
+//!
+//! - The same seed gives the same text with any number of threads. A sampler sees the logits of its own sequence and
+//!   nothing else; random numbers and exponentials are computed by fixed algorithms with the same bits on every
+//!   machine. (The kernels may sum in another order for another number of rows, so a different *batch* can change the
+//!   last bits of a logit, and with them a near tie.)
+//! - Text comes in whole characters, stop strings are found across token borders and are no part of the text.
+//! - Every request ends: by an end token, a stop string, its limit, the context, or a cancellation that is looked for
+//!   before each pass.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use saem_engine::chat::{Message, RenderOptions};
+//! use saem_engine::{Control, Engine, EngineOptions, Event, Request};
+//!
+//! let engine = Engine::load("model.gguf", &EngineOptions::default(), &mut |_, _| {})?;
+//! let messages = [Message::new("user", "봄에 대해 한 문장으로 말해 줘.")];
+//! let prompt = engine.chat_tokens(&messages, &RenderOptions::default())?;
+//! let request = Request { max_tokens: Some(80), ..Request::new(prompt, engine.default_sampling().clone()) };
+//! let completion = engine.generate(request, &mut |event| {
+//!     if let Event::Text { text, .. } = event {
+//!         print!("{text}");
+//!     }
+//!     Control::Continue
+//! })?;
+//! println!("\n{} tokens", completion.usage.completion_tokens);
+//! # Ok::<(), saem_engine::EngineError>(())
+//! ```
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod blocks;
 pub mod chat;
+mod decoder;
+mod engine;
 mod error;
 mod forward;
 mod output;
+pub mod perplexity;
+mod plan;
 pub mod random;
 mod request;
 pub mod sampler;
@@ -17,11 +74,14 @@ mod stop;
 mod text;
 mod worker;
 
+pub use decoder::Decoder;
+pub use engine::Engine;
 pub use error::EngineError;
 pub use forward::{Forward, Vocabulary};
 pub use output::{
     Alternative, CandidateText, Completion, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage,
 };
+pub use plan::{DEFAULT_CONTEXT, EngineOptions, Plan};
 pub use request::{Limits, MAX_LOGPROBS, Request};
 pub use sampling::{Sampling, repetition_penalty_from_clova};
 pub use sequence::RequestId;

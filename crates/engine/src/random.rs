@@ -1,8 +1,8 @@
 //! The random numbers of sampling: fixed algorithms, so that a seed gives the same text in every release.
 //!
-//! The generator is xoshiro256++ 1.0 (Blackman and Vigna, 2019), its state filled by `SplitMix64`, as its authors advise.
-//! Each candidate of a request draws from a stream of its own, derived from (seed, candidate); nothing else enters, so
-//! neither the number of threads nor the other sequences of a batch can change a draw.
+//! The generator is xoshiro256++ 1.0 (Blackman and Vigna, 2019), its state filled by `SplitMix64`, as its authors
+//! advise. Each candidate of a request draws from a stream of its own, derived from (seed, candidate); nothing else
+//! enters, so neither the number of threads nor the other sequences of a batch can change a draw.
 
 /// Adds entropy to a word: the output function of `SplitMix64`.
 fn mix(mut word: u64) -> u64 {
@@ -71,7 +71,9 @@ mod tests {
             assert_eq!(splitter.next(), expected);
         }
         let mut random = Random { state: [1, 2, 3, 4] };
-        for expected in [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386, 9_228_616_714_210_784_205] {
+        for expected in
+            [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386, 9_228_616_714_210_784_205]
+        {
             assert_eq!(random.next_u64(), expected);
         }
     }

@@ -12,7 +12,8 @@ use crate::EngineError;
 /// The steps, in the order in which Hugging Face's `generate` takes them (each works on what the one before left):
 ///
 /// 1. **penalties** on the raw logits: repetition, then frequency and presence;
-/// 2. **temperature**: logits are divided by it (0: the largest logit wins, ties go to the lowest id, nothing below applies);
+/// 2. **temperature**: logits are divided by it (0: the largest logit wins, ties go to the lowest id, nothing below
+///    applies);
 /// 3. **top-k**: the `top_k` largest remain (ties at the border: lowest ids);
 /// 4. **top-p**: of their softmax, the smallest set of most probable tokens whose mass is at least `top_p` remains;
 /// 5. **min-p**: tokens less probable than `min_p` times the most probable one are dropped;
@@ -223,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_generation_config_overrides_the_fallback() {
-        let qwen = json!({"do_sample": true, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "repetition_penalty": 1.05});
+        let qwen =
+            json!({"do_sample": true, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "repetition_penalty": 1.05});
         let sampling = Sampling::from_generation_config(&qwen);
         assert_eq!((sampling.top_k, sampling.top_p, sampling.repetition_penalty), (20, 0.8, 1.05));
         assert_eq!(Sampling::from_generation_config(&json!({"do_sample": false})).temperature, 0.0);

@@ -1,9 +1,9 @@
 //! Which sequences run, and which of their tokens make up the next pass.
 //!
-//! First come, first served. A request starts when a place is free for each of its candidates and every block that they can
-//! ever need is reserved; from then on nothing can stop it but its own end. A pass has one row for every sequence that
-//! decodes, and what is left of the rows goes to prompts, the oldest first, so that a long prompt is computed in chunks
-//! while the others keep talking.
+//! First come, first served. A request starts when a place is free for each of its candidates and every block that
+//! they can ever need is reserved; from then on nothing can stop it but its own end. A pass has one row for every
+//! sequence that decodes, and what is left of the rows goes to prompts, the oldest first, so that a long prompt is
+//! computed in chunks while the others keep talking.
 
 use std::collections::VecDeque;
 

@@ -10,10 +10,10 @@ type Dropped = Arc<Mutex<Vec<u64>>>;
 
 /// The memory of a conversation: what a new prompt has in common with the turns before is not computed again.
 ///
-/// Made by [`Engine::session`](crate::Engine::session). Dropping it frees its blocks; when other requests need
-/// them they are freed earlier, the session used least recently first, and the next turn computes its prompt anew. The text
-/// is the same either way up to rounding: keys and values that were computed one token at a time can differ in their last bit
-/// from those of a long prompt.
+/// Made by [`Engine::session`](crate::Engine::session). Dropping it frees its blocks; when other requests need them
+/// they are freed earlier, the session used least recently first, and the next turn computes its prompt anew. The
+/// text is the same either way up to rounding: keys and values that were computed one token at a time can differ in
+/// their last bit from those of a long prompt.
 #[derive(Debug)]
 pub struct Session {
     id: u64,
@@ -67,8 +67,8 @@ impl Sessions {
         }
     }
 
-    /// Takes out the blocks which hold the beginning of `prompt`, and the number of positions they hold. The last token of the
-    /// prompt is never among them: its logits are wanted.
+    /// Takes out the blocks which hold the beginning of `prompt`, and the number of positions they hold. The last
+    /// token of the prompt is never among them: its logits are wanted.
     pub(crate) fn take(&mut self, id: u64, prompt: &[u32], pool: &mut BlockPool) -> (BlockTable, usize) {
         let Some(mut kept) = self.kept.remove(&id) else { return (BlockTable::default(), 0) };
         let common = kept.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();

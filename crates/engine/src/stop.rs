@@ -1,9 +1,9 @@
 //! Stop strings, found wherever token borders lie.
 //!
-//! A stop string ends the text at the first moment at which the text ends with it, and is no part of the output (nor is
-//! anything after it). Where several end at the same byte, the one that starts first counts. Both rules are about the text, not
-//! about the pieces in which it arrives, so tokenisation cannot change the result. Whatever could still become a
-//! stop string is held back, and nothing else.
+//! A stop string ends the text at the first moment at which the text ends with it, and is no part of the output (nor
+//! is anything after it). Where several end at the same byte, the one that starts first counts. Both rules are about
+//! the text, not about the pieces in which it arrives, so tokenisation cannot change the result. Whatever could still
+//! become a stop string is held back, and nothing else.
 
 use crate::EngineError;
 

@@ -1,7 +1,8 @@
 //! The loop at the heart: plan a pass, run it, choose tokens, report.
 //!
-//! A [`Worker`] is single-threaded and never blocks: whoever owns it submits requests and calls [`Worker::step`]
-//! as long as there is work. [`Engine`](crate::Engine) does so on the caller's thread; a server does it on a thread of its own.
+//! A [`Worker`] is single-threaded and never blocks: whoever owns it submits requests and calls [`Worker::step`] as
+//! long as there is work. [`Engine`](crate::Engine) does so on the caller's thread; a server does it on a thread of
+//! its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -247,7 +248,13 @@ impl Worker {
         };
         let spans: Vec<Span<'_>> = pass.parts.iter().map(span).collect();
         let width = self.forward.vocabulary();
-        let logits = self.forward.forward(&pass.tokens, &spans, &pass.logit_rows);
+        let logits = match self.forward.forward(&pass.tokens, &spans, &pass.logit_rows) {
+            Ok(logits) => logits,
+            Err(error) => {
+                let reason = error.to_string();
+                return self.fail_all(&reason, receiver);
+            }
+        };
         let mut born = Vec::new();
         let mut failed = Vec::new();
         for part in &pass.parts {
@@ -275,7 +282,8 @@ impl Worker {
             for candidate in 1..=std::mem::take(&mut sequence.siblings) {
                 let mut sibling = sibling_of(sequence, candidate, job);
                 if chooser.advance(job, &mut sibling).is_none() {
-                    continue;
+                    failed.push((sequence.request, sequence.computed - 1));
+                    break;
                 }
                 report(job, &mut sibling, receiver);
                 if sibling.finished.is_none() {
@@ -327,6 +335,14 @@ impl Worker {
             false
         });
         self.scheduler.retire();
+    }
+
+    fn fail_all(&mut self, reason: &str, receiver: &mut Receiver<'_>) {
+        let mut running: Vec<RequestId> = self.scheduler.running.iter().map(|sequence| sequence.request).collect();
+        running.dedup();
+        for request in running {
+            self.fail(request, EngineError::Pass { reason: reason.to_owned() }, receiver);
+        }
     }
 
     fn fail(&mut self, request: RequestId, error: EngineError, receiver: &mut Receiver<'_>) {

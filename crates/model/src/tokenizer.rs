@@ -91,7 +91,8 @@ fn listed_end_tokens(config: &Value) -> Vec<u32> {
 
 fn from_gguf(metadata: &gguf::Metadata) -> Result<Tokenizer, ModelError> {
     let embedded = metadata.get(EMBEDDED_TOKENIZER).and_then(gguf::Value::as_bytes);
-    let Some(model) = metadata.str("tokenizer.ggml.model") else {
+    let named = metadata.str("tokenizer.ggml.model").filter(|name| !matches!(*name, "none" | "no_vocab"));
+    let Some(model) = named else {
         let missing = ModelError::NoTokenizer { missing: "tokenizer.ggml.model" };
         return Ok(Tokenizer::from_json(embedded.ok_or(missing)?, None)?);
     };

@@ -73,59 +73,97 @@ impl Strings {
     }
 }
 
+/// Which slots of a table are taken, and by keys of which hash, in a byte each: a probe that finds nothing, and most do,
+/// touches this small array only, which stays in the processor's cache.
+#[derive(Debug, Default, Clone)]
+struct Tags {
+    /// 0 for a free slot. As long as the table: a power of two, or 0 for a table without slots.
+    tags: Vec<u8>,
+    used: usize,
+}
+
+impl Tags {
+    /// Room for `keys` keys at a load of at most two thirds.
+    fn with_capacity(keys: usize) -> Self {
+        Self { tags: vec![0; (keys + keys / 2).next_power_of_two().max(4)], used: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.used * 3 >= self.tags.len() * 2
+    }
+
+    #[inline]
+    fn of(hash: u64) -> u8 {
+        (hash >> 57) as u8 + 1
+    }
+
+    /// The slot of the key for which `matches` holds, or else the free slot where it would be.
+    #[inline]
+    fn find(&self, hash: u64, mut matches: impl FnMut(usize) -> bool) -> Result<usize, usize> {
+        let mask = self.tags.len().wrapping_sub(1);
+        let tag = Self::of(hash);
+        let mut slot = hash as usize & mask;
+        while let Some(&found) = self.tags.get(slot) {
+            if found == tag && matches(slot) {
+                return Ok(slot);
+            }
+            if found == 0 {
+                break;
+            }
+            slot = (slot + 1) & mask;
+        }
+        Err(slot)
+    }
+
+    fn take(&mut self, slot: usize, hash: u64) {
+        if let Some(tag) = self.tags.get_mut(slot) {
+            *tag = Self::of(hash);
+            self.used += 1;
+        }
+    }
+}
+
 /// Finds the id of a byte string among [`Strings`], which the caller passes to every call.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct StringIndex {
-    /// (upper half of the hash, id), with id [`NONE`] for a free slot.
-    slots: Vec<(u32, u32)>,
+    tags: Tags,
+    ids: Vec<u32>,
     seed: u64,
 }
 
 impl StringIndex {
+    /// An index of up to `strings` strings.
     pub(crate) fn with_capacity(strings: usize) -> Self {
-        Self { slots: vec![(0, NONE); (strings * 2).next_power_of_two().max(4)], seed: random_seed() }
+        let tags = Tags::with_capacity(strings);
+        Self { ids: vec![NONE; tags.tags.len()], tags, seed: random_seed() }
+    }
+
+    /// Adds a string that is already stored under `id`. The first of equal strings wins; `false` for a later one, and
+    /// when the index is full.
+    pub(crate) fn insert(&mut self, strings: &Strings, id: u32) -> bool {
+        let Some(key) = strings.get(id).filter(|_| !self.tags.is_full()) else { return false };
+        let hash = hash_bytes(key, self.seed);
+        match self.find(strings, key, hash) {
+            Ok(_) => false,
+            Err(free) => {
+                self.tags.take(free, hash);
+                if let Some(slot) = self.ids.get_mut(free) {
+                    *slot = id;
+                }
+                true
+            }
+        }
     }
 
     #[inline]
-    fn start(&self, hash: u64) -> usize {
-        hash as usize & (self.slots.len() - 1)
-    }
-
-    /// Adds a string that is already stored under `id`. The first of equal strings wins; `false` for a later one.
-    pub(crate) fn insert(&mut self, strings: &Strings, id: u32) -> bool {
-        let Some(key) = strings.get(id) else { return false };
-        let hash = hash_bytes(key, self.seed);
-        let mut slot = self.start(hash);
-        while let Some(entry) = self.slots.get_mut(slot) {
-            if entry.1 == NONE {
-                *entry = ((hash >> 32) as u32, id);
-                return true;
-            }
-            if entry.0 == (hash >> 32) as u32 && strings.get(entry.1) == Some(key) {
-                return false;
-            }
-            slot = (slot + 1) & (self.slots.len() - 1);
-        }
-        false
+    fn find(&self, strings: &Strings, key: &[u8], hash: u64) -> Result<usize, usize> {
+        self.tags.find(hash, |slot| self.ids.get(slot).and_then(|&id| strings.get(id)) == Some(key))
     }
 
     #[inline]
     pub(crate) fn get(&self, strings: &Strings, key: &[u8]) -> Option<u32> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let hash = hash_bytes(key, self.seed);
-        let mut slot = self.start(hash);
-        while let Some(&(tag, id)) = self.slots.get(slot) {
-            if id == NONE {
-                return None;
-            }
-            if tag == (hash >> 32) as u32 && strings.get(id) == Some(key) {
-                return Some(id);
-            }
-            slot = (slot + 1) & (self.slots.len() - 1);
-        }
-        None
+        let slot = self.find(strings, key, hash_bytes(key, self.seed)).ok()?;
+        self.ids.get(slot).copied()
     }
 }
 
@@ -138,79 +176,65 @@ pub(crate) struct Merge {
     pub(crate) id: u32,
 }
 
+impl Merge {
+    /// No merge.
+    pub(crate) const NEVER: Self = Self { rank: NONE, id: NONE };
+}
+
 /// Maps a pair of token ids to their merge.
 #[derive(Debug, Clone)]
 pub(crate) struct PairMap {
+    tags: Tags,
     entries: Vec<(u64, Merge)>,
-    used: usize,
     seed: u64,
 }
 
-/// No pair of ids has this key, because [`NONE`] is not an id.
-const FREE: u64 = u64::MAX;
-const FREE_ENTRY: (u64, Merge) = (FREE, Merge { rank: NONE, id: NONE });
-
 impl PairMap {
     pub(crate) fn with_capacity(pairs: usize) -> Self {
-        Self { entries: vec![FREE_ENTRY; (pairs * 2).next_power_of_two().max(4)], used: 0, seed: random_seed() }
+        let tags = Tags::with_capacity(pairs);
+        Self { entries: vec![(0, Merge::NEVER); tags.tags.len()], tags, seed: random_seed() }
     }
 
     #[inline]
-    fn key(left: u32, right: u32) -> u64 {
-        u64::from(left) << 32 | u64::from(right)
+    fn key(&self, left: u32, right: u32) -> (u64, u64) {
+        let key = u64::from(left) << 32 | u64::from(right);
+        (key, mix(key ^ self.seed, SEED))
     }
 
     #[inline]
-    fn start(&self, key: u64) -> usize {
-        (mix(key ^ self.seed, SEED) as usize) & (self.entries.len() - 1)
+    fn find(&self, key: u64, hash: u64) -> Result<usize, usize> {
+        self.tags.find(hash, |slot| self.entries.get(slot).is_some_and(|entry| entry.0 == key))
     }
 
     /// Stores a merge. Of several for one pair the last stays if `replace`, else the first.
     pub(crate) fn insert(&mut self, left: u32, right: u32, merge: Merge, replace: bool) {
-        if self.used * 2 >= self.entries.len() {
-            let doubled = vec![FREE_ENTRY; self.entries.len() * 2];
-            for (key, merge) in std::mem::replace(&mut self.entries, doubled) {
-                self.place(key, merge, true);
+        if self.tags.is_full() {
+            let mut larger = Self::with_capacity(self.tags.tags.len());
+            let taken = self.tags.tags.iter().zip(&self.entries).filter(|(tag, _)| **tag != 0);
+            for (_, &(key, merge)) in taken {
+                larger.insert((key >> 32) as u32, key as u32, merge, true);
             }
+            *self = larger;
         }
-        if self.place(Self::key(left, right), merge, replace) {
-            self.used += 1;
-        }
-    }
-
-    /// Stores an entry; whether its key is new.
-    fn place(&mut self, key: u64, merge: Merge, replace: bool) -> bool {
-        if key == FREE {
-            return false;
-        }
-        let mut slot = self.start(key);
-        while let Some(entry) = self.entries.get_mut(slot) {
-            let new = entry.0 == FREE;
-            if new || entry.0 == key {
-                if new || replace {
-                    *entry = (key, merge);
-                }
-                return new;
+        let (key, hash) = self.key(left, right);
+        let slot = match self.find(key, hash) {
+            Ok(_) if !replace => return,
+            Ok(slot) => slot,
+            Err(free) => {
+                self.tags.take(free, hash);
+                free
             }
-            slot = (slot + 1) & (self.entries.len() - 1);
+        };
+        if let Some(entry) = self.entries.get_mut(slot) {
+            *entry = (key, merge);
         }
-        false
     }
 
     #[inline]
     pub(crate) fn get(&self, left: u32, right: u32) -> Option<Merge> {
-        let key = Self::key(left, right);
-        let mut slot = self.start(key);
-        while let Some(&(found, merge)) = self.entries.get(slot) {
-            if found == key {
-                return Some(merge);
-            }
-            if found == FREE {
-                return None;
-            }
-            slot = (slot + 1) & (self.entries.len() - 1);
-        }
-        None
+        let (key, hash) = self.key(left, right);
+        let slot = self.find(key, hash).ok()?;
+        self.entries.get(slot).map(|entry| entry.1)
     }
 }
 

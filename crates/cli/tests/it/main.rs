@@ -4,10 +4,13 @@
 
 mod download;
 mod failures;
+mod generate;
 mod help;
 mod list;
+mod real;
 mod saem;
 #[path = "../../../hub/tests/it/server.rs"]
 mod server;
+mod toy;
 #[path = "../../../hub/tests/it/world.rs"]
 mod world;

@@ -1,8 +1,9 @@
 //! How much a template may make, and how much it may look at.
 //!
-//! Fuel counts instructions, but one instruction can double a string; forty of them fill any memory. So everything that a
-//! template makes is charged by its size, everything it compares or searches is charged as work, and every value it
-//! builds is measured: depth and size are bounded, which also bounds the recursion of printing, comparing and dropping it.
+//! Fuel counts instructions, but one instruction can double a string; forty of them fill any memory. So everything
+//! that a template makes is charged by its size, everything it compares or searches is charged as work, and every
+//! value it builds is measured: depth and size are bounded, which also bounds the recursion of printing, comparing
+//! and dropping it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -40,7 +40,8 @@ impl Builtin {
         }
     }
 
-    /// Stop strings without which a text in this format runs on. Only the transcript needs any: the others end with a token.
+    /// Stop strings without which a text in this format runs on. Only the transcript needs any: the others end with a
+    /// token.
     #[must_use]
     pub fn stop_strings(self) -> &'static [&'static str] {
         match self {
@@ -51,10 +52,10 @@ impl Builtin {
 
     /// The format of a model whose files name none.
     ///
-    /// `architecture` and `name` are the file's own words, `has_token` looks a spelling up in the vocabulary. The marks of a
-    /// format in the vocabulary decide, for a model that was not trained with them cannot use them; but families put
-    /// them into the vocabulary of their base models too, so where `name` says nothing of instructions or chat, the
-    /// transcript is chosen.
+    /// `architecture` and `name` are the file's own words, `has_token` looks a spelling up in the vocabulary. The
+    /// marks of a format in the vocabulary decide, for a model that was not trained with them cannot use them; but
+    /// families put them into the vocabulary of their base models too, so where `name` says nothing of instructions
+    /// or chat, the transcript is chosen.
     #[must_use]
     pub fn for_model(architecture: &str, name: &str, has_token: &dyn Fn(&str) -> bool) -> Self {
         let name = name.to_lowercase();

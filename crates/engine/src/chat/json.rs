@@ -1,5 +1,5 @@
-//! `tojson` as Hugging Face defines it: Python's `json.dumps(value, ensure_ascii=False)`, spaces after commas and colons,
-//! keys in the order of the map, nothing escaped for HTML.
+//! `tojson` as Hugging Face defines it: Python's `json.dumps(value, ensure_ascii=False)`, spaces after commas and
+//! colons, keys in the order of the map, nothing escaped for HTML.
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
@@ -132,7 +132,8 @@ fn number(value: &Value) -> String {
     f64::try_from(value.clone()).map_or_else(|_| value.to_string(), float)
 }
 
-/// Python's `repr` of a float: the shortest digits that read back the same, with an exponent from 1e16 up and below 1e-4.
+/// Python's `repr` of a float: the shortest digits that read back the same, with an exponent from 1e16 up and below
+/// 1e-4.
 pub(super) fn float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();

@@ -1,9 +1,10 @@
 //! Keeping users from speaking in control tokens.
 //!
-//! A rendered conversation is tokenised with control tokens recognised, so a user who writes `<|im_end|>` would end the turn
-//! like the template does. Before rendering, such spellings in messages are broken by a mark: a character that occurs nowhere in the
-//! conversation, set after the spelling's first character. After rendering the text is cut at the marks, which go, and the
-//! pieces are tokenised one by one: no piece holds the spelling, but the text is unchanged.
+//! A rendered conversation is tokenised with control tokens recognised, so a user who writes `<|im_end|>` would end
+//! the turn like the template does. Before rendering, such spellings in messages are broken by a mark: a character
+//! that occurs nowhere in the conversation, set after the spelling's first character. After rendering the text is cut
+//! at the marks, which go, and the pieces are tokenised one by one: no piece holds the spelling, but the text is
+//! unchanged.
 
 use serde_json::Value as Json;
 
@@ -18,7 +19,8 @@ pub struct Marked {
 }
 
 impl Marked {
-    /// The pieces of the rendered text, to be tokenised one by one. Without control tokens in the messages it is one piece.
+    /// The pieces of the rendered text, to be tokenised one by one. Without control tokens in the messages it is one
+    /// piece.
     pub fn pieces<'a>(&self, rendered: &'a str) -> impl Iterator<Item = &'a str> {
         rendered.split(self.mark)
     }

@@ -1,8 +1,8 @@
 //! From messages to the text that a model was trained to continue.
 //!
-//! A chat template is a program in Jinja that comes with the model's file, so it is untrusted. It runs in minijinja, without
-//! access to files or to other templates, and everything it does is metered: instructions by fuel, memory and comparisons
-//! by a budget (see `budget`), nesting by a limit, and the machine's stack by a thread of its own.
+//! A chat template is a program in Jinja that comes with the model's file, so it is untrusted. It runs in minijinja,
+//! without access to files or to other templates, and everything it does is metered: instructions by fuel, memory and
+//! comparisons by a budget (see `budget`), nesting by a limit, and the machine's stack by a thread of its own.
 //!
 //! ```
 //! use saem_engine::chat::{ChatTemplate, Message, RenderOptions};
@@ -20,6 +20,7 @@ mod environment;
 mod error;
 mod json;
 mod marks;
+mod operations;
 mod prepare;
 
 use std::collections::BTreeMap;
@@ -153,8 +154,14 @@ impl ChatTemplate {
             let mut rendered = String::new();
             let mut output = minijinja::machinery::make_string_output(&mut rendered);
             let context = Value::from(Serde(&context));
-            let result =
-                minijinja::machinery::eval(&environment, &instructions, context, &blocks, &mut output, AutoEscape::None);
+            let result = minijinja::machinery::eval(
+                &environment,
+                &instructions,
+                context,
+                &blocks,
+                &mut output,
+                AutoEscape::None,
+            );
             match result.map(drop) {
                 Ok(()) => Ok(rendered),
                 Err(error) => Err(explain(&error, &budget, fuel)),
@@ -225,7 +232,8 @@ fn explain(error: &minijinja::Error, budget: &Budget, fuel: u64) -> TemplateErro
     if error.kind() == ErrorKind::OutOfFuel {
         return TemplateError::Exceeded { what: "steps", limit: fuel };
     }
-    let message = error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    let message =
+        error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
     if message.contains("recursion limit") {
         let limit = environment::RECURSION_LIMIT as u64;
         return TemplateError::Exceeded { what: "levels of nesting", limit };

@@ -1,8 +1,8 @@
 //! From a template's source to instructions that stay within the budget.
 //!
-//! minijinja has no hook on its operators, so the compiled instructions are rewritten: whatever makes or compares values
-//! becomes a call of a charged filter of `environment`. Before that the source is looked over, since the compiler itself
-//! recurses over long expressions and computes constant ones.
+//! minijinja has no hook on its operators, so the compiled instructions are rewritten: whatever makes or compares
+//! values becomes a call of a charged filter of `environment`. Before that the source is looked over, since the
+//! compiler itself recurses over long expressions and computes constant ones.
 
 use minijinja::machinery::{CodeGenerator, Instruction, Instructions, Token, parse, tokenize};
 use minijinja::syntax::SyntaxConfig;
@@ -22,11 +22,7 @@ const MAX_ELIFS: usize = 512;
 
 /// Jinja as Hugging Face configures it: `trim_blocks` and `lstrip_blocks` on.
 fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()
-        .unwrap_or_default()
+    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().unwrap_or_default()
 }
 
 fn syntax_error(error: &Error) -> TemplateError {

@@ -1,8 +1,8 @@
 //! Choosing the next token. What the parameters mean, and in which order, is documented at [`Sampling`].
 //!
 //! A vocabulary of 150,000 costs more to sort than to multiply, so nothing here sorts it: top-k keeps the best in one
-//! pass, top-p sorts as many of the best as hold the mass (first 64, then eight times as many, and so on), min-p and the
-//! plain draw need no order at all.
+//! pass, top-p sorts as many of the best as hold the mass (first 64, then eight times as many, and so on), min-p and
+//! the plain draw need no order at all.
 
 mod history;
 mod select;
@@ -102,9 +102,11 @@ impl Sampler {
             }
             let likely = |(token, value): (usize, &f32)| (*value >= min_p).then_some(token);
             kept.clear();
-            kept.extend(weights.values.iter().enumerate().filter_map(likely).filter_map(|token| {
-                logits.get(token).map(|logit| Candidate { token: token as u32, logit: *logit })
-            }));
+            kept.extend(
+                weights.values.iter().enumerate().filter_map(likely).filter_map(|token| {
+                    logits.get(token).map(|logit| Candidate { token: token as u32, logit: *logit })
+                }),
+            );
         }
         // The best token's weight is 1, so this keeps it whatever min-p is.
         kept.retain(|candidate| weight(candidate) >= f64::from(min_p));

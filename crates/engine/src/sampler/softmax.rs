@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn walking_finds_every_token_at_its_sum() {
-        let logits: Vec<f32> = (0..3_000).map(|i| if i % 7 == 0 { (i % 5) as f32 } else { f32::NEG_INFINITY }).collect();
+        let logits: Vec<f32> =
+            (0..3_000).map(|i| if i % 7 == 0 { (i % 5) as f32 } else { f32::NEG_INFINITY }).collect();
         let mut weights = Weights::default();
         let total = weights.compute(&logits, 4.0, 1.0);
         assert!((total - sum_of_exponentials(&logits, 4.0)).abs() < 1e-9);

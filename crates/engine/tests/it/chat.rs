@@ -22,8 +22,8 @@ fn compare(table: &Value) -> (usize, Vec<String>) {
             variables: conversation.into_iter().collect(),
             now: Some(now.clone()),
         };
-        let template = ChatTemplate::new(source)
-            .map(|template| template.with_tokens(Some("<BOS>".into()), Some("<EOS>".into())));
+        let template =
+            ChatTemplate::new(source).map(|template| template.with_tokens(Some("<BOS>".into()), Some("<EOS>".into())));
         let rendered = template.and_then(|template| template.render(&messages, &options));
         match (case.get("expected"), case.get("refused"), rendered) {
             (Some(expected), _, Ok(text)) if *expected == text => agreeing += 1,
@@ -88,11 +88,17 @@ fn hostile_templates_end_in_an_error_soon() {
     let bombs: Vec<(&str, String)> = vec![
         ("macro recursion", "{% macro m(x) %}{{ m(x + 1) }}{% endmacro %}{{ m(0) }}".into()),
         ("loop recursion", "{% for x in [[[]]] recursive %}{{ loop([x, x]) }}{% endfor %}".into()),
-        ("endless counting", "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}".into()),
+        (
+            "endless counting",
+            "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}".into(),
+        ),
         ("huge range", "{% for i in range(10**9) %}x{% endfor %}".into()),
         ("text times a number", "{{ 'a' * 10**9 }}".into()),
         ("number times text", "{{ 10**12 * 'a' }}".into()),
-        ("constant product", "{% if false %}{{ 'a' * 100000000 ~ 'a' * 100000000 }}{% endif %}{{ 'a' * 99999999 * 99 }}".into()),
+        (
+            "constant product",
+            "{% if false %}{{ 'a' * 100000000 ~ 'a' * 100000000 }}{% endif %}{{ 'a' * 99999999 * 99 }}".into(),
+        ),
         ("doubling by ~", doubling_statements),
         ("doubling by +", doubling_sum),
         ("doubling by captures", captures),
@@ -102,15 +108,30 @@ fn hostile_templates_end_in_an_error_soon() {
         ("replacing by itself, as a method", replaced_by_method),
         ("joining by itself", joined),
         ("keeping slices", format!("{big}{{% set ns.l = ns.l + [a[0][1:]] %}}{{% endfor %}}")),
-        ("keeping captures", format!("{big}{{% set b %}}{{{{ a[0] }}}}{{% endset %}}{{% set ns.l = ns.l + [b] %}}{{% endfor %}}")),
-        ("raw text in a loop", format!("{{% for i in range(9999) %}}{{% set b %}}{}{{% endset %}}{{% endfor %}}", "x".repeat(200_000))),
+        (
+            "keeping captures",
+            format!("{big}{{% set b %}}{{{{ a[0] }}}}{{% endset %}}{{% set ns.l = ns.l + [b] %}}{{% endfor %}}"),
+        ),
+        (
+            "raw text in a loop",
+            format!("{{% for i in range(9999) %}}{{% set b %}}{}{{% endset %}}{{% endfor %}}", "x".repeat(200_000)),
+        ),
         ("indenting far", "{{ 'a\nb'|indent(10**10) }}".into()),
         ("indenting as JSON", "{{ range(9999)|list|tojson(indent=60) * 900 }}".into()),
-        ("nesting deeply", "{% set ns = namespace(a=1) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}{% endfor %}".into()),
-        ("nesting by dict", "{% set ns = namespace(a=1) %}{% for i in range(9999) %}{% set ns.a = {'a': ns.a} %}{% endfor %}".into()),
+        (
+            "nesting deeply",
+            "{% set ns = namespace(a=1) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}{% endfor %}".into(),
+        ),
+        (
+            "nesting by dict",
+            "{% set ns = namespace(a=1) %}{% for i in range(9999) %}{% set ns.a = {'a': ns.a} %}{% endfor %}".into(),
+        ),
         ("a namespace in itself", "{% set ns = namespace() %}{% set ns.ns = ns %}{{ ns }}".into()),
         ("a namespace in a list in itself", "{% set ns = namespace() %}{% set ns.l = [ns] %}{{ ns }}".into()),
-        ("a namespace by keyword", "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a }}".into()),
+        (
+            "a namespace by keyword",
+            "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a }}".into(),
+        ),
         ("comparing all day", format!("{big}{{% if a == ['x' * 1000000] %}}{{% endif %}}{{% endfor %}}")),
         ("formatting widely", "{{ '{:>1000000000}'.format('x') }}".into()),
         ("formatting a date widely", "{{ strftime_now('%9999999999d') }}".into()),
@@ -135,30 +156,65 @@ fn hostile_templates_end_in_an_error_soon() {
 #[test]
 fn errors_say_where_and_why() {
     let text = |source: &str| render(source).unwrap_err().to_string();
-    assert_eq!(text("a\n{{ raise_exception('roles must alternate') }}"), "the chat template refuses these messages: roles must alternate");
+    assert_eq!(
+        text("a\n{{ raise_exception('roles must alternate') }}"),
+        "the chat template refuses these messages: roles must alternate"
+    );
     assert!(text("{% if %}").starts_with("chat template, line 1: "));
-    assert!(text("\n\n{{ messages[0].content.nothing() }}").starts_with("chat template, line 3: "), "{}", text("\n\n{{ messages[0].content.nothing() }}"));
-    assert_eq!(text("{% for i in range(9999) %}{% for j in range(999) %}{% endfor %}{% endfor %}"), "the chat template exceeds its limit of 303000 steps");
+    assert!(
+        text("\n\n{{ messages[0].content.nothing() }}").starts_with("chat template, line 3: "),
+        "{}",
+        text("\n\n{{ messages[0].content.nothing() }}")
+    );
+    assert_eq!(
+        text("{% for i in range(9999) %}{% for j in range(999) %}{% endfor %}{% endfor %}"),
+        "the chat template exceeds its limit of 303000 steps"
+    );
 }
 
 #[test]
 fn python_ways_of_real_templates() {
     let render = |source: &str| render(source).unwrap();
-    assert_eq!(render("{{ true }} {{ none }} {{ 1.0 }} {{ [1, 'a'] }} {{ {'a': none} }}"), "True None 1.0 [1, 'a'] {'a': None}");
-    assert_eq!(render("{{ {'b': 1, 'a': [true, none, 1.5, '한\"<']}|tojson }}"), r#"{"b": 1, "a": [true, null, 1.5, "한\"<"]}"#);
+    assert_eq!(
+        render("{{ true }} {{ none }} {{ 1.0 }} {{ [1, 'a'] }} {{ {'a': none} }}"),
+        "True None 1.0 [1, 'a'] {'a': None}"
+    );
+    assert_eq!(
+        render("{{ {'b': 1, 'a': [true, none, 1.5, '한\"<']}|tojson }}"),
+        r#"{"b": 1, "a": [true, null, 1.5, "한\"<"]}"#
+    );
     assert_eq!(render("{{ {'b': 1, 'a': {}}|tojson(indent=2) }}"), "{\n  \"b\": 1,\n  \"a\": {}\n}");
-    assert_eq!(render("{{ '한'|tojson(ensure_ascii=true) }}{{ [1,2]|tojson(separators=(',', ':')) }}"), "\"\\ud55c\"[1,2]");
+    assert_eq!(
+        render("{{ '한'|tojson(ensure_ascii=true) }}{{ [1,2]|tojson(separators=(',', ':')) }}"),
+        "\"\\ud55c\"[1,2]"
+    );
     assert_eq!(render("{{ messages[::-1][0].role }} {{ 'abc'[::-1] }} {{ 'abcd'[1:-1] }}"), "user cba bc");
     assert_eq!(render("{{ 'a</think>b'.split('</think>')[-1] }}{{ '  x '.strip() }}{{ 'xya'.rstrip('ya') }}"), "bxx");
     assert_eq!(render("{{ 2 * 3 + 4 * -1 }} {{ 7 // 2 }} {{ -7 % 3 }} {{ 2 ** 3 }} {{ '=' * 3 }}"), "2 3 2 8 ===");
-    assert_eq!(render("{% set ns = namespace(a=1) %}{% for i in [1, 2] %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}"), "4");
-    assert_eq!(render("{% for i in range(9) %}{% if i == 2 %}{% continue %}{% elif i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"), "013");
+    assert_eq!(
+        render("{% set ns = namespace(a=1) %}{% for i in [1, 2] %}{% set ns.a = ns.a + i %}{% endfor %}{{ ns.a }}"),
+        "4"
+    );
+    assert_eq!(
+        render(
+            "{% for i in range(9) %}{% if i == 2 %}{% continue %}{% elif i > 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"
+        ),
+        "013"
+    );
     assert_eq!(render("{% macro m(a, b='x') %}<{{ a }}{{ b }}>{% endmacro %}{{ m(1) }}{{ m(2, b='y') }}"), "<1x><2y>");
     assert_eq!(render("{% generation %}x{% endgeneration %}"), "x");
     assert_eq!(render("{% if 1 < 2 < 3 and 'a' in 'cat' and 'x' not in ['y'] %}ok{% endif %}"), "ok");
-    assert_eq!(render("{{ messages|map(attribute='role')|join(', ') }}{{ messages|selectattr('role', 'equalto', 'user')|list|length }}"), "user1");
+    assert_eq!(
+        render(
+            "{{ messages|map(attribute='role')|join(', ') }}{{ messages|selectattr('role', 'equalto', 'user')|list|length }}"
+        ),
+        "user1"
+    );
     assert_eq!(render("  {% if true %}\n  x\n  {% endif %}\ny\n"), "  x\ny");
-    assert_eq!(render("{{ {'a': 1, 'b': 2}.items()|list }}{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}"), "[('a', 1), ('b', 2)]a1");
+    assert_eq!(
+        render("{{ {'a': 1, 'b': 2}.items()|list }}{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}"),
+        "[('a', 1), ('b', 2)]a1"
+    );
     assert_eq!(render("{{ '{}-{0}-{x}{{}}'.format('a', x=1) }}"), "a-a-1{}");
     assert_eq!(render("{{ none is iterable }}{{ '' is sequence }}{{ true is number }}"), "FalseTrueTrue");
     assert_eq!(render("{{ undefined_thing }}{{ tools is none }}{{ x is defined }}"), "TrueFalse");
@@ -174,7 +230,8 @@ fn the_clock_can_be_set() {
 
 #[test]
 fn messages_keep_unknown_fields() {
-    let message: Message = serde_json::from_value(json!({"role": "tool", "content": null, "tool_call_id": "x"})).unwrap();
+    let message: Message =
+        serde_json::from_value(json!({"role": "tool", "content": null, "tool_call_id": "x"})).unwrap();
     assert_eq!(message.extra["tool_call_id"], "x");
     let template = ChatTemplate::new("{{ messages[0].tool_call_id }}{{ messages[0].content is none }}").unwrap();
     assert_eq!(template.render(&[message], &RenderOptions::default()).unwrap(), "xTrue");

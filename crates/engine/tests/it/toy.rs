@@ -3,7 +3,7 @@
 
 use saem_engine::blocks::{BLOCK_TOKENS, BlockCopy};
 use saem_engine::random::Random;
-use saem_engine::{Forward, Vocabulary};
+use saem_engine::{EngineError, Forward, Vocabulary};
 use saem_kernels::attention::Span;
 
 /// Token ids 0 to 255 are bytes, 256 ends a text, 257 is a control token without text.
@@ -12,9 +12,9 @@ pub(crate) const VOCABULARY: usize = 258;
 pub(crate) const END: u32 = 256;
 /// The logits after a text: pseudo-random, but the same wherever the same tokens come before.
 pub(crate) fn logits_after(tokens: impl IntoIterator<Item = u32>) -> Vec<f32> {
-    let hash = tokens.into_iter().fold(0x5ae3_u64, |hash, token| {
-        Random::new(hash ^ u64::from(token).wrapping_mul(0x9e37_79b9), 0).next_u64()
-    });
+    let hash = tokens
+        .into_iter()
+        .fold(0x5ae3_u64, |hash, token| Random::new(hash ^ u64::from(token).wrapping_mul(0x9e37_79b9), 0).next_u64());
     let mut random = Random::new(hash, 0);
     (0..VOCABULARY).map(|_| (random.uniform() * 12.0) as f32).collect()
 }
@@ -64,7 +64,7 @@ impl Forward for Toy {
         self.slots.copy_within(from..from + BLOCK_TOKENS, copy.to as usize * BLOCK_TOKENS);
     }
 
-    fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> &[f32] {
+    fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
         assert!(tokens.len() <= self.max_rows && logit_rows.len() <= self.max_logit_rows);
         assert!(logit_rows.is_sorted());
         let mut next_row = 0;
@@ -90,7 +90,7 @@ impl Forward for Toy {
                 .collect();
             self.logits.extend(logits_after(seen));
         }
-        &self.logits
+        Ok(&self.logits)
     }
 }
 

@@ -74,8 +74,7 @@ impl Log {
 
 /// The same text without engine: one token after the other, no cache, no batch.
 fn alone(request: &Request, candidate: usize, context: usize) -> (Vec<u32>, FinishReason) {
-    let mut sampler =
-        Sampler::new(&request.sampling, request.sampling.seed.unwrap(), candidate, &request.prompt);
+    let mut sampler = Sampler::new(&request.sampling, request.sampling.seed.unwrap(), candidate, &request.prompt);
     let mut tokens = request.prompt.clone();
     let mut out = Vec::new();
     let wanted = request.max_tokens.map_or(usize::MAX, |max| max + tokens.len());

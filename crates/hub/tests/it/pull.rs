@@ -215,3 +215,44 @@ fn refusals_and_absences_say_what_they_are() {
     world.server.behaviour.lock().unwrap().status = Some(503);
     assert!(matches!(hub.pull("acme/m", ASK_NOTHING, &mut ()), Err(HubError::BadStatus { status: 503, .. })));
 }
+
+#[test]
+fn files_of_a_checkpoint_that_are_whole_are_not_fetched_again() {
+    let world = World::new();
+    let (first, second) = (content(800_000), content(900_000));
+    let shard = |name: &str, bytes: &[u8]| {
+        world.server.put(&format!("/acme/c/resolve/c0ffee/{name}"), bytes);
+        json!({ "rfilename": name, "size": bytes.len(), "lfs": { "sha256": sha256(bytes), "size": bytes.len() } })
+    };
+    let listing = json!({ "sha": "c0ffee", "siblings": [
+        shard("a.safetensors", &first), shard("b.safetensors", &second), { "rfilename": "config.json", "size": 2 },
+    ]});
+    world.server.put("/acme/c/resolve/c0ffee/config.json", b"{}");
+    world.server.put("/api/models/acme/c", listing.to_string().as_bytes());
+    let mut stopping = Recorder { stop_at: Some(1_200_000), ..Recorder::default() };
+    assert!(matches!(world.hub().pull("acme/c", ASK_NOTHING, &mut stopping), Err(HubError::Stopped)));
+    let asked_before = world.server.log().len();
+    let mut recorder = Recorder::default();
+    let installed = world.hub().pull("acme/c", ASK_NOTHING, &mut recorder).unwrap();
+    let asked: Vec<String> = world.server.log()[asked_before..].iter().map(|(path, _)| path.clone()).collect();
+    assert!(!asked.iter().any(|path| path.ends_with("a.safetensors")), "{asked:?}");
+    assert!(matches!(recorder.events[0], Event::Resuming { bytes } if bytes >= 1_200_000));
+    assert_eq!(fs::read(installed.path().join("b.safetensors")).unwrap(), second);
+}
+
+#[test]
+fn a_damaged_beginning_is_fetched_anew() {
+    let world = World::new();
+    let bytes = content(900_000);
+    let source = world.at_the_hub(&bytes);
+    world.catalogue(&bytes, &json!([source]));
+    let mut stopping = Recorder { stop_at: Some(500_000), ..Recorder::default() };
+    assert!(world.hub().pull("tiny", ASK_NOTHING, &mut stopping).is_err());
+    let partial = world.settings.home.join("models").join(&world.files()[0]);
+    let mut torn = fs::read(&partial).unwrap();
+    torn[1000] ^= 1;
+    fs::write(&partial, torn).unwrap();
+    let installed = world.hub().pull("tiny", ASK_NOTHING, &mut ()).unwrap();
+    assert_eq!(fs::read(installed.path()).unwrap(), bytes);
+    assert_eq!(world.server.log().last().unwrap().1, 0, "the last request starts at the beginning");
+}

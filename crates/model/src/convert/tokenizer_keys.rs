@@ -36,7 +36,7 @@ pub(super) fn write(
     }
     let Some(bytes) = &files.tokenizer else {
         warnings.push("the checkpoint has no tokenizer.json".into());
-        return Ok(());
+        return writer.add_metadata("tokenizer.ggml.model", Value::from("none"));
     };
     writer.add_metadata(EMBEDDED_TOKENIZER, Value::String(bytes))?;
     let json: Json = match serde_json::from_slice(bytes) {

@@ -181,7 +181,8 @@ impl Whole {
 pub(crate) struct Bpe {
     alphabet: Alphabet,
     pairs: PairMap,
-    /// Merges of two bytes, at `first * 256 + second`; empty if the alphabet is characters.
+    /// Merges of two bytes, at `first * 256 + second`; empty if the alphabet is characters. Every merge of a piece
+    /// begins with bytes, and this table answers faster.
     byte_pairs: Vec<Merge>,
     whole: Whole,
     /// Whether a piece that is in the vocabulary is its token even if merging would not lead there.
@@ -194,7 +195,7 @@ impl Bpe {
             Alphabet::Bytes(ids) => ids
                 .iter()
                 .flat_map(|&left| ids.iter().map(move |&right| (left, right)))
-                .map(|(left, right)| pairs.get(left, right).unwrap_or(Merge { rank: NONE, id: NONE }))
+                .map(|(left, right)| pairs.get(left, right).unwrap_or(Merge::NEVER))
                 .collect(),
             Alphabet::Characters(_) => Vec::new(),
         };
@@ -220,7 +221,7 @@ impl Bpe {
                 for (start, &byte) in bytes.iter().enumerate() {
                     symbols.push(table[usize::from(byte)], start);
                 }
-                symbols.merge(self, bytes.len());
+                symbols.merge(&BytePairs { bpe: self, piece: bytes }, bytes.len());
             }
             Alphabet::Characters(characters) => {
                 characters.push_all(piece, symbols);
@@ -233,7 +234,30 @@ impl Bpe {
 
 impl Pairs for Bpe {
     #[inline]
-    fn find(&self, left: u32, right: u32, _: u32, _: u32) -> Option<Merge> {
-        self.pairs.get(left, right)
+    fn find(&self, left: u32, right: u32, _: u32, _: u32) -> Merge {
+        self.pairs.get(left, right).unwrap_or(Merge::NEVER)
+    }
+}
+
+/// The merges of a piece of bytes.
+struct BytePairs<'a> {
+    bpe: &'a Bpe,
+    piece: &'a [u8],
+}
+
+impl Pairs for BytePairs<'_> {
+    #[inline]
+    fn find(&self, left: u32, right: u32, start: u32, end: u32) -> Merge {
+        self.bpe.find(left, right, start, end)
+    }
+
+    #[inline]
+    fn find_first(&self, _: u32, _: u32, start: u32, _: u32) -> Merge {
+        match self.piece.get(start as usize..start as usize + 2) {
+            Some(&[left, right]) => {
+                self.bpe.byte_pairs.get(usize::from(left) << 8 | usize::from(right)).copied().unwrap_or(Merge::NEVER)
+            }
+            _ => Merge::NEVER,
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Words repeat, so most pieces of a text were encoded a moment ago. The cache is a direct-mapped table of entries of
 //! one cache line each, one table per thread, hence no locks; entries carry the number of the tokenizer they belong
-//! to, so all tokenizers of a process share it. Its size follows the demand, up to 2 MiB per thread.
+//! to, so all tokenizers of a process share it. Its size follows the demand, up to 4 MiB per thread.
 
 use crate::hash::mix;
 
@@ -11,7 +11,7 @@ const LONGEST: usize = 24;
 /// The most tokens that are kept for one piece.
 const TOKENS: usize = 8;
 const SMALLEST: usize = 1 << 8;
-const LARGEST: usize = 1 << 15;
+const LARGEST: usize = 1 << 16;
 
 /// A piece of at most [`LONGEST`] bytes as three numbers, zeros after its end, and its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

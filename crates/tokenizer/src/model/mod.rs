@@ -32,6 +32,9 @@ pub(crate) struct Scratch {
     steps: Vec<unigram::Step>,
 }
 
+/// Pieces of more bytes leave no buffers behind.
+const LARGE: usize = 1 << 16;
+
 /// Encodes pieces.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -90,6 +93,11 @@ impl Model {
             Algorithm::Bpe(bpe) => bpe.encode(piece, &mut scratch.symbols, ids),
             Algorithm::Scored(scored) => scored.encode(piece, &mut scratch.symbols, ids),
             Algorithm::Unigram(unigram) => unigram.encode(piece, &mut scratch.steps, ids),
+        }
+        if piece.len() > LARGE {
+            // Buffers for the occasional huge piece are not kept.
+            scratch.symbols = Symbols::default();
+            scratch.steps = Vec::new();
         }
         if let (Some(key), Some(new)) = (key, ids.get(before..)) {
             scratch.cache.put(self.owner, key, new);

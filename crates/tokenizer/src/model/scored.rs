@@ -62,9 +62,12 @@ struct Spelled<'a> {
 }
 
 impl Pairs for Spelled<'_> {
-    fn find(&self, _: u32, _: u32, start: u32, end: u32) -> Option<Merge> {
-        let id = self.model.whole.get(self.piece.get(start as usize..end as usize)?)?;
-        Some(Merge { rank: *self.model.ranks.get(id as usize)?, id })
+    fn find(&self, _: u32, _: u32, start: u32, end: u32) -> Merge {
+        let found = || {
+            let id = self.model.whole.get(self.piece.get(start as usize..end as usize)?)?;
+            Some(Merge { rank: *self.model.ranks.get(id as usize)?, id })
+        };
+        found().unwrap_or(Merge::NEVER)
     }
 }
 

@@ -1,0 +1,404 @@
+//! A model from a path, and the blocking calls that most programs need.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use saem_formats::Source;
+use saem_kernels::ThreadPool;
+use saem_model::{Description, LoadOptions, Model, describe};
+use saem_tokenizer::Tokenizer;
+
+use crate::bench::{BenchOptions, BenchResult, bench};
+use crate::chat::{Builtin, ChatTemplate, Message, RenderOptions, TemplateError, mark_special};
+use crate::decoder::Decoder;
+use crate::output::{CandidateText, Completion, Control, Event, FinishReason, Timings, Usage};
+use crate::perplexity::{Perplexity, PerplexityOptions, logits_for, perplexity};
+use crate::plan::{EngineOptions, Plan};
+use crate::request::{Limits, Request};
+use crate::sequence::RequestId;
+use crate::session::Session;
+use crate::worker::Worker;
+use crate::{EngineError, Sampling};
+
+/// A loaded model that answers requests on the threads that ask, one call at a time.
+///
+/// Calls from several threads wait for one another. A program that serves many people at once owns a
+/// [`Worker`] instead (see [`Engine::into_worker`]), whose requests share passes.
+#[derive(Debug)]
+pub struct Engine {
+    worker: Mutex<Worker>,
+    tokenizer: Arc<Tokenizer>,
+    end_tokens: Vec<u32>,
+    /// Spellings of all control tokens.
+    special: Vec<String>,
+    template: Result<ChatTemplate, TemplateError>,
+    default_sampling: Sampling,
+    description: Description,
+    plan: Plan,
+    threads: usize,
+}
+
+impl Engine {
+    /// What [`Engine::load`] would take, without reading the weights.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or the options do not fit the model.
+    pub fn plan_for(path: impl AsRef<Path>, options: &EngineOptions) -> Result<Plan, EngineError> {
+        Plan::new(&describe(&Source::open(path)?)?, options)
+    }
+
+    /// Loads a model: a GGUF file, a folder of safetensors, or one safetensors file beside its `config.json`.
+    /// `progress` is told the bytes of weights read so far and in all.
+    ///
+    /// # Errors
+    /// Where the files cannot be read, the model is not supported, an option does not fit it, or memory is short.
+    pub fn load(
+        path: impl AsRef<Path>,
+        options: &EngineOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, EngineError> {
+        Self::from_source(&Source::open(path)?, options, progress)
+    }
+
+    /// As [`Engine::load`], from a source that is already open.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn from_source(
+        source: &Source,
+        options: &EngineOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, EngineError> {
+        let description = describe(source)?;
+        // Everything that can be refused is refused before the weights are read.
+        Plan::new(&description, options)?;
+        let tokenizer = Arc::new(saem_model::load_tokenizer(source)?);
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let pool = ThreadPool::new(threads)?;
+        let model = Model::load(source, &pool, &LoadOptions { quantize: options.quantize }, progress)?;
+        let plan = Plan::resolve(&model.config, model.weight_bytes() as u64, options)?;
+        let end_tokens = saem_model::end_tokens(source, &tokenizer);
+        let decoder = Box::new(Decoder::new(model, pool, &plan)?);
+        let worker = Worker::new(decoder, tokenizer.clone(), end_tokens.clone(), plan.limits)?;
+        Ok(Self {
+            worker: Mutex::new(worker),
+            end_tokens,
+            special: special_spellings(&tokenizer),
+            template: template(source, &description, &tokenizer),
+            default_sampling: default_sampling(source),
+            tokenizer,
+            description,
+            plan,
+            threads,
+        })
+    }
+
+    /// The tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What the model's files say about it.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The memory the engine takes.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Sizes that bound every request.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.plan.limits
+    }
+
+    /// Threads that compute.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Tokens that end an answer.
+    #[must_use]
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    /// How the model's makers advise to sample, or [`Sampling::fallback`].
+    #[must_use]
+    pub fn default_sampling(&self) -> &Sampling {
+        &self.default_sampling
+    }
+
+    /// The model's chat template, or one of Saem's own where the files have none (see [`Builtin::for_model`]).
+    ///
+    /// # Errors
+    /// Where the model's template is broken; its texts can be completed all the same.
+    pub fn chat_template(&self) -> Result<&ChatTemplate, TemplateError> {
+        self.template.as_ref().map_err(Clone::clone)
+    }
+
+    /// Stop strings that a conversation needs beside the end tokens: those of [`Builtin::Transcript`], else none.
+    #[must_use]
+    pub fn chat_stop_strings(&self) -> Vec<String> {
+        let own = self.template.as_ref().ok().and_then(ChatTemplate::origin);
+        own.map_or(&[][..], Builtin::stop_strings).iter().map(|&stop| stop.to_owned()).collect()
+    }
+
+    /// The tokens of a plain text to continue, with the begin token where the model wants one. Control tokens in the
+    /// text are recognised: whoever writes the whole prompt may write them.
+    #[must_use]
+    pub fn prompt_tokens(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode(text, true, true)
+    }
+
+    /// The tokens of a conversation. Control tokens that messages spell out stay ordinary text.
+    ///
+    /// # Errors
+    /// Where the template is broken, refuses the messages or exceeds its limits.
+    pub fn chat_tokens(&self, messages: &[Message], options: &RenderOptions) -> Result<Vec<u32>, EngineError> {
+        let special: Vec<&str> = self.special.iter().map(String::as_str).collect();
+        let marked = mark_special(messages, &special);
+        let rendered = self.chat_template()?.render(&marked.messages, options)?;
+        let mut tokens = Vec::new();
+        for piece in marked.pieces(&rendered) {
+            self.tokenizer.encode_into(piece, false, true, &mut tokens);
+        }
+        Ok(tokens)
+    }
+
+    /// A conversation whose turns share keys and values; pass it to [`Engine::generate_in`].
+    #[must_use]
+    pub fn session(&self) -> Session {
+        self.worker().open_session()
+    }
+
+    /// Runs one request to its end, telling `receiver` of everything on the way.
+    ///
+    /// # Errors
+    /// Where the request does not fit the engine or the model computes no numbers.
+    pub fn generate(
+        &self,
+        request: Request,
+        receiver: &mut dyn FnMut(Event<'_>) -> Control,
+    ) -> Result<Completion, EngineError> {
+        self.run(vec![request], None, &mut |_, event| receiver(event)).map(first)
+    }
+
+    /// As [`Engine::generate`], computing only what is new since the session's last request.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`]; also where the request asks for several candidates.
+    pub fn generate_in(
+        &self,
+        session: &Session,
+        request: Request,
+        receiver: &mut dyn FnMut(Event<'_>) -> Control,
+    ) -> Result<Completion, EngineError> {
+        self.run(vec![request], Some(session), &mut |_, event| receiver(event)).map(first)
+    }
+
+    /// Runs several requests in common passes; those that do not fit at once wait for others to end. `receiver` is
+    /// told which request each event belongs to.
+    ///
+    /// # Errors
+    /// The first request that does not fit or fails ends all.
+    pub fn generate_many(
+        &self,
+        requests: Vec<Request>,
+        receiver: &mut dyn FnMut(usize, Event<'_>) -> Control,
+    ) -> Result<Vec<Completion>, EngineError> {
+        self.run(requests, None, receiver)
+    }
+
+    fn run(
+        &self,
+        requests: Vec<Request>,
+        session: Option<&Session>,
+        receiver: &mut dyn FnMut(usize, Event<'_>) -> Control,
+    ) -> Result<Vec<Completion>, EngineError> {
+        let mut worker = self.worker();
+        let mut collected = Vec::with_capacity(requests.len());
+        for request in requests {
+            let candidates = request.candidates;
+            match worker.submit(request, session) {
+                Ok(id) => collected.push(Collected::new(id, candidates, worker.seed(id).unwrap_or_default())),
+                Err(error) => {
+                    worker.reset();
+                    return Err(error);
+                }
+            }
+        }
+        let mut failed = None;
+        while failed.is_none()
+            && worker.step(&mut |id, event| {
+                let Some(index) = collected.iter().position(|request| request.id == id) else {
+                    return Control::Cancel;
+                };
+                if let Event::Failed { error } = event {
+                    failed.get_or_insert(error);
+                    return Control::Cancel;
+                }
+                if let Some(request) = collected.get_mut(index) {
+                    request.take(&event);
+                }
+                receiver(index, event)
+            })
+        {}
+        if let Some(error) = failed {
+            worker.reset();
+            return Err(error);
+        }
+        Ok(collected.into_iter().map(Collected::finish).collect())
+    }
+
+    /// Measures how well the model predicts a text; see [`perplexity`].
+    ///
+    /// # Errors
+    /// As [`perplexity`].
+    pub fn perplexity(
+        &self,
+        tokens: &[u32],
+        options: &PerplexityOptions,
+        progress: &mut dyn FnMut(&Perplexity) -> Control,
+    ) -> Result<Perplexity, EngineError> {
+        let mut worker = self.worker();
+        perplexity(worker.idle_forward()?, &*self.tokenizer, &self.plan.limits, tokens, options, progress)
+    }
+
+    /// Shows `visit` the logits after every token of a text.
+    ///
+    /// # Errors
+    /// As [`logits_for`].
+    pub fn logits_for(
+        &self,
+        tokens: &[u32],
+        visit: &mut dyn FnMut(usize, &[f32]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        logits_for(self.worker().idle_forward()?, tokens, 0, visit)
+    }
+
+    /// Measures how fast the model computes; see [`bench`](bench()).
+    ///
+    /// # Errors
+    /// As [`bench`](bench()).
+    pub fn bench(
+        &self,
+        options: &BenchOptions,
+        progress: &mut dyn FnMut(usize, usize) -> Control,
+    ) -> Result<BenchResult, EngineError> {
+        bench(self.worker().idle_forward()?, options, progress)
+    }
+
+    /// Gives up the convenience for the loop itself, for a server with a thread of its own.
+    #[must_use]
+    pub fn into_worker(self) -> Worker {
+        self.worker.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Worker> {
+        self.worker.lock().unwrap_or_else(|poisoned| {
+            // A callback or a kernel panicked in the middle of a step: what was running is lost, the engine is not.
+            let mut worker = poisoned.into_inner();
+            worker.reset();
+            self.worker.clear_poison();
+            worker
+        })
+    }
+}
+
+/// What comes of one request while it runs.
+#[derive(Debug)]
+struct Collected {
+    id: RequestId,
+    seed: u64,
+    candidates: Vec<CandidateText>,
+    usage: Usage,
+    timings: Timings,
+}
+
+impl Collected {
+    fn new(id: RequestId, candidates: usize, seed: u64) -> Self {
+        let empty = CandidateText { text: String::new(), tokens: Vec::new(), reason: FinishReason::Cancelled };
+        let candidates = vec![empty; candidates];
+        Self { id, seed, candidates, usage: Usage::default(), timings: Timings::default() }
+    }
+
+    fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Text { candidate, text, tokens } => {
+                if let Some(candidate) = self.candidates.get_mut(*candidate) {
+                    candidate.text.push_str(text);
+                    candidate.tokens.extend_from_slice(tokens);
+                }
+            }
+            Event::Finished { candidate, reason } => {
+                if let Some(candidate) = self.candidates.get_mut(*candidate) {
+                    candidate.reason = *reason;
+                }
+            }
+            Event::Done { usage, timings } => (self.usage, self.timings) = (*usage, *timings),
+            Event::Prefill { .. } | Event::Failed { .. } => {}
+        }
+    }
+
+    fn finish(self) -> Completion {
+        let Self { seed, candidates, usage, timings, .. } = self;
+        Completion { candidates, seed, usage, timings }
+    }
+}
+
+/// The only completion of a single request.
+fn first(completions: Vec<Completion>) -> Completion {
+    completions.into_iter().next().unwrap_or_else(|| Completion {
+        candidates: Vec::new(),
+        seed: 0,
+        usage: Usage::default(),
+        timings: Timings::default(),
+    })
+}
+
+fn special_spellings(tokenizer: &Tokenizer) -> Vec<String> {
+    let ids = 0..u32::try_from(tokenizer.vocabulary_len()).unwrap_or(u32::MAX);
+    ids.filter(|id| tokenizer.is_special(*id)).filter_map(|id| tokenizer.token_text(id)).collect()
+}
+
+fn default_sampling(source: &Source) -> Sampling {
+    match source {
+        Source::Gguf(file) => {
+            Sampling::from_gguf(&|key| file.metadata().get(key).and_then(saem_formats::gguf::Value::as_f64))
+        }
+        Source::HuggingFace(checkpoint) => {
+            let config = checkpoint.config.generation_config.as_ref();
+            config.map_or_else(Sampling::fallback, Sampling::from_generation_config)
+        }
+    }
+}
+
+fn template(source: &Source, description: &Description, tokenizer: &Tokenizer) -> Result<ChatTemplate, TemplateError> {
+    let spelling = |token: Option<u32>| token.and_then(|token| tokenizer.token_text(token));
+    let (mut bos, eos) = (spelling(tokenizer.bos()), spelling(tokenizer.eos()));
+    let template = match saem_model::chat_template(source) {
+        Some(source) => ChatTemplate::new(&source)?,
+        None => {
+            let name = description.name.clone().unwrap_or_default();
+            let file = source.path().file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let names = format!("{name} {file}");
+            let builtin =
+                Builtin::for_model(&description.architecture, &names, &|token| tokenizer.token_id(token).is_some());
+            if builtin == Builtin::Transcript && !tokenizer.adds_bos() {
+                bos = None;
+            }
+            ChatTemplate::builtin(builtin)?
+        }
+    };
+    Ok(template.with_tokens(bos, eos))
+}
