@@ -66,7 +66,7 @@ fn twenty_thousand_files_with_broken_bytes() {
             let at = dice.roll(bytes.len());
             match dice.roll(6) {
                 0 => bytes[at] = dice.roll(256) as u8,
-                1 => bytes[at] = b"0123456789-\"{}[],:\\ue"[dice.roll(22)],
+                1 => bytes[at] = b"0123456789-\"{}[],:\\ue"[dice.roll(21)],
                 2 => drop(bytes.remove(at)),
                 3 => bytes.insert(at, b"9{[\"\\"[dice.roll(5)]),
                 4 => bytes.truncate(at),
