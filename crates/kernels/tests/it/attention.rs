@@ -8,6 +8,14 @@ use saem_kernels::simd::Isa;
 
 const TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8_0];
 
+/// `PROPTEST_CASES` where it is set (an emulated processor wants few), else a number that takes seconds.
+fn config() -> ProptestConfig {
+    match std::env::var("PROPTEST_CASES") {
+        Ok(_) => ProptestConfig::default(),
+        Err(_) => ProptestConfig::with_cases(60),
+    }
+}
+
 fn threads(count: usize) -> ThreadPool {
     ThreadPool::new(count).expect("threads start")
 }
@@ -108,7 +116,7 @@ fn shape(kv_heads: usize, group: usize, head_dim: usize) -> AttentionShape {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(config())]
 
     #[test]
     fn as_the_formula(

@@ -30,6 +30,14 @@ fn assert_close(actual: &[f32], expected: &[f32], relative: f32, absolute: f32) 
     }
 }
 
+/// `PROPTEST_CASES` where it is set (an emulated processor wants few), else a number that takes seconds.
+fn config() -> ProptestConfig {
+    match std::env::var("PROPTEST_CASES") {
+        Ok(_) => ProptestConfig::default(),
+        Err(_) => ProptestConfig::with_cases(64),
+    }
+}
+
 fn threads(count: usize) -> ThreadPool {
     ThreadPool::new(count).expect("threads start")
 }
@@ -42,7 +50,7 @@ fn on_every_isa(test: impl Fn(&ThreadPool)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config())]
 
     #[test]
     fn norms(width in 1_usize..200, rows in 0_usize..5, seed: u64) {
