@@ -46,14 +46,7 @@ impl Pass<'_> {
             window: layer.window,
             soft_cap: self.config.attention_soft_cap,
         };
-        attention(
-            self.pool,
-            &shape,
-            pages,
-            &workspace.query[..query],
-            self.spans,
-            &mut workspace.attended[..query],
-        );
+        attention(self.pool, &shape, pages, &workspace.query[..query], self.spans, &mut workspace.attended[..query]);
         let rows = match keep {
             Some(keep) if keep.len() < self.rows => {
                 compact(&mut workspace.attended, self.config.query_width(), keep);

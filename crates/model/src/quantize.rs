@@ -14,11 +14,8 @@ use crate::families::Role;
 /// for here.
 pub(crate) fn stored_type(requested: DataType, role: Role, tied: bool, columns: usize) -> DataType {
     let is_output = role == Role::Output || (role == Role::TokenEmbedding && tied);
-    let wanted = if is_output && requested.is_quantized() && requested != DataType::Q8_0 {
-        DataType::Q6K
-    } else {
-        requested
-    };
+    let wanted =
+        if is_output && requested.is_quantized() && requested != DataType::Q8_0 { DataType::Q6K } else { requested };
     if columns.is_multiple_of(wanted.block_len()) {
         return wanted;
     }

@@ -127,6 +127,7 @@ impl Angles {
 }
 
 #[cfg(test)]
+#[allow(clippy::excessive_precision, reason = "the reference's own digits")]
 mod tests {
     use super::*;
 

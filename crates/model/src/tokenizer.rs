@@ -115,14 +115,14 @@ fn parts(metadata: &gguf::Metadata, model: ModelKind) -> Parts {
     Parts {
         model,
         pre: metadata.str("tokenizer.ggml.pre").unwrap_or_default().to_owned(),
-        tokens: array("tokens").and_then(gguf::Array::strings).map_or_else(Vec::new, |strings| {
-            strings.map(<[u8]>::to_vec).collect()
-        }),
+        tokens: array("tokens")
+            .and_then(gguf::Array::strings)
+            .map_or_else(Vec::new, |strings| strings.map(<[u8]>::to_vec).collect()),
         scores: array("scores").and_then(gguf::Array::f32s).unwrap_or_default(),
         token_types: array("token_type").and_then(gguf::Array::i32s).unwrap_or_default(),
-        merges: array("merges").and_then(gguf::Array::strings).map_or_else(Vec::new, |strings| {
-            strings.map(text).collect()
-        }),
+        merges: array("merges")
+            .and_then(gguf::Array::strings)
+            .map_or_else(Vec::new, |strings| strings.map(text).collect()),
         bos: token("bos"),
         eos: token("eos"),
         eot: token("eot"),

@@ -12,5 +12,6 @@ mod saem;
 #[path = "../../../hub/tests/it/server.rs"]
 mod server;
 mod toy;
+#[allow(dead_code, reason = "the hub's own tests use the rest")]
 #[path = "../../../hub/tests/it/world.rs"]
 mod world;

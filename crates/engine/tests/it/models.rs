@@ -108,7 +108,7 @@ fn candidates_and_batches() {
     }
     let many = engine.generate_many(requests.clone(), &mut |_, _| Control::Continue).unwrap();
     assert_eq!(many.len(), 5);
-    assert!(many[3].text().contains("Germany"), "{:?}", many[3].text());
+    assert!(many[3].text().contains("German"), "{:?}", many[3].text());
     for (request, completion) in requests.into_iter().zip(&many) {
         let alone = engine.generate(request, &mut quiet).unwrap();
         // Other companions in a pass may change the last bits of a logit, and so a near tie, but not the beginning.

@@ -109,7 +109,7 @@ impl Found<'_> {
 }
 
 fn whole(value: f64) -> Option<u64> {
-    (value >= 0.0 && value <= 9e15 && value.fract() == 0.0).then_some(value as u64)
+    ((0.0..=9e15).contains(&value) && value.fract() == 0.0).then_some(value as u64)
 }
 
 impl<'a> Fields<'a> {
@@ -160,9 +160,7 @@ impl<'a> Fields<'a> {
                 (found, *defaults)
             }
         };
-        found.or_else(|| {
-            defaults.iter().find(|(field, _)| *field == name).map(|(_, value)| Found::Default(*value))
-        })
+        found.or_else(|| defaults.iter().find(|(field, _)| *field == name).map(|(_, value)| Found::Default(*value)))
     }
 
     /// A count, where the field is there.

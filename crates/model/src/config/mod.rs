@@ -231,9 +231,9 @@ impl Config {
     /// # Errors
     /// As [`Config::from_source`].
     pub fn from_gguf(metadata: &gguf::Metadata) -> Result<Self, ModelError> {
-        let name = metadata.str("general.architecture").ok_or_else(|| {
-            ModelError::MissingField { field: "general.architecture".into() }
-        })?;
+        let name = metadata
+            .str("general.architecture")
+            .ok_or_else(|| ModelError::MissingField { field: "general.architecture".into() })?;
         let family = Family::from_gguf_name(name)?;
         Self::read(family, &Fields::Gguf { metadata, architecture: name, defaults: family.spec().defaults })
     }
@@ -243,9 +243,10 @@ impl Config {
     /// # Errors
     /// As [`Config::from_source`].
     pub fn from_hf(config: &serde_json::Value) -> Result<Self, ModelError> {
-        let name = config.get("model_type").and_then(serde_json::Value::as_str).ok_or_else(|| {
-            ModelError::MissingField { field: "model_type".into() }
-        })?;
+        let name = config
+            .get("model_type")
+            .and_then(serde_json::Value::as_str)
+            .ok_or_else(|| ModelError::MissingField { field: "model_type".into() })?;
         let family = Family::from_hf_name(name)?;
         // Multimodal checkpoints keep the decoder's fields one level down.
         let value = config.get("text_config").filter(|value| value.is_object()).unwrap_or(config);

@@ -20,9 +20,8 @@ pub(crate) fn read_rope(fields: &Fields<'_>, kind: &str, theta: f64, head_dim: u
 fn from_gguf(fields: &Fields<'_>, theta: f64, head_dim: usize) -> Result<Rope, ModelError> {
     let theta = fields.number("rope_theta")?.unwrap_or(theta);
     let rotary = fields.count("rope.dimension_count")?.unwrap_or(head_dim);
-    let number = |suffix: &str, otherwise: f32| -> Result<f32, ModelError> {
-        Ok(fields.float(suffix)?.unwrap_or(otherwise))
-    };
+    let number =
+        |suffix: &str, otherwise: f32| -> Result<f32, ModelError> { Ok(fields.float(suffix)?.unwrap_or(otherwise)) };
     let kind = fields.gguf("rope.scaling.type").and_then(gguf::Value::as_str);
     let factor = match fields.float("rope.scaling.factor")? {
         Some(factor) => factor,
@@ -49,13 +48,7 @@ fn from_gguf(fields: &Fields<'_>, theta: f64, head_dim: usize) -> Result<Rope, M
     Ok(Rope { theta, rotary, scaling })
 }
 
-fn from_json(
-    fields: &Fields<'_>,
-    config: &Value,
-    kind: &str,
-    theta: f64,
-    head_dim: usize,
-) -> Result<Rope, ModelError> {
+fn from_json(fields: &Fields<'_>, config: &Value, kind: &str, theta: f64, head_dim: usize) -> Result<Rope, ModelError> {
     // transformers 5 writes `rope_parameters`, in some families one for each kind of layer; before it was
     // `rope_scaling` beside `rope_theta`.
     let object = |value: Option<&'_ Value>| value.filter(|value| value.is_object()).cloned();

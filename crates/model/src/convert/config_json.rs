@@ -38,17 +38,19 @@ pub(super) fn write(config: &Config, metadata: &Metadata, data_type: Option<Data
     });
     set_type(&mut json, data_type);
     let Some(fields) = json.as_object_mut() else { return Ok(json) };
-    let spelling = |usual: &str| match (family, usual) {
-        (Family::Exaone, "num_hidden_layers") => "num_layers",
-        (Family::Exaone, "rms_norm_eps") => "layer_norm_epsilon",
-        (Family::Exaone, "hidden_act") => "activation_function",
-        (Family::Starcoder2, "rms_norm_eps") => "norm_epsilon",
-        (Family::Gemma2 | Family::Gemma3, "hidden_act") => "hidden_activation",
-        (Family::Qwen2, "attention_bias") | (Family::Qwen3 | Family::Qwen3Moe, "mlp_bias") => "",
-        (Family::Starcoder2, "attention_bias") => "use_bias",
-        _ => usual,
-    }
-    .to_owned();
+    let spelling = |usual: &str| {
+        match (family, usual) {
+            (Family::Exaone, "num_hidden_layers") => "num_layers",
+            (Family::Exaone, "rms_norm_eps") => "layer_norm_epsilon",
+            (Family::Exaone, "hidden_act") => "activation_function",
+            (Family::Starcoder2, "rms_norm_eps") => "norm_epsilon",
+            (Family::Gemma2 | Family::Gemma3, "hidden_act") => "hidden_activation",
+            (Family::Qwen2, "attention_bias") | (Family::Qwen3 | Family::Qwen3Moe, "mlp_bias") => "",
+            (Family::Starcoder2, "attention_bias") => "use_bias",
+            _ => usual,
+        }
+        .to_owned()
+    };
     let activation = match config.activation {
         Activation::Silu => "silu",
         Activation::GeluTanh => "gelu_pytorch_tanh",
@@ -188,7 +190,8 @@ fn experts(config: &Config, moe: &Moe, fields: &mut Map<String, Value>) {
     fields.insert("num_experts_per_tok".into(), json!(moe.used));
     fields.insert("moe_intermediate_size".into(), json!(moe.intermediate));
     fields.insert("norm_topk_prob".into(), json!(moe.normalize));
-    let dense: Vec<usize> = (0..).zip(&config.layers).filter(|(_, layer)| !layer.sparse).map(|(index, _)| index).collect();
+    let dense: Vec<usize> =
+        (0..).zip(&config.layers).filter(|(_, layer)| !layer.sparse).map(|(index, _)| index).collect();
     if config.family == Family::Qwen3Moe {
         fields.insert("decoder_sparse_step".into(), json!(1));
         fields.insert("mlp_only_layers".into(), json!(dense));

@@ -49,9 +49,13 @@ enum Data<'a> {
 enum RowOrder {
     Kept,
     /// The two halves of every head are interleaved.
-    Interleave { heads: usize },
+    Interleave {
+        heads: usize,
+    },
     /// Even rows of every head first, then odd ones.
-    Separate { heads: usize },
+    Separate {
+        heads: usize,
+    },
 }
 
 impl<'a> Plan<'a> {
@@ -73,7 +77,8 @@ impl<'a> Plan<'a> {
 
     /// Bytes of all tensors.
     pub(super) fn byte_len(&self) -> u64 {
-        let bytes = |tensor: &Planned<'_>| tensor.data_type.bytes_for(tensor.shape.iter().product()).unwrap_or(0) as u64;
+        let bytes =
+            |tensor: &Planned<'_>| tensor.data_type.bytes_for(tensor.shape.iter().product()).unwrap_or(0) as u64;
         self.tensors.iter().map(bytes).sum()
     }
 
@@ -106,14 +111,16 @@ impl<'a> Builder<'a, '_> {
             Source::Gguf(file) => file.tensors().iter().map(|tensor| tensor.name.clone()).collect(),
             Source::HuggingFace(files) => files.weights.tensors().iter().map(|tensor| tensor.name.clone()).collect(),
         };
-        let outside = [Role::TokenEmbedding, Role::Output].map(|role| (self.stored.name(role, None, Part::Weight), role));
+        let outside =
+            [Role::TokenEmbedding, Role::Output].map(|role| (self.stored.name(role, None, Part::Weight), role));
         for name in names {
             let Some(tensor) = self.stored.by_name(&name) else { continue };
             let kept = tensor.shape.len() < 2 || name.contains("norm") || name.contains("ffn_gate_inp");
             let router = name.ends_with(".mlp.gate.weight");
             let data_type = match self.data_type {
                 Some(asked) if !kept && !router => {
-                    let role = outside.iter().find(|(outside, _)| *outside == name).map_or(Role::Query, |(_, role)| *role);
+                    let role =
+                        outside.iter().find(|(outside, _)| *outside == name).map_or(Role::Query, |(_, role)| *role);
                     stored_type(asked, role, self.config.tied, tensor.columns())
                 }
                 _ => tensor.data_type,
@@ -162,7 +169,12 @@ impl<'a> Builder<'a, '_> {
         let data_type = self.target_type(role, &tensor);
         let offset = if role.is_norm() && part == Part::Weight { self.norm_shift() } else { 0.0 };
         let (shape, order) = (tensor.shape.clone(), self.row_order(role));
-        self.tensors.push(Planned { name, shape, data_type, data: Data::Stored { pieces: vec![tensor], order, offset } });
+        self.tensors.push(Planned {
+            name,
+            shape,
+            data_type,
+            data: Data::Stored { pieces: vec![tensor], order, offset },
+        });
     }
 
     fn add_experts(&mut self, role: Role, layer: usize) -> Result<(), ModelError> {
@@ -297,7 +309,13 @@ impl Planned<'_> {
         }
     }
 
-    fn piece(&self, piece: &Tensor<'_>, order: RowOrder, offset: f32, pool: &ThreadPool) -> Result<Vec<u8>, ModelError> {
+    fn piece(
+        &self,
+        piece: &Tensor<'_>,
+        order: RowOrder,
+        offset: f32,
+        pool: &ThreadPool,
+    ) -> Result<Vec<u8>, ModelError> {
         // A vector of biases has as many rows as the matrix it belongs to.
         let columns = if piece.shape.len() < 2 { 1 } else { piece.columns() };
         let failed = || in_tensor(&self.name);

@@ -73,7 +73,8 @@ fn byte_level(metadata: &Metadata, tokens: &[String], pre: &str) -> Option<Json>
         "vocab": vocabulary(metadata, tokens, |kind| kind == 1),
         "merges": texts(metadata, "tokenizer.ggml.merges"),
     });
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false });
+    let byte_level =
+        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false });
     Some(json!({
         "version": "1.0",
         "added_tokens": added_tokens(metadata, tokens),
@@ -89,7 +90,8 @@ fn byte_level(metadata: &Metadata, tokens: &[String], pre: &str) -> Option<Json>
 fn sentence_piece(metadata: &Metadata, tokens: &[String]) -> Option<Json> {
     let scores = metadata.array("tokenizer.ggml.scores").and_then(Array::f32s)?;
     let types = metadata.array("tokenizer.ggml.token_type").and_then(Array::i32s)?;
-    let numbers: HashMap<&str, usize> = tokens.iter().zip(0..).map(|(token, number)| (token.as_str(), number)).collect();
+    let numbers: HashMap<&str, usize> =
+        tokens.iter().zip(0..).map(|(token, number)| (token.as_str(), number)).collect();
     let mut merges: Vec<(f32, usize, usize, [&str; 2])> = Vec::new();
     for ((token, score), kind) in tokens.iter().zip(&scores).zip(&types) {
         if *kind != 1 {

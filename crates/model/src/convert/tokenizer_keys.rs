@@ -156,7 +156,9 @@ impl Vocabulary {
             return match pre_tokenizers::name_of(json) {
                 Some(name) => writer.add_metadata("tokenizer.ggml.pre", Value::from(name)),
                 None => {
-                    warnings.push("the pre-tokeniser has no name in GGUF; other programs may divide text differently".into());
+                    warnings.push(
+                        "the pre-tokeniser has no name in GGUF; other programs may divide text differently".into(),
+                    );
                     // A name that no reader knows, so that none takes another pre-tokeniser silently.
                     writer.add_metadata("tokenizer.ggml.pre", Value::from("saem-embedded"))
                 }

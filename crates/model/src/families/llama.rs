@@ -46,7 +46,9 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
     let heads = fields.needed("num_attention_heads")?;
     let head_dim = match fields.count("head_dim")? {
         Some(head_dim) => head_dim,
-        None => hidden.checked_div(heads).ok_or_else(|| invalid(fields.spelling("num_attention_heads"), 0, "no heads"))?,
+        None => {
+            hidden.checked_div(heads).ok_or_else(|| invalid(fields.spelling("num_attention_heads"), 0, "no heads"))?
+        }
     };
     // Bounded here because the list below is as long.
     let layers = fields.needed("num_hidden_layers")?;
@@ -55,9 +57,9 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
     }
     let norm_epsilon = match fields.float("rms_norm_eps")? {
         Some(epsilon) => epsilon,
-        None => fields.float("norm_epsilon")?.ok_or_else(|| ModelError::MissingField {
-            field: fields.spelling("rms_norm_eps"),
-        })?,
+        None => fields
+            .float("norm_epsilon")?
+            .ok_or_else(|| ModelError::MissingField { field: fields.spelling("rms_norm_eps") })?,
     };
     Ok(Config {
         family,
@@ -81,7 +83,11 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
         embedding_multiplier: 1.0,
         residual_multiplier: 1.0,
         logits_multiplier: 1.0,
-        rope_style: if fields.is_gguf() && family.spec().interleaved { RopeStyle::Interleaved } else { RopeStyle::Half },
+        rope_style: if fields.is_gguf() && family.spec().interleaved {
+            RopeStyle::Interleaved
+        } else {
+            RopeStyle::Half
+        },
         ropes: vec![read_rope(fields, "full_attention", 10_000.0, head_dim)?],
         activation: activation(fields, Activation::Silu)?,
         gated: true,

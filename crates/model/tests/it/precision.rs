@@ -9,7 +9,8 @@ use crate::support::{FAMILIES, distance, load, mean_distance, one_pass, open};
 fn agreement(found: &[f32], expected: &[f32], vocabulary: usize) -> f32 {
     let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
     let rows = found.chunks(vocabulary).zip(expected.chunks(vocabulary));
-    rows.map(|(found, expected)| f32::from(best(found) == best(expected))).sum::<f32>() / (found.len() / vocabulary) as f32
+    rows.map(|(found, expected)| f32::from(best(found) == best(expected))).sum::<f32>()
+        / (found.len() / vocabulary) as f32
 }
 
 /// Weights this wide amplify every error, far more than trained ones; the bounds are twice what was measured.

@@ -12,12 +12,15 @@ fn batches_that_do_not_fit() {
     let mut cache = KvCache::new(&model.config, KvType::F16, 2);
     let mut workspace = Workspace::new(&model.config, 4, 2);
     let pool = pool();
-    let mut run = |tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]| {
-        match model.forward(&pool, &mut cache, &Batch { tokens, spans, logit_rows }, &mut workspace) {
-            Ok(logits) => Ok(logits.len()),
-            Err(ModelError::Batch(error)) => Err(error),
-            Err(error) => panic!("{error}"),
-        }
+    let mut run = |tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]| match model.forward(
+        &pool,
+        &mut cache,
+        &Batch { tokens, spans, logit_rows },
+        &mut workspace,
+    ) {
+        Ok(logits) => Ok(logits.len()),
+        Err(ModelError::Batch(error)) => Err(error),
+        Err(error) => panic!("{error}"),
     };
     let span = |first_row, rows, first_position, blocks| Span { first_row, rows, first_position, blocks };
     let vocabulary = model.config.vocabulary;
@@ -36,7 +39,10 @@ fn batches_that_do_not_fit() {
     assert!(matches!(error(run(&[1], &[span(0, 2, 0, &[0])], &[0])), BatchError::Spans { .. }));
     assert!(matches!(error(run(&[1], &[span(0, 1, 32, &[0])], &[0])), BatchError::Blocks { needed: 2, found: 1, .. }));
     assert!(matches!(error(run(&[1], &[span(0, 1, usize::MAX, &[0])], &[0])), BatchError::Blocks { .. }));
-    assert_eq!(error(run(&[1], &[span(0, 1, 0, &[2])], &[0])), BatchError::BlockNumber { span: 0, block: 2, blocks: 2 });
+    assert_eq!(
+        error(run(&[1], &[span(0, 1, 0, &[2])], &[0])),
+        BatchError::BlockNumber { span: 0, block: 2, blocks: 2 }
+    );
     assert!(matches!(error(run(&[1], &one, &[1])), BatchError::LogitRow { .. }));
     assert!(matches!(error(run(&[1, 2], &[span(0, 2, 0, &[0])], &[1, 0])), BatchError::LogitRow { index: 1, .. }));
     assert!(matches!(error(run(&[1, 2], &[span(0, 2, 0, &[0])], &[1, 1])), BatchError::LogitRow { index: 1, .. }));
