@@ -1,6 +1,6 @@
 //! Tokens that are cut out of a text before anything else happens to it, such as `<|im_start|>`.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::TokenizerError;
 use crate::pretokenize::{Classes, WORD};
@@ -51,6 +51,8 @@ impl Finder {
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            // The other kind is faster by a little, and larger by a lot where tokens are long.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(tokens.iter().map(|token| &token.text))
             .map_err(|error| TokenizerError::Invalid { what: "added tokens", reason: error.to_string() })?;
         Ok(Some(Self { automaton, tokens }))

@@ -10,6 +10,9 @@ use crate::byte_level;
 use crate::charsmap::Charsmap;
 use crate::pretokenize::Pattern;
 
+/// How many times longer a text may become by replacements; the longest in earnest is 18, for one Arabic character.
+const GROWTH: usize = 32;
+
 /// One step of normalisation.
 #[derive(Debug, Clone)]
 pub(crate) enum Normalizer {
@@ -46,9 +49,10 @@ pub(crate) enum Normalizer {
 impl Normalizer {
     /// Applies several steps in order.
     pub(crate) fn apply_all<'a>(steps: &[Self], text: &'a str) -> Cow<'a, str> {
+        let limit = text.len().saturating_mul(GROWTH).saturating_add(4096);
         let mut out = Cow::Borrowed(text);
         for step in steps {
-            if let Some(changed) = step.apply(&out) {
+            if let Some(changed) = step.apply(&out, limit) {
                 out = Cow::Owned(changed);
             }
         }
@@ -56,7 +60,7 @@ impl Normalizer {
     }
 
     /// The changed text; `None` where it is known to stay the same.
-    fn apply(&self, text: &str) -> Option<String> {
+    fn apply(&self, text: &str, limit: usize) -> Option<String> {
         match self {
             Self::Nfc => {
                 let safe = unchanged_by_nfc(text);
@@ -82,7 +86,7 @@ impl Normalizer {
             }
             Self::Nmt => Some(text.chars().filter_map(nmt).collect()),
             Self::Prepend(prefix) => (!text.is_empty()).then(|| format!("{prefix}{text}")),
-            Self::Replace { pattern, by } => Some(pattern.replace(text, by)),
+            Self::Replace { pattern, by } => Some(pattern.replace(text, by, limit)),
             Self::SpellBytes => Some(byte_level::spell_all(text.as_bytes())),
             Self::Precompiled(charsmap) => Some(charsmap.normalize_graphemes(text)),
             Self::SentencePiece { charsmap, prepend_space, merge_spaces } => {
@@ -224,6 +228,13 @@ mod tests {
         assert_eq!(sentence_piece(None, true, false, "a  b"), "▁a▁▁b");
         assert_eq!(sentence_piece(None, false, false, " a"), "▁a");
         assert_eq!(sentence_piece(None, true, false, ""), "");
+    }
+
+    #[test]
+    fn replacements_do_not_explode() {
+        let double = || Normalizer::Replace { pattern: Pattern::literal("a").unwrap(), by: "aaaa".to_owned() };
+        let steps: Vec<Normalizer> = (0..64).map(|_| double()).collect();
+        assert!(Normalizer::apply_all(&steps, "aaaa").len() < 10_000);
     }
 
     #[test]

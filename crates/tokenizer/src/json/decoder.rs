@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::pipeline::{kind, list, metaspace, missing, pattern, text, unsupported};
+use super::pipeline::{content, kind, list, metaspace, missing, pattern, text, unsupported};
 use crate::decode::{Joining, Opening};
 use crate::pretokenize::{Pattern, Prepend};
 use crate::vocabulary::byte_of;
@@ -49,7 +49,7 @@ impl Decoder {
             }
             "ByteFallback" if !self.fused => self.steps.push(Step::ByteFallback),
             "Replace" if !self.fused => {
-                let by = text(value, "content").ok_or_else(|| missing(WHAT, "content"))?;
+                let by = content(value, WHAT)?;
                 self.steps.push(Step::Replace { pattern: pattern(value, WHAT)?, by: by.to_owned() });
             }
             "Metaspace" if !self.fused && self.joining.opening == Opening::Plain => {
@@ -88,14 +88,14 @@ impl Decoder {
         for step in &self.steps {
             let text = changed.as_deref().unwrap_or(spelling);
             match step {
-                Step::Replace { pattern, by } => changed = Some(pattern.replace(text, by)),
+                Step::Replace { pattern, by } => changed = Some(pattern.replace(text, by, spelling.len() * 8 + 64)),
                 Step::Spaces(character) => changed = Some(text.replace(*character, " ")),
                 Step::Strip { character, start, stop } => {
                     let mut text = text;
-                    for _ in 0..*start {
+                    for _ in 0..(*start).min(text.len()) {
                         text = text.strip_prefix(*character).unwrap_or(text);
                     }
-                    for _ in 0..*stop {
+                    for _ in 0..(*stop).min(text.len()) {
                         text = text.strip_suffix(*character).unwrap_or(text);
                     }
                     changed = Some(text.to_owned());
@@ -140,6 +140,12 @@ mod tests {
         let opening = Opening::Strip { text: " ".to_owned(), count: 1 };
         assert_eq!(decode(value.clone(), "▁a▁b"), (b" a b".to_vec(), opening.clone()));
         assert_eq!(decode(value, "<0xEA>"), (vec![0xEA], opening));
+    }
+
+    #[test]
+    fn stripping_ends() {
+        let value = serde_json::json!({"type": "Strip", "content": " ", "start": u64::MAX, "stop": u64::MAX});
+        assert_eq!(decode(value, "  a ").0, b"a");
     }
 
     #[test]

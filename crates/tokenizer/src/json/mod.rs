@@ -30,6 +30,8 @@ pub(crate) fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer,
     file.normalizer.iter().try_for_each(|value| pipeline::normalizer(value, &mut normalizers))?;
     let mut stages = Vec::new();
     file.pre_tokenizer.iter().try_for_each(|value| pipeline::pre_tokenizer(value, &mut stages))?;
+    pipeline::check_steps("normalizer", normalizers.len())?;
+    pipeline::check_steps("pre-tokenizer", stages.len())?;
     let decoder = Decoder::new(file.decoder.as_ref())?;
 
     let tokens = Tokens::collect(&file, tokenizer.len() as u64)?;

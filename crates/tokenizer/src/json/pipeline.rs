@@ -7,6 +7,22 @@ use crate::charsmap::Charsmap;
 use crate::normalize::Normalizer;
 use crate::pretokenize::{Behaviour, Pattern, Prepend, Scanner, Stage};
 
+/// Replacements in earnest are one character.
+const LONGEST_REPLACEMENT: usize = 64;
+
+/// A pipeline in earnest has five steps; each costs time for every text, and stack.
+const MOST_STEPS: usize = 64;
+
+pub(super) fn check_steps(what: &'static str, steps: usize) -> Result<(), TokenizerError> {
+    if steps > MOST_STEPS {
+        return Err(TokenizerError::Invalid {
+            what,
+            reason: format!("{steps} steps, at most {MOST_STEPS} are allowed"),
+        });
+    }
+    Ok(())
+}
+
 /// The name in the field `type`.
 pub(super) fn kind(value: &Value) -> &str {
     text(value, "type").unwrap_or("without type")
@@ -41,6 +57,15 @@ pub(super) fn pattern(value: &Value, what: &'static str) -> Result<Pattern, Toke
         (_, Some(expression)) => Pattern::regex(expression),
         _ => Err(missing(what, "pattern")),
     }
+}
+
+/// The field `content`: what a match is replaced by.
+pub(super) fn content<'a>(value: &'a Value, what: &'static str) -> Result<&'a str, TokenizerError> {
+    let content = text(value, "content").ok_or_else(|| missing(what, "content"))?;
+    if content.len() > LONGEST_REPLACEMENT {
+        return Err(TokenizerError::Invalid { what, reason: format!("a replacement of {} bytes", content.len()) });
+    }
+    Ok(content)
 }
 
 fn character(value: &Value, field: &str, what: &'static str) -> Result<char, TokenizerError> {
@@ -81,7 +106,7 @@ pub(super) fn normalizer(value: &Value, steps: &mut Vec<Normalizer>) -> Result<(
         "Nmt" => Normalizer::Nmt,
         "Prepend" => Normalizer::Prepend(text(value, "prepend").ok_or_else(|| missing(WHAT, "prepend"))?.to_owned()),
         "Replace" => {
-            let by = text(value, "content").ok_or_else(|| missing(WHAT, "content"))?;
+            let by = content(value, WHAT)?;
             Normalizer::Replace { pattern: pattern(value, WHAT)?, by: by.to_owned() }
         }
         "ByteLevel" => Normalizer::SpellBytes,

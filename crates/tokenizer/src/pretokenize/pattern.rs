@@ -152,14 +152,17 @@ impl Pattern {
         }
     }
 
-    /// `text` with every match replaced.
-    pub(crate) fn replace(&self, text: &str, by: &str) -> String {
+    /// `text` with every match replaced, as long as that takes at most some `limit` bytes: a file may ask for a
+    /// replacement that is longer than what it replaces, over and over.
+    pub(crate) fn replace(&self, text: &str, by: &str, limit: usize) -> String {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
         self.matches(text, |start, end| {
-            out.push_str(text.get(done..start).unwrap_or_default());
-            out.push_str(by);
-            done = end;
+            if out.len() + (text.len() - done) < limit {
+                out.push_str(text.get(done..start).unwrap_or_default());
+                out.push_str(by);
+                done = end;
+            }
         });
         out.push_str(text.get(done..).unwrap_or_default());
         out
@@ -319,8 +322,9 @@ mod tests {
 
     #[test]
     fn replacement_keeps_the_rest() {
-        assert_eq!(Pattern::literal(" ").unwrap().replace(" a b ", "▁"), "▁a▁b▁");
-        assert_eq!(Pattern::regex(" {2,}").unwrap().replace("a   b c", " "), "a b c");
+        assert_eq!(Pattern::literal(" ").unwrap().replace(" a b ", "▁", 100), "▁a▁b▁");
+        assert_eq!(Pattern::regex(" {2,}").unwrap().replace("a   b c", " ", 100), "a b c");
+        assert_eq!(Pattern::literal("a").unwrap().replace("aaaa", "bbb", 7), "bbbbbbaa");
         assert!(Pattern::literal("").is_err());
         assert!(Pattern::regex("(").is_err());
     }

@@ -257,6 +257,19 @@ fn circles_among_merges_end() {
 }
 
 #[test]
+fn endless_pipelines_are_refused() {
+    for (field, list) in [("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")] {
+        let mut file = json!({"added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}});
+        let step = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa", "behavior": "Isolated"});
+        let split = json!({"type": "Split", "pattern": {"String": "a"}, "behavior": "Isolated"});
+        let step = if field == "normalizer" { step } else { split };
+        file[field] = json!({"type": "Sequence", list: vec![step; 100_000]});
+        let result = Tokenizer::from_json(&serde_json::to_vec(&file).unwrap(), None);
+        assert!(matches!(result, Err(TokenizerError::Invalid { .. })), "{field}");
+    }
+}
+
+#[test]
 fn nesting_does_not_overflow_the_stack() {
     let deep = |open: &str, close: &str| {
         let normalizer = open.repeat(5000) + &close.repeat(5000);
