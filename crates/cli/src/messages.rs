@@ -112,7 +112,7 @@ messages! {
     }
     unfinished_heading() {
         en: "Unfinished downloads (saem pull NAME goes on)",
-        ko: "받다 만 모델 (saem pull 이름으로 이어서 받습니다)",
+        ko: "내려받다가 멈춘 모델 (saem pull 이름으로 이어받기)",
     }
     none_downloaded() {
         en: "none yet; `saem chat` downloads the default model",
@@ -203,6 +203,10 @@ messages! {
     label_layers() {
         en: "Layers",
         ko: "층",
+    }
+    layers(layers: usize, width: usize, heads: usize, kv_heads: usize) {
+        en: "{layers} x {width}, {heads} heads ({kv_heads} of keys and values)",
+        ko: "{layers} x {width}, 헤드 {heads}개 (키·값 {kv_heads}개)",
     }
     label_context() {
         en: "Context",

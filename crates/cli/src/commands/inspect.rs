@@ -105,8 +105,8 @@ impl Model<'_> {
         row(l.label_size(), format!("{}, {bits}", bytes(description.weight_bytes)));
         let types = description.types.iter().map(|share| format!("{} x {}", share.tensors, share.data_type));
         row(l.label_types(), types.collect::<Vec<_>>().join(", "));
-        let heads = format!("{} x {} ({}/{} heads)", config.layers.len(), config.hidden, config.heads, config.kv_heads);
-        row(l.label_layers(), heads);
+        let layers = l.layers(config.layers.len(), config.hidden, config.heads, config.kv_heads);
+        row(l.label_layers(), layers);
         row(l.label_context(), l.tokens_count(&config.context.to_string()));
         let tokenizer = description.tokenizer.as_deref().map(|kind| format!(" ({kind})")).unwrap_or_default();
         row(l.label_vocabulary(), l.tokens_count(&config.vocabulary.to_string()) + &tokenizer);
