@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -28,6 +29,15 @@ def environment_python() -> str:
     if not python.exists():
         sys.exit(f"{python} does not exist: run bench/setup first (or set SAEM_BENCH_VENV)")
     return str(python)
+
+
+def need(*modules: str) -> None:
+    """Starts the script again in the environment of bench/setup where this Python lacks a module."""
+    if any(importlib.util.find_spec(module) is None for module in modules):
+        python = environment_python()
+        if sys.executable == python:
+            sys.exit(f"{python} lacks {', '.join(modules)}: run bench/setup")
+        os.execv(python, [python, *sys.argv])
 
 
 def model_path(name: str) -> Path:

@@ -25,9 +25,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy
+from engines import ROOT, LlamaCpp, Saem, machine, model_path, need, run, save
 
-from engines import ROOT, LlamaCpp, Saem, machine, model_path, run, save
+need("numpy")
+import numpy  # noqa: E402
 
 # Of the exact comparison. Its divergence is around 1e-6; a wrong epsilon or scale shows at once.
 EXACT = {"mean_kl": 1e-4, "top1": 0.985, "perplexity_difference": 0.005, "gap": 0.02}

@@ -20,11 +20,12 @@ from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-import gguf
-import tokenizers
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from engines import ROOT, machine, median, model_path, need, save
 
-from engines import ROOT, machine, median, model_path, save
+need("gguf", "tokenizers")
+import gguf  # noqa: E402
+import tokenizers  # noqa: E402
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 
 QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 FAMILIES = {
