@@ -55,28 +55,24 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Whether the command line was wrong, and not the world.
-pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Failure>().is_some_and(|failure| failure.usage)
-}
-
-/// The failure in the user's language.
-pub(crate) fn explain(error: &anyhow::Error, language: Language) -> String {
+/// The failure in the user's language, and whether the command line was wrong and not the world.
+pub(crate) fn explain(error: &anyhow::Error, language: Language) -> (String, bool) {
+    let known = || match error.downcast_ref::<HubError>() {
+        Some(error) => Some(hub(error, language)),
+        None => model(error, language),
+    };
     if let Some(failure) = error.downcast_ref::<Failure>() {
-        return failure.to_string();
+        return (failure.to_string(), failure.usage);
     }
-    if let Some(error) = error.downcast_ref::<HubError>() {
-        return hub(error, language).to_string();
-    }
-    if let Some(failure) = model(error, language) {
-        return failure.to_string();
+    if let Some(failure) = known() {
+        return (failure.to_string(), failure.usage);
     }
     let mut text = format!("saem: {error}");
     for cause in error.chain().skip(1) {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {}", language.reason(&cause.to_string()));
     }
-    text
+    (text, false)
 }
 
 fn hub(error: &HubError, language: Language) -> Failure {

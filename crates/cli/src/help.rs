@@ -102,7 +102,13 @@ pub(crate) fn localised(command: Command, language: Language) -> Command {
         Language::English => command,
         Language::Korean => {
             let flag = |name: &'static str, short, action| {
-                Arg::new(name).short(short).long(name).action(action).help_heading("옵션").help(text("saem", name))
+                Arg::new(name)
+                    .short(short)
+                    .long(name)
+                    .action(action)
+                    .display_order(1000)
+                    .help_heading("옵션")
+                    .help(text("saem", name))
             };
             let command = command.disable_help_flag(true).disable_version_flag(true);
             let command = command.arg(flag("version", 'V', ArgAction::Version));
@@ -113,11 +119,8 @@ pub(crate) fn localised(command: Command, language: Language) -> Command {
 }
 
 fn korean(command: Command, place: &str) -> Command {
-    let template = if command.has_subcommands() {
-        "{about}\n\n사용법: saem <명령> [옵션]\n\n{all-args}{after-help}"
-    } else {
-        "{about}\n\n사용법: {usage}\n\n{all-args}{after-help}"
-    };
+    let usage = if command.has_subcommands() { "saem <명령> [옵션]".to_owned() } else { usage(&command, place) };
+    let template = format!("{{about}}\n\n사용법: {usage}\n\n{{all-args}}{{after-help}}");
     let mut command = command
         .help_template(template)
         .subcommand_help_heading("명령")
@@ -130,12 +133,24 @@ fn korean(command: Command, place: &str) -> Command {
             argument.help(text(place, &name)).help_heading(heading)
         });
     if let Some(after) = find(&format!("{place}:after")) {
-        command = command.after_help(format!("\n{after}"));
+        command = command.after_help(after);
     }
     command.mut_subcommands(|sub| {
         let name = sub.get_name().to_owned();
         korean(sub.disable_help_flag(true), &name)
     })
+}
+
+/// `saem run [옵션] [PROMPT]`.
+fn usage(command: &Command, place: &str) -> String {
+    let mut usage = format!("saem {place} [옵션]");
+    for argument in command.get_positionals() {
+        let name = argument.get_id().as_str().to_uppercase();
+        let several = matches!(argument.get_action(), ArgAction::Append);
+        let dots = if several { "..." } else { "" };
+        usage += &if argument.is_required_set() { format!(" <{name}>{dots}") } else { format!(" [{name}]{dots}") };
+    }
+    usage
 }
 
 /// Help of an argument: its own, or that of all arguments of its name.

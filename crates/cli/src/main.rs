@@ -39,8 +39,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::note(&failure::explain(&error, language));
-            ExitCode::from(if failure::is_usage(&error) { 2 } else { 1 })
+            let (text, is_usage) = failure::explain(&error, language);
+            output::note(&text);
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }

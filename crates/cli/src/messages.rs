@@ -49,8 +49,8 @@ messages! {
         ko: "다른 saem이 이 모델을 내려받고 있어 기다립니다",
     }
     next_source() {
-        en: "The first source is out of reach; using the next one",
-        ko: "첫 번째 경로에 연결할 수 없어 다음 경로를 사용합니다",
+        en: "The first source cannot be used; trying the next one",
+        ko: "첫 번째 경로를 사용할 수 없어 다음 경로에서 받습니다",
     }
     retrying() {
         en: "The connection broke; trying again",

@@ -49,7 +49,14 @@ fn command(error: &Error) -> String {
     let usage = error.get(ContextKind::Usage).map(shown).unwrap_or_default();
     let words: Vec<&str> =
         usage.split_whitespace().skip_while(|word| *word != "saem").take_while(|word| is_command(word)).collect();
-    if words.is_empty() { "saem".to_owned() } else { words.join(" ") }
+    if !words.is_empty() {
+        return words.join(" ");
+    }
+    // Some refusals come without a usage line; the command is the first word then.
+    match std::env::args().nth(1).filter(|word| is_command(word)) {
+        Some(word) => format!("saem {word}"),
+        None => "saem".to_owned(),
+    }
 }
 
 fn is_command(word: &str) -> bool {

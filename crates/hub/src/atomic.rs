@@ -10,7 +10,11 @@ use crate::HubError;
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(HubError::io("create", directory))?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(HubError::io("create", directory))?;
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are their owner's alone; models may be shared, as far as the user's mask says.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(directory).map_err(HubError::io("create", directory))?;
     file.write_all(bytes).map_err(HubError::io("write", path))?;
     file.as_file().sync_all().map_err(HubError::io("write", path))?;
     file.persist(path).map_err(|error| HubError::Io { action: "write", path: path.to_owned(), source: error.error })?;

@@ -62,19 +62,10 @@ impl Normalizer {
     /// The changed text; `None` where it is known to stay the same.
     fn apply(&self, text: &str, limit: usize) -> Option<String> {
         match self {
-            Self::Nfc => {
-                let safe = unchanged_by_nfc(text);
-                let (head, tail) = text.split_at_checked(safe)?;
-                if tail.is_empty() {
-                    return None;
-                }
-                let mut out = head.to_owned();
-                by_unicode_9(tail, &mut out, |part, out| out.extend(part.nfc()));
-                Some(out)
-            }
-            Self::Nfd => unless_ascii(text, |part, out| out.extend(part.nfd())),
-            Self::Nfkc => unless_ascii(text, |part, out| out.extend(part.nfkc())),
-            Self::Nfkd => unless_ascii(text, |part, out| out.extend(part.nfkd())),
+            Self::Nfc => unless_safe(text, safe_for_nfc, |part, out| out.extend(part.nfc())),
+            Self::Nfd => unless_safe(text, |character| character.is_ascii(), |part, out| out.extend(part.nfd())),
+            Self::Nfkc => unless_safe(text, safe_for_nfkc, |part, out| out.extend(part.nfkc())),
+            Self::Nfkd => unless_safe(text, |character| character.is_ascii(), |part, out| out.extend(part.nfkd())),
             Self::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
             Self::Strip { left, right } => {
                 let text = if *left { text.trim_start() } else { text };
@@ -96,18 +87,51 @@ impl Normalizer {
     }
 }
 
-fn unless_ascii(text: &str, form: impl Fn(&str, &mut String)) -> Option<String> {
-    if text.is_ascii() {
-        return None;
+/// Normalises the parts of `text` that need it: runs of characters that are not `safe`, each with the one before it,
+/// with which it may combine. A safe character neither changes nor combines with what precedes it. `None` if all are.
+fn unless_safe(text: &str, safe: impl Fn(char) -> bool, form: impl Fn(&str, &mut String)) -> Option<String> {
+    let mut out: Option<String> = None;
+    let mut done = 0;
+    let mut unsafe_from = None;
+    let mut previous = 0;
+    for (at, character) in text.char_indices() {
+        if !safe(character) {
+            unsafe_from = unsafe_from.or(Some(previous));
+        } else if let Some(start) = unsafe_from.take() {
+            let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
+            out.push_str(text.get(done..start).unwrap_or_default());
+            by_unicode_9(text.get(start..at).unwrap_or_default(), out, &form);
+            done = at;
+        }
+        previous = at;
     }
-    let mut out = String::with_capacity(text.len());
-    by_unicode_9(text, &mut out, form);
-    Some(out)
+    let start = unsafe_from.unwrap_or(text.len());
+    if start < text.len() || out.is_some() {
+        let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
+        out.push_str(text.get(done..start).unwrap_or_default());
+        by_unicode_9(text.get(start..).unwrap_or_default(), out, &form);
+    }
+    out
+}
+
+/// Characters of common scripts that are known to be composed already, without a look into tables.
+fn safe_for_nfc(character: char) -> bool {
+    matches!(character,
+        '\0'..'\u{300}' | '가'..='힣' | '一'..='\u{9fff}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}'
+        | '\u{200b}'..='\u{200d}' | '\u{2190}'..='\u{21cd}' | '\u{2500}'..='\u{2adb}' | '、'..='〩' | 'ぁ'..='ゖ'
+        | 'ァ'..='ヺ' | 'ㄱ'..='ㆎ' | '\u{fe0f}' | '！'..='￮' | '\u{1f000}'..='\u{1faff}')
+}
+
+/// As [`safe_for_nfc`], without characters that stand for others.
+fn safe_for_nfkc(character: char) -> bool {
+    matches!(character,
+        '\0'..'\u{a0}' | '가'..='힣' | '一'..='\u{9fff}' | '\u{2018}'..='\u{2023}' | '\u{200b}'..='\u{200d}'
+        | '、'..='〩' | 'ぁ'..='ゖ' | 'ァ'..='ヺ' | '\u{fe0f}' | '\u{1f300}'..='\u{1faff}')
 }
 
 /// Normalises as Unicode 9 did, which is what `tokenizers` knows, and what models were therefore trained with:
 /// characters that came later neither change nor combine.
-fn by_unicode_9(text: &str, out: &mut String, form: impl Fn(&str, &mut String)) {
+fn by_unicode_9(text: &str, out: &mut String, form: &impl Fn(&str, &mut String)) {
     let mut done = 0;
     for (at, later) in text.match_indices(is_later) {
         form(text.get(done..at).unwrap_or_default(), out);
@@ -166,27 +190,10 @@ fn sentence_piece(charsmap: Option<&Charsmap>, prepend_space: bool, merge_spaces
     out
 }
 
-/// A place in `text` before which NFC changes nothing, whatever follows; its length if it changes nothing at all.
-///
-/// Common scripts need no tables: everything below U+0300, Hangul syllables, kana, ideographs and emoji are composed
-/// already and only combine with characters outside these ranges.
-fn unchanged_by_nfc(text: &str) -> usize {
-    let mut start_of_last = 0;
-    for (at, character) in text.char_indices() {
-        if !matches!(character,
-            '\0'..'\u{300}' | '가'..='힣' | '一'..='\u{9fff}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}'
-            | '\u{200b}'..='\u{200d}' | '\u{2190}'..='\u{21cd}' | '\u{2500}'..='\u{2adb}' | '、'..='〩' | 'ぁ'..='ゖ'
-            | 'ァ'..='ヺ' | 'ㄱ'..='ㆎ' | '\u{fe0f}' | '！'..='￮' | '\u{1f000}'..='\u{1faff}')
-        {
-            return start_of_last;
-        }
-        start_of_last = at;
-    }
-    text.len()
-}
-
 #[cfg(test)]
 mod tests {
+    use unicode_normalization::{IsNormalized, is_nfc_quick, is_nfkc_quick};
+
     use super::*;
 
     #[test]
@@ -208,17 +215,58 @@ mod tests {
         assert!(!is_later('\u{3131}') && !is_later('\u{1f600}') && is_later('\u{8d3}'));
     }
 
-    /// Each character that counts as unchanged stays as it is, alone and after any other of them.
     #[test]
-    fn the_unchanged_ranges_are_unchanged() {
-        let safe: Vec<char> =
-            ('\0'..=char::MAX).filter(|character| unchanged_by_nfc(&character.to_string()) > 0).collect();
-        assert!(safe.len() > 30_000);
-        let text: String = safe.iter().collect();
-        assert_eq!(text, text.nfc().collect::<String>());
-        for &character in &safe {
-            let reversed: String = [character, 'a', character, '가', character].iter().collect();
-            assert_eq!(reversed, reversed.nfc().collect::<String>());
+    fn safe_characters_are_safe() {
+        let mut count = 0;
+        for character in '\0'..=char::MAX {
+            let decomposed_alone = unicode_normalization::char::canonical_combining_class(character) == 0;
+            if safe_for_nfc(character) {
+                count += 1;
+                assert_eq!(is_nfc_quick([character].into_iter()), IsNormalized::Yes, "{character:?}");
+                assert!(decomposed_alone, "{character:?}");
+            }
+            if safe_for_nfkc(character) {
+                assert_eq!(is_nfkc_quick([character].into_iter()), IsNormalized::Yes, "{character:?}");
+                assert!(safe_for_nfc(character), "{character:?}");
+            }
+        }
+        assert!(count > 30_000);
+    }
+
+    #[test]
+    fn parts_are_normalised_as_the_whole_would_be() {
+        let parts = [
+            "a",
+            " ",
+            "e\u{301}",
+            "\u{301}",
+            "가",
+            "\u{11a8}",
+            "\u{1112}\u{1161}",
+            "ㅋㅋ",
+            "か",
+            "\u{3099}",
+            "Ａ",
+            "①",
+            "\u{a0}",
+            "ﬁ",
+            "😀",
+            "\u{345}\u{300}",
+            "Å",
+            "\u{212b}",
+        ];
+        let mut state = 5u64;
+        for _ in 0..3000 {
+            let mut text = String::new();
+            for _ in 0..8 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                text.push_str(parts[(state >> 33) as usize % parts.len()]);
+            }
+            let apply = |step: Normalizer| Normalizer::apply_all(&[step], &text).into_owned();
+            assert_eq!(apply(Normalizer::Nfc), text.nfc().collect::<String>(), "{text:?}");
+            assert_eq!(apply(Normalizer::Nfd), text.nfd().collect::<String>(), "{text:?}");
+            assert_eq!(apply(Normalizer::Nfkc), text.nfkc().collect::<String>(), "{text:?}");
+            assert_eq!(apply(Normalizer::Nfkd), text.nfkd().collect::<String>(), "{text:?}");
         }
     }
 

@@ -39,10 +39,10 @@ pub(crate) enum Command {
     /// Downloads a model
     Pull(Pull),
     /// Lists the models of this machine and those that can be downloaded
-    #[command(visible_alias = "ls")]
+    #[command(alias = "ls")]
     List(List),
     /// Shows what a model is: architecture, sizes, licence, chat template
-    #[command(visible_alias = "show")]
+    #[command(alias = "show")]
     Inspect(Inspect),
     /// Completes a prompt
     Run(Run),
@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Writes a model in another format or quantisation
     Convert(Convert),
     /// Deletes models from this machine
-    #[command(visible_alias = "remove")]
+    #[command(alias = "remove")]
     Rm(Remove),
     /// Prints a completion script for a shell
     Completions(Completions),
@@ -73,7 +73,7 @@ pub(crate) struct Pull {
     /// The model
     pub(crate) model: String,
     /// Accept the model's licence without being asked
-    #[arg(long, visible_alias = "accept-license")]
+    #[arg(long, alias = "accept-license")]
     pub(crate) accept_licence: bool,
     /// Print JSON
     #[arg(long)]
@@ -245,7 +245,7 @@ pub(crate) struct Convert {
     #[arg(long)]
     pub(crate) force: bool,
     /// Accept the model's licence without being asked
-    #[arg(long, visible_alias = "accept-license")]
+    #[arg(long, alias = "accept-license")]
     pub(crate) accept_licence: bool,
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct ModelFlag {
     #[arg(long = "model", short = 'm', value_name = "MODEL")]
     pub(crate) name: Option<String>,
     /// Accept the model's licence without being asked, if it has to be downloaded
-    #[arg(long, visible_alias = "accept-license")]
+    #[arg(long, alias = "accept-license")]
     pub(crate) accept_licence: bool,
 }
 

@@ -186,7 +186,7 @@ fn streamed_text_is_the_tokenizers() {
         let (mut stream, mut decoder) = (Utf8Stream::default(), tokenizer.stream_continuation());
         for id in ids.filter(|id| !tokenizer.is_special(*id)) {
             stream.push(tokenizer.token_bytes(id).unwrap_or_default(), &mut ours);
-            theirs.push_str(&decoder.push(id));
+            theirs.push_str(decoder.push(id));
         }
         stream.finish(&mut ours);
         theirs.push_str(&decoder.finish());

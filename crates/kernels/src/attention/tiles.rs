@@ -28,6 +28,8 @@ const KEYS: usize = 2 * BLOCK_TOKENS;
 /// Vectors of queries that a register-blocked loop works on.
 const VECTORS: usize = 3;
 
+const CACHE_LINE: usize = 64;
+
 /// Stands for minus infinity where a difference of two must not be "not a number".
 const LOWEST: f32 = -1e30;
 
@@ -250,6 +252,22 @@ impl TileItem<'_> {
         }
     }
 
+    /// Asks for the keys and values of `rows` positions, `row` positions after `first_key`, which begins a block.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, first_key: usize, row: usize, rows: usize) {
+        let layout = self.pages.layout();
+        let Some(&block) = self.span.blocks.get((first_key + row) / BLOCK_TOKENS) else { return };
+        let (keys, values) = self.pages.tiles();
+        let bytes = layout.tile_bytes() / BLOCK_TOKENS;
+        let start = layout.tile(block, self.kv_head) + row % BLOCK_TOKENS * bytes;
+        let mut at = start;
+        while at < start + rows * bytes {
+            simd.prefetch(keys.as_ptr().wrapping_add(at));
+            simd.prefetch(values.as_ptr().wrapping_add(at));
+            at += CACHE_LINE;
+        }
+    }
+
     /// Takes the widened keys and values into the running maxima, sums and outputs of one panel, of which `NV` vectors
     /// are in use.
     #[inline(always)]
@@ -280,6 +298,9 @@ impl TileItem<'_> {
             let out = self.column::<S>(scratch.out, first_lane);
             let mut row = 0;
             while row < count {
+                if first_lane == 0 {
+                    self.prefetch(simd, first_key + KEYS, row, MR);
+                }
                 let keys = scratch.keys.add(row * width);
                 let mut scores = [[simd.zero(); NV]; MR];
                 product(simd, &mut scores, keys, (width, 1), queries, panel::<S>(), self.shape.head_dim);

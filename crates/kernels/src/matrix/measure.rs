@@ -166,7 +166,8 @@ pub fn products(pool: &ThreadPool, limits: &Limits, each: &mut dyn FnMut(Measure
                 rows,
                 chosen: match (tiles, float) {
                     (Some(_), _) => "amx-int8",
-                    (None, true) => Isa::detect().name(),
+                    // Products with floats use no tiles.
+                    (None, true) => Isa::detect().min(Isa::Avx512).name(),
                     (None, false) => chosen(),
                 },
                 unit: if rows == 1 { "bytes" } else { "operations" },

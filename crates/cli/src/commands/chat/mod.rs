@@ -96,7 +96,7 @@ impl Room<'_> {
             Command::Save("") => note(&language.chat_save_usage()),
             Command::Save(path) => match self.conversation.save(Path::new(path), &self.loaded.name, language) {
                 Ok(()) => note(&faint(&language.chat_saved(path))),
-                Err(error) => note(&failure::explain(&error, language)),
+                Err(error) => note(&failure::explain(&error, language).0),
             },
             Command::Exit => return false,
             Command::Unknown(word) => note(&language.chat_unknown_command(word)),
@@ -112,7 +112,7 @@ impl Room<'_> {
             Err(error) => {
                 // A message that cannot be sent is forgotten, and the chat goes on.
                 self.conversation.turns.pop();
-                note(&failure::explain(&error.into(), self.language));
+                note(&failure::explain(&error.into(), self.language).0);
                 return Ok(true);
             }
         };
@@ -137,7 +137,7 @@ impl Room<'_> {
             Err(error) if failure::is_broken_pipe(&error) => Ok(false),
             Err(error) => {
                 self.conversation.turns.pop();
-                note(&failure::explain(&error, self.language));
+                note(&failure::explain(&error, self.language).0);
                 Ok(true)
             }
         }
