@@ -48,17 +48,18 @@ impl Reader {
             return Ok(Input::Text(whole.to_owned()));
         }
         let mut text = rest.trim_start().to_owned();
-        while let Input::Text(line) = self.line("... ")? {
+        loop {
+            // Ctrl-C takes the message back.
+            let Input::Text(line) = self.line("... ")? else { return Ok(Input::Text(String::new())) };
             let end = line.trim_end().strip_suffix(BLOCK);
             if !text.is_empty() {
                 text.push('\n');
             }
             text.push_str(end.unwrap_or(&line));
             if end.is_some() {
-                break;
+                return Ok(Input::Text(text));
             }
         }
-        Ok(Input::Text(text))
     }
 
     fn line(&mut self, prompt: &str) -> anyhow::Result<Input> {
