@@ -25,8 +25,11 @@
 //! assert_eq!(out, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]);
 //! ```
 
+mod chunks;
+mod dots;
 mod format;
 mod pages;
+mod panel;
 pub mod reference;
 mod rows;
 mod schedule;

@@ -4,12 +4,10 @@
 //! query heads that share a key-value head use each element together. Vector lanes are elements of a head. To keep
 //! many threads busy with one sequence, its positions are cut into chunks, whose partial results are merged at the
 //! end. The cut depends on the position alone (not on threads or on other sequences), so results do not change with
-//! them, and there are at most [`MAX_CHUNKS`], so the memory for partial results does not grow with the context.
+//! them, and there are at most `MAX_CHUNKS`, so the memory for partial results does not grow with the context.
 
-// Iterators over arrays of registers are not always inlined in functions as large as these, and then put the registers
-// into memory.
-#![allow(clippy::needless_range_loop, reason = "see above")]
-
+use super::chunks::{Chunks, partial_len};
+use super::dots::{KEYS, TILE, dots, weighted_sum};
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
 use super::scratch::{padded, take};
@@ -17,57 +15,7 @@ use super::{AttentionShape, BLOCK_TOKENS, KvType};
 use crate::pool::SharedSlice;
 use crate::simd::{Kernel, Simd, math};
 
-/// Positions of a chunk at least: the work of a few microseconds.
-const MIN_CHUNK: usize = 4 * BLOCK_TOKENS;
-
-/// Chunks of a row at most.
-const MAX_CHUNKS: usize = 16;
-
-/// Positions between two looks at the running maximum.
-const TILE: usize = 4 * BLOCK_TOKENS;
-
 const CACHE_LINE: usize = 64;
-
-/// Keys whose scores are computed together.
-const KEYS: usize = 4;
-
-/// The positions that a query sees, in chunks that begin at block borders.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Chunks {
-    start: usize,
-    end: usize,
-    size: usize,
-}
-
-impl Chunks {
-    /// No positions.
-    pub(super) const NONE: Self = Self { start: 0, end: 0, size: MIN_CHUNK };
-
-    pub(super) fn new(shape: &AttentionShape, position: usize) -> Self {
-        let (start, end) = (shape.first_visible(position), position + 1);
-        let base = start / BLOCK_TOKENS * BLOCK_TOKENS;
-        let size = (end - base).div_ceil(MAX_CHUNKS).next_multiple_of(BLOCK_TOKENS).max(MIN_CHUNK);
-        Self { start, end, size }
-    }
-
-    fn base(&self) -> usize {
-        self.start / BLOCK_TOKENS * BLOCK_TOKENS
-    }
-
-    pub(super) fn count(&self) -> usize {
-        (self.end - self.base()).div_ceil(self.size)
-    }
-
-    fn range(&self, chunk: usize) -> (usize, usize) {
-        let first = self.base() + chunk * self.size;
-        (first.max(self.start), self.end.min(first + self.size))
-    }
-}
-
-/// Elements of a partial result: weighted values, their sum of weights, their largest score.
-pub(super) fn partial_len(width: usize) -> usize {
-    padded(width + 2)
-}
 
 /// One item of work: a chunk of what one row sees, for the query heads that share one key-value head.
 pub(super) struct RowItem<'a> {
@@ -387,141 +335,5 @@ impl RowItem<'_> {
                 }
             }
         }
-    }
-}
-
-/// The dot products of `KEYS` keys, from `slot` on, with `G` queries, to `[G, TILE]`; gives `G`.
-#[inline(always)]
-unsafe fn dots<S: Simd, F: Format, const G: usize>(
-    simd: S,
-    tile: F,
-    slot: usize,
-    queries: *const f32,
-    width: usize,
-    to: *mut f32,
-) -> usize {
-    let mut sums = [[simd.zero(); KEYS]; G];
-    let mut at = 0;
-    while at < width {
-        let mut keys = [simd.zero(); KEYS];
-        for key in 0..KEYS {
-            // SAFETY: `KEYS` rows of the tile from `slot` on.
-            keys[key] = unsafe { tile.load(simd, slot + key, at) };
-        }
-        for head in 0..G {
-            // SAFETY: `G` rows of queries.
-            let query = unsafe { simd.load(queries.add(head * width + at)) };
-            for key in 0..KEYS {
-                sums[head][key] = simd.fma(query, keys[key], sums[head][key]);
-            }
-        }
-        at += S::LANES;
-    }
-    for head in 0..G {
-        // SAFETY: `G` rows of scores, with room for `KEYS` here.
-        unsafe { to.add(head * TILE).cast::<[f32; KEYS]>().write(simd.reduce_sum4(sums[head])) };
-    }
-    G
-}
-
-/// `out[g, at..] += sum of weights[g, t] * values[t, at..]` for `G` heads and `V` vectors; gives the elements done.
-#[inline(always)]
-unsafe fn weighted_sum<S: Simd, F: Format, const G: usize, const V: usize>(
-    simd: S,
-    tile: F,
-    slots: (usize, usize),
-    weights: *const f32,
-    out: *mut f32,
-    width: usize,
-    at: usize,
-) -> usize {
-    let mut sums = [[simd.zero(); V]; G];
-    for head in 0..G {
-        for vector in 0..V {
-            // SAFETY: `G` rows of outputs, `V` vectors from `at` on.
-            sums[head][vector] = unsafe { simd.load(out.add(head * width + at + vector * S::LANES)) };
-        }
-    }
-    for slot in 0..slots.1 {
-        let mut values = [simd.zero(); V];
-        for vector in 0..V {
-            // SAFETY: row of the tile, `V` vectors from `at` on.
-            values[vector] = unsafe { tile.load(simd, slots.0 + slot, at + vector * S::LANES) };
-        }
-        for head in 0..G {
-            // SAFETY: `G` rows of weights.
-            let weight = simd.splat(unsafe { *weights.add(head * TILE + slot) });
-            for vector in 0..V {
-                sums[head][vector] = simd.fma(weight, values[vector], sums[head][vector]);
-            }
-        }
-    }
-    for head in 0..G {
-        for vector in 0..V {
-            // SAFETY: as above.
-            unsafe { simd.store(sums[head][vector], out.add(head * width + at + vector * S::LANES)) };
-        }
-    }
-    V * S::LANES
-}
-
-/// Merges the chunks of one row and one key-value head, `[chunks, group, partial_len]`, into `[group, head_dim]`.
-pub(super) struct Merge<'a> {
-    pub(super) partial: &'a [f32],
-    pub(super) width: usize,
-    pub(super) head_dim: usize,
-    pub(super) out: &'a mut [f32],
-}
-
-impl Kernel for Merge<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let (width, len) = (self.width, partial_len(self.width));
-        let group = self.out.len() / self.head_dim;
-        for (head, out) in self.out.chunks_exact_mut(self.head_dim).enumerate() {
-            let mut largest = f32::NEG_INFINITY;
-            let mut at = head * len;
-            while at < self.partial.len() {
-                largest = largest.max(self.partial[at + width + 1]);
-                at += group * len;
-            }
-            out.fill(0.0);
-            let mut total = 0.0;
-            let mut at = head * len;
-            while at < self.partial.len() {
-                let chunk = &self.partial[at..at + len];
-                let factor = (chunk[width + 1] - largest).exp2();
-                total += factor * chunk[width];
-                add_scaled(simd, out, chunk, factor);
-                at += group * len;
-            }
-            multiply(simd, out, 1.0 / total);
-        }
-    }
-}
-
-/// `out += factor * from`.
-#[inline(always)]
-fn add_scaled<S: Simd>(simd: S, out: &mut [f32], from: &[f32], factor: f32) {
-    let mut at = 0;
-    while at < out.len() {
-        let end = if at + S::LANES <= out.len() { at + S::LANES } else { out.len() };
-        let sum = simd.fma(simd.load_slice(&from[at..end]), simd.splat(factor), simd.load_slice(&out[at..end]));
-        simd.store_slice(sum, &mut out[at..end]);
-        at = end;
-    }
-}
-
-/// `out *= factor`.
-#[inline(always)]
-fn multiply<S: Simd>(simd: S, out: &mut [f32], factor: f32) {
-    let mut at = 0;
-    while at < out.len() {
-        let end = if at + S::LANES <= out.len() { at + S::LANES } else { out.len() };
-        let product = simd.mul(simd.load_slice(&out[at..end]), simd.splat(factor));
-        simd.store_slice(product, &mut out[at..end]);
-        at = end;
     }
 }

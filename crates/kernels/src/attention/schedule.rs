@@ -5,7 +5,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::rows::{self, Chunks, Merge, RowItem, Target, partial_len};
+use super::chunks::{Chunks, Merge, partial_len};
+use super::rows::{self, RowItem, Target};
 use super::scratch::{with_partial, with_work};
 use super::tiles::{self, TileItem};
 use super::{AttentionShape, KvPages, Span};

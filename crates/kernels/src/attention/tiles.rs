@@ -14,10 +14,11 @@
 
 use super::format::{F16Tile, F32Tile, Format, Q8Tile};
 use super::pages::KvPages;
+use super::panel::{VECTORS, mask, panel, product, soft_cap, weigh};
 use super::scratch::{padded, take};
 use super::{AttentionShape, BLOCK_TOKENS, KvType, Span};
 use crate::pool::SharedSlice;
-use crate::simd::{Kernel, MAX_LANES, Simd, math};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Query vectors of an item, a multiple of every [`panel`].
 pub(super) const QUERIES: usize = 96;
@@ -25,18 +26,10 @@ pub(super) const QUERIES: usize = 96;
 /// Positions whose keys and values are widened together.
 const KEYS: usize = 2 * BLOCK_TOKENS;
 
-/// Vectors of queries that a register-blocked loop works on.
-const VECTORS: usize = 3;
-
 const CACHE_LINE: usize = 64;
 
 /// Stands for minus infinity where a difference of two must not be "not a number".
 const LOWEST: f32 = -1e30;
-
-/// Queries that are worked on together.
-const fn panel<S: Simd>() -> usize {
-    VECTORS * S::LANES
-}
 
 /// Items that a span makes for each key-value head.
 pub(super) fn items(shape: &AttentionShape, span: &Span<'_>) -> usize {
@@ -316,7 +309,9 @@ impl TileItem<'_> {
                 soft_cap::<S, NV>(simd, scratch.weights, count, cap * std::f32::consts::LOG2_E);
             }
             if masked {
-                mask::<S, NV>(simd, scratch.weights, count, key, lanes, first_lane);
+                let last = lanes.positions.as_ptr().add(first_lane);
+                let hidden = lanes.hidden.as_ptr().add(first_lane);
+                mask::<S, NV>(simd, scratch.weights, count, key, last, hidden);
             }
             let (maxima, sums) = (scratch.maxima.add(first_lane), scratch.sums.add(first_lane));
             let corrections = weigh::<S, NV>(simd, scratch.weights, count, maxima, sums);
@@ -392,123 +387,4 @@ impl TileItem<'_> {
             }
         }
     }
-}
-
-/// `acc[i][j] += sum over k < count of a[i, k] * b[k, j]`, with elements of `a` broadcast and `NV` vectors of `b`.
-///
-/// `a[i, k]` is at `a + i * steps.0 + k * steps.1`, and `b[k, j]` at `b + k * b_step + j * LANES`.
-#[inline(always)]
-unsafe fn product<S: Simd, const MR: usize, const NV: usize>(
-    simd: S,
-    acc: &mut [[S::F32; NV]; MR],
-    a: *const f32,
-    steps: (usize, usize),
-    b: *const f32,
-    b_step: usize,
-    count: usize,
-) {
-    // A local copy stays in registers.
-    let mut sums = *acc;
-    let (mut a, mut b) = (a, b);
-    for _ in 0..count {
-        // SAFETY: the caller's matrices have `MR` rows and `count` columns, and `count` rows of `NV` vectors.
-        unsafe {
-            let mut columns = [simd.zero(); NV];
-            for vector in 0..NV {
-                columns[vector] = simd.load(b.add(vector * S::LANES));
-            }
-            for row in 0..MR {
-                let factor = simd.splat(*a.add(row * steps.0));
-                for vector in 0..NV {
-                    sums[row][vector] = simd.fma(factor, columns[vector], sums[row][vector]);
-                }
-            }
-        }
-        (a, b) = (a.wrapping_add(steps.1), b.wrapping_add(b_step));
-    }
-    *acc = sums;
-}
-
-/// `score = cap * tanh(score)`.
-#[inline(always)]
-unsafe fn soft_cap<S: Simd, const NV: usize>(simd: S, scores: *mut f32, count: usize, cap: f32) {
-    for row in 0..count {
-        for vector in 0..NV {
-            // SAFETY: `count` rows of a panel.
-            unsafe {
-                let at = scores.add(row * panel::<S>() + vector * S::LANES);
-                simd.store(simd.mul(math::tanh(simd, simd.load(at)), simd.splat(cap)), at);
-            }
-        }
-    }
-}
-
-/// Sets the scores of keys that a query does not see to minus infinity.
-#[inline(always)]
-unsafe fn mask<S: Simd, const NV: usize>(
-    simd: S,
-    scores: *mut f32,
-    count: usize,
-    first_key: i32,
-    lanes: &Lanes,
-    first_lane: usize,
-) {
-    let never = simd.splat(f32::NEG_INFINITY);
-    for vector in 0..NV {
-        let lane = first_lane + vector * S::LANES;
-        // SAFETY: `lane + LANES <= QUERIES`, and `count` rows of a panel.
-        unsafe {
-            let last = simd.load_i32(lanes.positions.as_ptr().add(lane));
-            let hidden = simd.load_i32(lanes.hidden.as_ptr().add(lane));
-            for row in 0..count {
-                let key = simd.splat_i32(first_key + row as i32);
-                let at = scores.add(row * panel::<S>() + vector * S::LANES);
-                let score = simd.select(simd.less_i32(last, key), never, simd.load(at));
-                simd.store(simd.select(simd.less_i32(hidden, key), score, never), at);
-            }
-        }
-    }
-}
-
-/// Turns scores into weights relative to the running maxima; gives the factors for what was summed before.
-#[inline(always)]
-unsafe fn weigh<S: Simd, const NV: usize>(
-    simd: S,
-    scores: *mut f32,
-    count: usize,
-    maxima: *mut f32,
-    sums: *mut f32,
-) -> [S::F32; NV] {
-    let mut corrections = [simd.zero(); NV];
-    let (mut largest, mut totals) = (corrections, corrections);
-    // SAFETY: `NV` vectors of maxima and sums, and `count` rows of a panel.
-    unsafe {
-        for vector in 0..NV {
-            largest[vector] = simd.load(maxima.add(vector * S::LANES));
-        }
-        let before = largest;
-        for row in 0..count {
-            for vector in 0..NV {
-                let score = simd.load(scores.add(row * panel::<S>() + vector * S::LANES));
-                largest[vector] = simd.max(score, largest[vector]);
-            }
-        }
-        for vector in 0..NV {
-            simd.store(largest[vector], maxima.add(vector * S::LANES));
-            corrections[vector] = math::exp2_non_positive(simd, simd.sub(before[vector], largest[vector]));
-            totals[vector] = simd.mul(simd.load(sums.add(vector * S::LANES)), corrections[vector]);
-        }
-        for row in 0..count {
-            for vector in 0..NV {
-                let at = scores.add(row * panel::<S>() + vector * S::LANES);
-                let weight = math::exp2_non_positive(simd, simd.sub(simd.load(at), largest[vector]));
-                totals[vector] = simd.add(totals[vector], weight);
-                simd.store(weight, at);
-            }
-        }
-        for vector in 0..NV {
-            simd.store(totals[vector], sums.add(vector * S::LANES));
-        }
-    }
-    corrections
 }

@@ -12,7 +12,7 @@ const TYPES: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8_0];
 fn config() -> ProptestConfig {
     match std::env::var("PROPTEST_CASES") {
         Ok(_) => ProptestConfig::default(),
-        Err(_) => ProptestConfig::with_cases(60),
+        Err(_) => ProptestConfig::with_cases(30),
     }
 }
 
