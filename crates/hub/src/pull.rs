@@ -221,13 +221,18 @@ impl Download<'_> {
             here += self.open(name, expected.clone())?.on_disk();
         }
         self.check_space(total.unwrap_or(0).saturating_sub(here), 0)?;
-        if here > 0 {
-            self.observer.event(Event::Resuming { bytes: here });
-        }
-        self.observer.begin(&self.name, total);
+        // Nothing is announced before the source has answered: another one may have to take over.
+        let mut announcement = Some((here, total));
         for (remote, name, expected) in missing {
             let done = files.iter().map(|file| file.bytes).sum();
-            files.push(self.fetch_file(hub, (repository, revision), remote, &name, &expected, done)?);
+            files.push(self.fetch_file(
+                hub,
+                (repository, revision),
+                remote,
+                (&name, &expected),
+                done,
+                &mut announcement,
+            )?);
         }
         let source = format!("hugging-face:{repository}@{revision}");
         let entry = match rename {
@@ -243,10 +248,11 @@ impl Download<'_> {
         hub: &HuggingFace,
         (repository, revision): (&str, &str),
         remote: &RemoteFile,
-        name: &str,
-        expected: &Expected,
+        (name, expected): (&str, &Expected),
         done: u64,
+        announcement: &mut Option<(u64, Option<u64>)>,
     ) -> Result<ManifestFile, HubError> {
+        let model = self.name.clone();
         loop {
             let mut assembly = self.open(name, expected.clone())?;
             let resumes = assembly.on_disk() > 0;
@@ -258,7 +264,16 @@ impl Download<'_> {
                     revision,
                     &remote.path,
                     &mut assembly,
-                    &mut |position| go_on(observer.borrow_mut().progress(done + position)),
+                    &mut |position| {
+                        let mut observer = observer.borrow_mut();
+                        if let Some((here, total)) = announcement.take() {
+                            if here > 0 {
+                                observer.event(Event::Resuming { bytes: here });
+                            }
+                            observer.begin(&model, total);
+                        }
+                        go_on(observer.progress(done + position))
+                    },
                     &mut |error| observer.borrow_mut().event(Event::Retrying { reason: error.to_string() }),
                 )
             };
