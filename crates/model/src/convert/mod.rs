@@ -6,6 +6,7 @@
 //! that the target's readers look for. Files appear under their final names only when they are complete.
 
 mod config_json;
+mod data;
 mod keys;
 mod plan;
 mod pre_tokenizers;

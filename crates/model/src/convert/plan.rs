@@ -1,17 +1,15 @@
 //! Which tensors a conversion writes, and where their data come from.
 
-use std::borrow::Cow;
-
 use saem_formats::Source;
+use saem_kernels::DataType;
 use saem_kernels::ops::RopeStyle;
-use saem_kernels::{DataType, ThreadPool, blocks};
 
+use super::data::{Data, RowOrder};
 use crate::ModelError;
 use crate::config::{Config, LayerConfig};
-use crate::error::in_tensor;
 use crate::families::Role;
 use crate::families::names::{fill, gguf_pattern, hf_pattern};
-use crate::quantize::{convert, stored_type};
+use crate::quantize::stored_type;
 use crate::weights::tensors::Tensor;
 use crate::weights::{Part, Tensors};
 
@@ -34,28 +32,7 @@ pub(super) struct Planned<'a> {
     /// Outermost dimension first.
     pub(super) shape: Vec<usize>,
     pub(super) data_type: DataType,
-    data: Data<'a>,
-}
-
-enum Data<'a> {
-    /// Tensors of the source, one after the other.
-    Stored { pieces: Vec<Tensor<'a>>, order: RowOrder, offset: f32 },
-    /// Numbers that the source has elsewhere.
-    Values(Vec<f32>),
-}
-
-/// What happens to the rows of query and key projections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RowOrder {
-    Kept,
-    /// The two halves of every head are interleaved.
-    Interleave {
-        heads: usize,
-    },
-    /// Even rows of every head first, then odd ones.
-    Separate {
-        heads: usize,
-    },
+    pub(super) data: Data<'a>,
 }
 
 impl<'a> Plan<'a> {
@@ -283,73 +260,4 @@ fn shape(config: &Config, role: Role) -> Vec<usize> {
         Role::SharedGate | Role::SharedUp => vec![moe(|moe| moe.shared_intermediate), hidden],
         Role::SharedDown => vec![hidden, moe(|moe| moe.shared_intermediate)],
     }
-}
-
-impl Planned<'_> {
-    /// The tensor's data.
-    pub(super) fn bytes(&self, pool: &ThreadPool) -> Result<Cow<'_, [u8]>, ModelError> {
-        match &self.data {
-            Data::Values(values) => {
-                let mut out = Vec::new();
-                blocks::quantize(self.data_type, values, &mut out).map_err(in_tensor(&self.name))?;
-                Ok(Cow::Owned(out))
-            }
-            Data::Stored { pieces, order, offset } => {
-                if let ([piece], RowOrder::Kept, 0.0) = (pieces.as_slice(), order, offset)
-                    && piece.data_type == self.data_type
-                {
-                    return Ok(Cow::Borrowed(piece.bytes));
-                }
-                let mut out = Vec::new();
-                for piece in pieces {
-                    out.extend(self.piece(piece, *order, *offset, pool)?);
-                }
-                Ok(Cow::Owned(out))
-            }
-        }
-    }
-
-    fn piece(
-        &self,
-        piece: &Tensor<'_>,
-        order: RowOrder,
-        offset: f32,
-        pool: &ThreadPool,
-    ) -> Result<Vec<u8>, ModelError> {
-        // A vector of biases has as many rows as the matrix it belongs to.
-        let columns = if piece.shape.len() < 2 { 1 } else { piece.columns() };
-        let failed = || in_tensor(&self.name);
-        let ordered = reorder(piece, columns, order);
-        if offset != 0.0 {
-            let mut values = piece.to_f32(piece.columns())?;
-            values.iter_mut().for_each(|value| *value += offset);
-            let mut out = Vec::new();
-            blocks::quantize(self.data_type, &values, &mut out).map_err(failed())?;
-            return Ok(out);
-        }
-        convert(pool, piece.data_type, &ordered, columns, self.data_type).map_err(failed())
-    }
-}
-
-/// The rows of a tensor in another order.
-fn reorder<'a>(piece: &Tensor<'a>, columns: usize, order: RowOrder) -> Cow<'a, [u8]> {
-    let (heads, interleave) = match order {
-        RowOrder::Kept => return Cow::Borrowed(piece.bytes),
-        RowOrder::Interleave { heads } => (heads, true),
-        RowOrder::Separate { heads } => (heads, false),
-    };
-    let Some(stride) = piece.data_type.bytes_for(columns) else { return Cow::Borrowed(piece.bytes) };
-    let rows = piece.bytes.len() / stride.max(1);
-    let head_dim = rows / heads.max(1);
-    let mut out = Vec::with_capacity(piece.bytes.len());
-    for row in 0..rows {
-        let (head, within) = (row / head_dim * head_dim, row % head_dim);
-        let from = if interleave {
-            within % 2 * (head_dim / 2) + within / 2
-        } else {
-            within % (head_dim / 2) * 2 + within / (head_dim / 2)
-        };
-        out.extend_from_slice(piece.bytes.get((head + from) * stride..(head + from + 1) * stride).unwrap_or_default());
-    }
-    Cow::Owned(out)
 }

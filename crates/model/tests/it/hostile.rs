@@ -4,10 +4,11 @@ use proptest::prelude::*;
 use saem_formats::Source;
 use saem_formats::gguf::{Gguf, Value, Writer};
 use saem_kernels::DataType;
-use saem_model::{Config, LoadOptions, Model, ModelError};
+use saem_kernels::attention::KvType;
+use saem_model::{Config, LoadOptions, Model, ModelError, convert, load_tokenizer};
 use serde_json::json;
 
-use crate::support::{FAMILIES, fixture, pool};
+use crate::support::{FAMILIES, fixture, one_pass, open, pool};
 
 fn config_of(family: &str) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(fixture(family).join("config.json")).unwrap()).unwrap()
@@ -161,7 +162,51 @@ proptest! {
                 prop_assert!(rope.inverse_frequencies().iter().all(|frequency| frequency.is_finite()));
             }
             prop_assert!(saem_model::Workspace::byte_len(&config, 1, 1) < 1 << 30);
-            prop_assert!(saem_model::KvCache::block_bytes(&config, saem_kernels::attention::KvType::F32) < 1 << 40);
+            prop_assert!(saem_model::KvCache::block_bytes(&config, KvType::F32) < 1 << 40);
         }
+    }
+}
+
+/// A small model's GGUF file, and where its tensor data begin.
+fn file(family: &str) -> (Vec<u8>, usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.gguf");
+    convert(&open(family).0, &path, None, &pool(), &mut |_, _| {}).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let Source::Gguf(file) = Source::open(&path).unwrap() else { panic!("not GGUF") };
+    let start = file.tensors().iter().map(|tensor| tensor.location().1.start).min().unwrap();
+    (bytes, start)
+}
+
+/// Bytes of the header are changed. What still parses is a model that runs, or is refused.
+#[test]
+fn changed_files_run_or_are_refused() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1500_u64);
+    for family in ["exaone4-full", "exaone_moe", "gemma3"] {
+        let (original, header) = file(family);
+        let mut state = 0x5eed_u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let (mut ran, mut refused) = (0, 0);
+        for _ in 0..cases {
+            let mut bytes = original.clone();
+            for _ in 0..=random(3) {
+                bytes[random(header)] = if random(2) == 0 { random(256) as u8 } else { random(4) as u8 };
+            }
+            let Ok(parsed) = Gguf::parse(bytes) else { continue };
+            let source = Source::Gguf(parsed);
+            let _ = load_tokenizer(&source);
+            match load(&source) {
+                Ok(model) => {
+                    one_pass(&model, KvType::F16, &[0, 1, 2]);
+                    ran += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        println!("{family}: {ran} ran, {refused} were refused");
+        assert!(ran > 0 && refused > 0);
     }
 }
