@@ -130,6 +130,9 @@ fn choose(
     for (choice, correction) in choice.iter_mut().zip(correction.unwrap_or_default()) {
         *choice += correction;
     }
+    // Broken weights give scores that are no numbers. Experts must still be distinct, so every score is above that of
+    // an expert already taken.
+    choice.iter_mut().for_each(|choice| *choice = choice.max(f32::MIN));
     if moe.groups > 1 {
         keep_best_groups(moe, choice, groups);
     }
@@ -158,7 +161,7 @@ fn keep_best_groups(moe: &Moe, choice: &mut [f32], groups: &mut [f32]) {
                 second = *score;
             }
         }
-        *sum = if size > 1 { first + second } else { first };
+        *sum = if size > 1 { (first + second).max(f32::MIN) } else { first };
     }
     for _ in 0..moe.groups_used {
         let best = highest(groups);
@@ -263,9 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn a_router_gone_wrong_still_chooses_distinct_places() {
-        let moe = Moe { gating: Gating::Softmax, groups: 1, ..moe() };
-        let found = chosen(&moe, None, vec![f32::NAN; 6]);
-        assert!(found.iter().all(|(expert, _)| *expert < 6));
+    fn a_router_gone_wrong_still_chooses_distinct_experts() {
+        for moe in [Moe { gating: Gating::Softmax, groups: 1, ..moe() }, Moe { groups_used: 2, used: 4, ..moe() }] {
+            for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut found: Vec<_> = chosen(&moe, None, vec![score; 6]).iter().map(|(expert, _)| *expert).collect();
+                found.sort_unstable();
+                found.dedup();
+                assert_eq!(found.len(), moe.used, "{score}");
+            }
+        }
     }
 }
