@@ -33,7 +33,14 @@ pub(super) fn write(
     let tokenizer = match metadata.str("tokenizer.ggml.model") {
         Some("gpt2") => byte_level(metadata, &tokens, pre),
         Some("llama") => sentence_piece(metadata, &tokens),
-        _ => None,
+        Some(other) if other != "none" => {
+            warnings.push(format!("no tokenizer.json: the tokenizer's model {other:?} cannot be spelled out"));
+            return Ok(());
+        }
+        _ => {
+            warnings.push("the file has no tokenizer".into());
+            return Ok(());
+        }
     };
     match tokenizer {
         Some(tokenizer) => put("tokenizer.json", tokenizer.to_string().as_bytes()),

@@ -14,7 +14,7 @@ pub(super) const LLAMA: Spec = Spec {
     interleaved: true,
     norm_offset: 0.0,
     defaults: &[("rms_norm_eps", 1e-6)],
-    configure: windowed,
+    configure: llama,
     names: &[],
 };
 
@@ -96,6 +96,17 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
         layers: vec![LayerConfig { window: None, rope: Some(0), sparse: false }; layers],
         tied: fields.flag("tie_word_embeddings", false)?,
     })
+}
+
+/// GGUF files have one name for Llama and Mistral; a window tells them apart.
+fn llama(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
+    if fields.is_gguf() {
+        windowed(fields, config)?;
+        if config.layers.iter().any(|layer| layer.window.is_some()) {
+            config.family = Family::Mistral;
+        }
+    }
+    Ok(())
 }
 
 /// A window on every layer, where the file has one.
