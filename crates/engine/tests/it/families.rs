@@ -73,7 +73,7 @@ fn a_crowd_of_sequences_in_every_family() {
     entries.sort();
     for directory in entries.into_iter().filter(|path| path.join("config.json").exists()) {
         let (served, plan) = decoder(&directory, &options());
-        let (mut whole, _) = decoder(&directory, &EngineOptions { batch_rows: 128, ..options() });
+        let (mut whole, _) = decoder(&directory, &EngineOptions { batch_rows: 128, threads: 1, ..options() });
         let vocabulary = served.vocabulary() as u32;
         let mut worker = Worker::new(Box::new(served), Arc::new(NoText), Vec::new(), plan.limits).unwrap();
         let mut expected = HashMap::new();
