@@ -173,7 +173,7 @@ fn file(family: &str) -> (Vec<u8>, usize) {
     let path = directory.path().join("model.gguf");
     convert(&open(family).0, &path, None, &pool(), &mut |_, _| {}).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    let Source::Gguf(file) = Source::open(&path).unwrap() else { panic!("not GGUF") };
+    let Source::Gguf(file) = Source::open(&path).unwrap() else { unreachable!("convert writes GGUF") };
     let start = file.tensors().iter().map(|tensor| tensor.location().1.start).min().unwrap();
     (bytes, start)
 }
