@@ -3,11 +3,11 @@
 
     parity-corpus.py OUT [--texts DIR ...] [--megabytes 6] [--seed 1]
 
-Prose comes from --texts (folders with .txt, .csv, .tsv, .jsonl and .jsonl.zst files; Korean is wanted there), English
-from the documentation of Python's modules, code from the standard library and from the sources of Cargo's packages.
-The rest is made here: emoji sequences, decomposed Hangul, lone jamo, random code points, control characters, long runs,
-broken UTF-8, letters of many scripts and cases, and mixtures of all that with the spellings of special tokens. Equal
-arguments and files give an equal corpus.
+Prose comes from --texts (folders with .txt, .md, .csv, .tsv, .jsonl and .jsonl.zst files; Korean is wanted there); where
+that is too little, its words in random order fill the rest. English comes from the documentation of Python's modules,
+code from the standard library and from the sources of Cargo's packages. The rest is made here: emoji sequences,
+decomposed Hangul, lone jamo, random code points, control characters, long runs, broken UTF-8, letters of many scripts
+and cases, and mixtures of all that with the spellings of special tokens. Equal arguments and files give an equal corpus.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def lines_of(folder):
         name = path.name
         if name.endswith(".jsonl.zst"):
             data = subprocess.run(["zstd", "-dc", str(path)], check=True, capture_output=True).stdout.decode()
-        elif name.endswith((".txt", ".csv", ".tsv", ".jsonl")):
+        elif name.endswith((".txt", ".md", ".csv", ".tsv", ".jsonl")):
             data = path.read_text(encoding="utf-8", errors="replace")
         else:
             continue
@@ -75,6 +75,18 @@ def sample(lines, rng, size):
         at = rng.randrange(len(lines))
         runs.append(lines[at:at + 40])
     yield from documents((line for run in runs for line in run), rng, size)
+
+
+def filled(lines, rng, size):
+    """Documents from the lines, and where they end, documents of their words in random order."""
+    for document in sample(lines, rng, size):
+        size -= len(document.encode())
+        yield document
+    words = [word for line in lines for word in line.split()] or WORDS
+    while size > 0:
+        document = "".join(rng.choice(words) + rng.choice("     \n") for _ in range(rng.randint(30, 500)))
+        size -= len(document.encode())
+        yield document
 
 
 def english():
@@ -133,7 +145,7 @@ def main():
     unit = int(arguments.megabytes * 1e6 / 100)
     prose = [line for folder in arguments.texts for line in lines_of(folder)]
     groups = {
-        "prose": list(sample(prose, rng, 32 * unit)),
+        "prose": list(filled(prose, rng, 32 * unit)),
         "english": list(sample(english(), rng, 15 * unit)),
         "code": list(sample(code(), rng, 15 * unit)),
     }

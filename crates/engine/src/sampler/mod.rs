@@ -12,14 +12,12 @@ mod softmax;
 mod tests;
 
 use history::History;
+use select::by_rank;
 pub use select::{Candidate, largest, select_top};
 use softmax::{Weights, exp, sum_of_exponentials};
 
 use crate::Sampling;
 use crate::random::Random;
-
-/// How many of the best top-p looks at before it asks for more.
-const FIRST_LOOK: usize = 64;
 
 /// Buffers of a vocabulary's size, shared by the samplers of all sequences.
 #[derive(Debug, Default)]
@@ -27,6 +25,7 @@ pub struct Scratch {
     logits: Vec<f32>,
     weights: Weights,
     kept: Vec<Candidate>,
+    ranked: Vec<Candidate>,
 }
 
 /// Chooses the tokens of one sequence. Its choices depend on the logits it is shown and on nothing else of the batch.
@@ -66,47 +65,44 @@ impl Sampler {
     }
 
     fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {
-        let best = largest(logits)?;
-        if !best.logit.is_finite() {
-            return None;
-        }
         let Sampling { temperature, top_k, top_p, min_p, .. } = self.sampling;
+        let few = temperature > 0.0 && top_k > 0 && top_k < logits.len();
+        let best = if few {
+            select_top(logits, top_k, &mut scratch.kept);
+            scratch.kept.first().copied()
+        } else {
+            largest(logits)
+        };
+        let best = best.filter(|best| best.logit.is_finite())?;
         if temperature == 0.0 {
             return Some(best.token);
         }
         let inverse = (1.0 / temperature).min(f32::MAX);
         let weight = |candidate: &Candidate| f64::from(exp((candidate.logit - best.logit) * inverse));
-        let Scratch { weights, kept, .. } = scratch;
-        if top_k > 0 && top_k < logits.len() {
-            select_top(logits, top_k, kept);
+        let Scratch { weights, kept, ranked, .. } = scratch;
+        if few {
             if top_p < 1.0 {
                 let total: f64 = kept.iter().map(weight).sum();
-                kept.truncate(nucleus(kept, weight, f64::from(top_p) * total).0);
+                ranked.clone_from(kept);
+                if let Some(last) = last_of_nucleus(ranked, weight, f64::from(top_p) * total) {
+                    kept.retain(|candidate| by_rank(candidate, &last).is_le());
+                }
             }
         } else if top_p < 1.0 {
-            let target = f64::from(top_p) * weights.compute(logits, best.logit, inverse);
-            let mut look = FIRST_LOOK;
-            loop {
-                select_top(logits, look, kept);
-                let (count, reached) = nucleus(kept, weight, target);
-                if reached || look >= logits.len() {
-                    kept.truncate(count);
-                    break;
-                }
-                look = look.saturating_mul(8);
+            let total = weights.compute(logits, best.logit, inverse);
+            // All tokens below their share of what may be left out are less than that together: the set is above.
+            let least = (1.0 - f64::from(top_p)) * total / logits.len() as f64;
+            weights.above(least, logits, kept);
+            ranked.clone_from(kept);
+            if let Some(last) = last_of_nucleus(ranked, weight, f64::from(top_p) * total) {
+                kept.retain(|candidate| by_rank(candidate, &last).is_le());
             }
         } else {
             let total = weights.compute(logits, best.logit, inverse);
             if min_p == 0.0 {
                 return weights.walk(self.random.uniform() * total);
             }
-            let likely = |(token, value): (usize, &f32)| (*value >= min_p).then_some(token);
-            kept.clear();
-            kept.extend(
-                weights.values.iter().enumerate().filter_map(likely).filter_map(|token| {
-                    logits.get(token).map(|logit| Candidate { token: token as u32, logit: *logit })
-                }),
-            );
+            weights.above(f64::from(min_p), logits, kept);
         }
         // The best token's weight is 1, so this keeps it whatever min-p is.
         kept.retain(|candidate| weight(candidate) >= f64::from(min_p));
@@ -120,16 +116,28 @@ impl Sampler {
     }
 }
 
-/// How many of the candidates, best first, have a mass of at least `target`, and whether it was reached.
-fn nucleus(kept: &[Candidate], weight: impl Fn(&Candidate) -> f64, target: f64) -> (usize, bool) {
-    let mut mass = 0.0;
-    for (index, candidate) in kept.iter().enumerate() {
-        mass += weight(candidate);
+/// The last candidate, in the order of rank, of the smallest set of best ones with a mass of at least `target`.
+///
+/// Found by halving: the better half either holds the target, or is taken whole. So nothing is sorted, and the time is
+/// linear however many candidates the set has.
+fn last_of_nucleus(
+    mut candidates: &mut [Candidate],
+    weight: impl Fn(&Candidate) -> f64,
+    mut target: f64,
+) -> Option<Candidate> {
+    while candidates.len() > 1 {
+        let half = candidates.len() / 2;
+        candidates.select_nth_unstable_by(half, by_rank);
+        let (better, worse) = candidates.split_at_mut(half);
+        let mass: f64 = better.iter().map(&weight).sum();
         if mass >= target {
-            return (index + 1, true);
+            candidates = better;
+        } else {
+            target -= mass;
+            candidates = worse;
         }
     }
-    (kept.len(), false)
+    candidates.first().copied()
 }
 
 /// Natural logarithms of probabilities, from the model's own logits: before penalties and temperature, as OpenAI's API

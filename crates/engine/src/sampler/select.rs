@@ -21,7 +21,7 @@ pub(super) fn by_rank(a: &Candidate, b: &Candidate) -> Ordering {
 
 /// Whether any logit is above `threshold`; compiles to a few vector instructions.
 fn any_above(chunk: &[f32], threshold: f32) -> bool {
-    chunk.iter().map(|&logit| u32::from(logit > threshold)).sum::<u32>() > 0
+    chunk.iter().fold(0, |any, &logit| any | u32::from(logit > threshold)) != 0
 }
 
 /// The largest logit and the lowest token that has it. `None` where no logit is a number above minus infinity.

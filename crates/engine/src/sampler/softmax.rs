@@ -4,6 +4,8 @@
 //! texts. This one is a polynomial of additions and multiplications that the compiler turns into vector code and that
 //! gives the same bits on every processor.
 
+use super::Candidate;
+
 /// Weights whose sum is kept beside them, so that a draw walks over sums first.
 pub(super) const BLOCK: usize = 1024;
 
@@ -51,6 +53,17 @@ impl Weights {
             self.block_sums.push(sum(values));
         }
         self.block_sums.iter().sum()
+    }
+
+    /// Collects the tokens whose weight is at least `least` and above 0, by id.
+    pub(super) fn above(&self, least: f64, logits: &[f32], kept: &mut Vec<Candidate>) {
+        kept.clear();
+        let candidates = (0_u32..).zip(self.values.iter().zip(logits));
+        kept.extend(
+            candidates
+                .filter(|(_, (value, _))| f64::from(**value) >= least && **value > 0.0)
+                .map(|(token, (_, logit))| Candidate { token, logit: *logit }),
+        );
     }
 
     /// The token at which the running sum of weights, in the order of ids, passes `target`.

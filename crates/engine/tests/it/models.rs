@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use saem_engine::bench::BenchOptions;
-use saem_engine::chat::{Message, RenderOptions};
+use saem_engine::chat::{Builtin, Message, RenderOptions};
 use saem_engine::perplexity::{PerplexityOptions, Windows};
 use saem_engine::{
     Completion, Control, Engine, EngineError, EngineOptions, Event, FinishReason, Request, Sampling, Utf8Stream,
@@ -259,4 +259,33 @@ fn penalties_break_loops() {
     let (off, default) = (repeated(0.0), repeated(5.0));
     println!("share of 4-grams that repeat: {off:.2} without, {default:.2} at CLOVA's default of 5");
     assert!(off > 0.4 && default < 0.25, "{off} {default}");
+}
+
+/// A base model without a template speaks as a transcript; a Korean question gets a Korean answer.
+#[test]
+fn other_models_of_the_folder() {
+    let Some(gemma) = load("gemma3-270m.gguf", 2) else { return };
+    assert_eq!(gemma.chat_template().unwrap().origin(), Some(Builtin::Transcript));
+    assert_eq!(gemma.chat_stop_strings(), ["\nUser:"]);
+    let tokens = gemma.chat_tokens(&[Message::new("user", "hi")], &RenderOptions::default()).unwrap();
+    assert_eq!(tokens[0], gemma.tokenizer().bos().unwrap());
+    let completion =
+        complete(&gemma, "Berlin is the capital of Germany. Paris is the capital of", Sampling::greedy(), 4);
+    assert!(completion.text().starts_with(" France"), "{:?}", completion.text());
+
+    let Some(qwen) = load("qwen0.5b.gguf", 2) else { return };
+    let messages = [Message::new("user", "대한민국의 수도는 어디인가요?")];
+    let prompt = qwen.chat_tokens(&messages, &RenderOptions::default()).unwrap();
+    let request = Request { max_tokens: Some(40), ..Request::new(prompt, Sampling::greedy()) };
+    let mut streamed = String::new();
+    let completion = qwen
+        .generate(request, &mut |event| {
+            if let Event::Text { text, .. } = event {
+                streamed.push_str(text);
+            }
+            Control::Continue
+        })
+        .unwrap();
+    assert_eq!(streamed, completion.text());
+    assert!(streamed.contains("서울"), "{streamed:?}");
 }

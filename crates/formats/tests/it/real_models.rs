@@ -27,8 +27,13 @@ fn models() -> Option<PathBuf> {
 fn real_models_open() {
     let Some(folder) = models() else { return };
     for (file, architecture, keys, tensors, tokens, weight_bytes) in MODELS {
+        let path = folder.join(file);
+        if !path.exists() {
+            println!("skipped: {} is not there", path.display());
+            continue;
+        }
         let start = std::time::Instant::now();
-        let (model, peak) = peak_of(|| Gguf::open(folder.join(file)).unwrap());
+        let (model, peak) = peak_of(|| Gguf::open(path).unwrap());
         println!("{file}: opened in {:?}, {peak} bytes allocated", start.elapsed());
         let metadata = model.metadata();
         assert_eq!(metadata.str("general.architecture"), Some(architecture), "{file}");
