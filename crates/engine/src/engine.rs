@@ -9,8 +9,9 @@ use saem_model::{Description, LoadOptions, Model, describe};
 use saem_tokenizer::Tokenizer;
 
 use crate::bench::{BenchOptions, BenchResult, bench};
-use crate::chat::{Builtin, ChatTemplate, Message, RenderOptions, TemplateError, mark_special};
+use crate::chat::{ChatTemplate, Message, RenderOptions, TemplateError};
 use crate::decoder::Decoder;
+use crate::model_text::ModelText;
 use crate::output::{CandidateText, Completion, Control, Event, FinishReason, Timings, Usage};
 use crate::perplexity::{Perplexity, PerplexityOptions, logits_for, perplexity};
 use crate::plan::{EngineOptions, Plan};
@@ -23,17 +24,11 @@ use crate::{EngineError, Sampling};
 /// A loaded model that answers requests on the threads that ask, one call at a time.
 ///
 /// Calls from several threads wait for one another. A program that serves many people at once owns a
-/// [`Worker`] instead (see [`Engine::into_worker`]), whose requests share passes.
+/// [`Worker`] instead (see [`Engine::into_parts`]), whose requests share passes.
 #[derive(Debug)]
 pub struct Engine {
     worker: Mutex<Worker>,
-    tokenizer: Arc<Tokenizer>,
-    end_tokens: Vec<u32>,
-    /// Spellings of all control tokens.
-    special: Vec<String>,
-    template: Result<ChatTemplate, TemplateError>,
-    default_sampling: Sampling,
-    description: Description,
+    text: Arc<ModelText>,
     plan: Plan,
     threads: usize,
 }
@@ -72,7 +67,7 @@ impl Engine {
         let description = describe(source)?;
         // Everything that can be refused is refused before the weights are read.
         Plan::new(&description, options)?;
-        let tokenizer = Arc::new(saem_model::load_tokenizer(source)?);
+        let text = Arc::new(ModelText::new(source, description)?);
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -80,32 +75,21 @@ impl Engine {
         let pool = ThreadPool::new(threads)?;
         let model = Model::load(source, &pool, &LoadOptions { quantize: options.quantize }, progress)?;
         let plan = Plan::resolve(&model.config, model.weight_bytes() as u64, options)?;
-        let end_tokens = saem_model::end_tokens(source, &tokenizer);
         let decoder = Box::new(Decoder::new(model, pool, &plan)?);
-        let worker = Worker::new(decoder, tokenizer.clone(), end_tokens.clone(), plan.limits)?;
-        Ok(Self {
-            worker: Mutex::new(worker),
-            end_tokens,
-            special: special_spellings(&tokenizer),
-            template: template(source, &description, &tokenizer),
-            default_sampling: default_sampling(source),
-            tokenizer,
-            description,
-            plan,
-            threads,
-        })
+        let worker = Worker::new(decoder, text.shared_tokenizer(), text.end_tokens().to_vec(), plan.limits)?;
+        Ok(Self { worker: Mutex::new(worker), text, plan, threads })
     }
 
     /// The tokenizer.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        self.text.tokenizer()
     }
 
     /// What the model's files say about it.
     #[must_use]
     pub fn description(&self) -> &Description {
-        &self.description
+        self.text.description()
     }
 
     /// The memory the engine takes.
@@ -129,13 +113,13 @@ impl Engine {
     /// Tokens that end an answer.
     #[must_use]
     pub fn end_tokens(&self) -> &[u32] {
-        &self.end_tokens
+        self.text.end_tokens()
     }
 
     /// How the model's makers advise to sample, or [`Sampling::fallback`].
     #[must_use]
     pub fn default_sampling(&self) -> &Sampling {
-        &self.default_sampling
+        self.text.default_sampling()
     }
 
     /// The model's chat template, or one of Saem's own where the files have none (see [`Builtin::for_model`]).
@@ -143,21 +127,20 @@ impl Engine {
     /// # Errors
     /// Where the model's template is broken; its texts can be completed all the same.
     pub fn chat_template(&self) -> Result<&ChatTemplate, TemplateError> {
-        self.template.as_ref().map_err(Clone::clone)
+        self.text.chat_template()
     }
 
     /// Stop strings that a conversation needs beside the end tokens: those of [`Builtin::Transcript`], else none.
     #[must_use]
     pub fn chat_stop_strings(&self) -> Vec<String> {
-        let own = self.template.as_ref().ok().and_then(ChatTemplate::origin);
-        own.map_or(&[][..], Builtin::stop_strings).iter().map(|&stop| stop.to_owned()).collect()
+        self.text.chat_stop_strings()
     }
 
     /// The tokens of a plain text to continue, with the begin token where the model wants one. Control tokens in the
     /// text are recognised: whoever writes the whole prompt may write them.
     #[must_use]
     pub fn prompt_tokens(&self, text: &str) -> Vec<u32> {
-        self.tokenizer.encode(text, true, true)
+        self.text.prompt_tokens(text)
     }
 
     /// The tokens of a conversation. Control tokens that messages spell out stay ordinary text.
@@ -165,14 +148,7 @@ impl Engine {
     /// # Errors
     /// Where the template is broken, refuses the messages or exceeds its limits.
     pub fn chat_tokens(&self, messages: &[Message], options: &RenderOptions) -> Result<Vec<u32>, EngineError> {
-        let special: Vec<&str> = self.special.iter().map(String::as_str).collect();
-        let marked = mark_special(messages, &special);
-        let rendered = self.chat_template()?.render(&marked.messages, options)?;
-        let mut tokens = Vec::new();
-        for piece in marked.pieces(&rendered) {
-            self.tokenizer.encode_into(piece, false, true, &mut tokens);
-        }
-        Ok(tokens)
+        self.text.chat_tokens(messages, options)
     }
 
     /// A conversation whose turns share keys and values; pass it to [`Engine::generate_in`].
@@ -271,7 +247,7 @@ impl Engine {
         progress: &mut dyn FnMut(&Perplexity) -> Control,
     ) -> Result<Perplexity, EngineError> {
         let mut worker = self.worker();
-        perplexity(worker.idle_forward()?, &*self.tokenizer, &self.plan.limits, tokens, options, progress)
+        perplexity(worker.idle_forward()?, self.text.tokenizer(), &self.plan.limits, tokens, options, progress)
     }
 
     /// Shows `visit` the logits after every token of a text.
@@ -298,10 +274,17 @@ impl Engine {
         bench(self.worker().idle_forward()?, options, progress)
     }
 
-    /// Gives up the convenience for the loop itself, for a server with a thread of its own.
+    /// What turns messages into tokens, without the weights: it can be shared between threads.
     #[must_use]
-    pub fn into_worker(self) -> Worker {
-        self.worker.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub fn text(&self) -> &Arc<ModelText> {
+        &self.text
+    }
+
+    /// Gives up the convenience for the loop itself, for a server with a thread of its own, and for the text side
+    /// that everybody may use meanwhile.
+    #[must_use]
+    pub fn into_parts(self) -> (Worker, Arc<ModelText>) {
+        (self.worker.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), self.text)
     }
 
     fn worker(&self) -> MutexGuard<'_, Worker> {
@@ -364,41 +347,4 @@ fn first(completions: Vec<Completion>) -> Completion {
         usage: Usage::default(),
         timings: Timings::default(),
     })
-}
-
-fn special_spellings(tokenizer: &Tokenizer) -> Vec<String> {
-    let ids = 0..u32::try_from(tokenizer.vocabulary_len()).unwrap_or(u32::MAX);
-    ids.filter(|id| tokenizer.is_special(*id)).filter_map(|id| tokenizer.token_text(id)).collect()
-}
-
-fn default_sampling(source: &Source) -> Sampling {
-    match source {
-        Source::Gguf(file) => {
-            Sampling::from_gguf(&|key| file.metadata().get(key).and_then(saem_formats::gguf::Value::as_f64))
-        }
-        Source::HuggingFace(checkpoint) => {
-            let config = checkpoint.config.generation_config.as_ref();
-            config.map_or_else(Sampling::fallback, Sampling::from_generation_config)
-        }
-    }
-}
-
-fn template(source: &Source, description: &Description, tokenizer: &Tokenizer) -> Result<ChatTemplate, TemplateError> {
-    let spelling = |token: Option<u32>| token.and_then(|token| tokenizer.token_text(token));
-    let (mut bos, eos) = (spelling(tokenizer.bos()), spelling(tokenizer.eos()));
-    let template = match saem_model::chat_template(source) {
-        Some(source) => ChatTemplate::new(&source)?,
-        None => {
-            let name = description.name.clone().unwrap_or_default();
-            let file = source.path().file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let names = format!("{name} {file}");
-            let builtin =
-                Builtin::for_model(&description.architecture, &names, &|token| tokenizer.token_id(token).is_some());
-            if builtin == Builtin::Transcript && !tokenizer.adds_bos() {
-                bos = None;
-            }
-            ChatTemplate::builtin(builtin)?
-        }
-    };
-    Ok(template.with_tokens(bos, eos))
 }

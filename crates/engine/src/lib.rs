@@ -60,6 +60,7 @@ mod decoder;
 mod engine;
 mod error;
 mod forward;
+mod model_text;
 mod output;
 pub mod perplexity;
 mod plan;
@@ -78,6 +79,7 @@ pub use decoder::Decoder;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use forward::{Forward, Vocabulary};
+pub use model_text::ModelText;
 pub use output::{
     Alternative, CandidateText, Completion, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage,
 };
