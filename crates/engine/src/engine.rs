@@ -17,7 +17,6 @@ use crate::perplexity::{Perplexity, PerplexityOptions, logits_for, perplexity};
 use crate::plan::{EngineOptions, Plan};
 use crate::request::{Limits, Request};
 use crate::sequence::RequestId;
-use crate::session::Session;
 use crate::worker::Worker;
 use crate::{EngineError, Sampling};
 
@@ -151,13 +150,8 @@ impl Engine {
         self.text.chat_tokens(messages, options)
     }
 
-    /// A conversation whose turns share keys and values; pass it to [`Engine::generate_in`].
-    #[must_use]
-    pub fn session(&self) -> Session {
-        self.worker().open_session()
-    }
-
-    /// Runs one request to its end, telling `receiver` of everything on the way.
+    /// Runs one request to its end, telling `receiver` of everything on the way. What it has in common with requests
+    /// before it, such as the earlier turns of a conversation, is not computed again while the memory lasts.
     ///
     /// # Errors
     /// Where the request does not fit the engine or the model computes no numbers.
@@ -166,20 +160,7 @@ impl Engine {
         request: Request,
         receiver: &mut dyn FnMut(Event<'_>) -> Control,
     ) -> Result<Completion, EngineError> {
-        self.run(vec![request], None, &mut |_, event| receiver(event)).map(first)
-    }
-
-    /// As [`Engine::generate`], computing only what is new since the session's last request.
-    ///
-    /// # Errors
-    /// As [`Engine::generate`]; also where the request asks for several candidates.
-    pub fn generate_in(
-        &self,
-        session: &Session,
-        request: Request,
-        receiver: &mut dyn FnMut(Event<'_>) -> Control,
-    ) -> Result<Completion, EngineError> {
-        self.run(vec![request], Some(session), &mut |_, event| receiver(event)).map(first)
+        self.run(vec![request], &mut |_, event| receiver(event)).map(first)
     }
 
     /// Runs several requests in common passes; those that do not fit at once wait for others to end. `receiver` is
@@ -192,20 +173,19 @@ impl Engine {
         requests: Vec<Request>,
         receiver: &mut dyn FnMut(usize, Event<'_>) -> Control,
     ) -> Result<Vec<Completion>, EngineError> {
-        self.run(requests, None, receiver)
+        self.run(requests, receiver)
     }
 
     fn run(
         &self,
         requests: Vec<Request>,
-        session: Option<&Session>,
         receiver: &mut dyn FnMut(usize, Event<'_>) -> Control,
     ) -> Result<Vec<Completion>, EngineError> {
         let mut worker = self.worker();
         let mut collected = Vec::with_capacity(requests.len());
         for request in requests {
             let candidates = request.candidates;
-            match worker.submit(request, session) {
+            match worker.submit(request) {
                 Ok(id) => collected.push(Collected::new(id, candidates, worker.seed(id).unwrap_or_default())),
                 Err(error) => {
                     worker.reset();

@@ -22,12 +22,19 @@
 //! block of cache that it can ever need is reserved, so no sequence is thrown out for another and memory does not run
 //! out in the middle of a text.
 //!
+//! # What was computed stays
+//!
+//! Keys and values of full blocks are found by their text and kept after a request has ended, until their memory is
+//! needed. The next turn of a conversation, a prompt that begins with the same examples, or the same prompt again
+//! computes only what is new; of many requests that come at once and begin alike, one computes the beginning for all.
+//! [`Usage::cached_tokens`] tells. Nothing is shared between tenants ([`Request::tenant`]).
+//!
 //! # What can be relied on
 //!
 //! - The same seed gives the same text with any number of threads. A sampler sees the logits of its own sequence and
 //!   nothing else; random numbers and exponentials are computed by fixed algorithms with the same bits on every
-//!   machine. (The kernels may sum in another order for another number of rows, so a different *batch* can change the
-//!   last bits of a logit, and with them a near tie.)
+//!   machine. (The kernels may sum in another order for another number of rows, so a different *batch*, or a beginning
+//!   that comes from the cache, can change the last bits of a logit, and with them a near tie.)
 //! - Text comes in whole characters, stop strings are found across token borders and are no part of the text.
 //! - Every request ends: by an end token, a stop string, its limit, the context, or a cancellation that is looked for
 //!   before each pass.
@@ -64,13 +71,14 @@ mod model_text;
 mod output;
 pub mod perplexity;
 mod plan;
+mod prefix;
 pub mod random;
 mod request;
 pub mod sampler;
 mod sampling;
 mod scheduler;
 mod sequence;
-mod session;
+mod stats;
 mod stop;
 mod text;
 mod worker;
@@ -87,7 +95,7 @@ pub use plan::{DEFAULT_CONTEXT, EngineOptions, Plan};
 pub use request::{Limits, MAX_LOGPROBS, Request};
 pub use sampling::{Sampling, repetition_penalty_from_clova};
 pub use sequence::RequestId;
-pub use session::Session;
+pub use stats::{Stats, Totals};
 pub use stop::{MAX_STOP_BYTES, MAX_STOP_STRINGS, StopMatcher};
 pub use text::Utf8Stream;
 pub use worker::{Receiver, Worker};

@@ -29,6 +29,9 @@ pub struct Request {
     pub logprobs: Option<usize>,
     /// Texts for the same prompt, which share its keys and values. Candidate `i` draws from random stream `i`.
     pub candidates: usize,
+    /// On whose behalf. Keys and values of common beginnings are shared among the requests of one tenant only, so that
+    /// no tenant can learn from the time of an answer what another one asked.
+    pub tenant: u64,
     /// Go on after an end token as after any other (for measurements).
     pub ignore_end_tokens: bool,
     /// Set from anywhere, it ends the request before the next pass.
@@ -46,6 +49,7 @@ impl Request {
             stop: Vec::new(),
             logprobs: None,
             candidates: 1,
+            tenant: 0,
             ignore_end_tokens: false,
             cancel: None,
         }

@@ -4,13 +4,16 @@
 //! they can ever need is reserved; from then on nothing can stop it but its own end. A pass has one row for every
 //! sequence that decodes, and what is left of the rows goes to prompts, the oldest first, so that a long prompt is
 //! computed in chunks while the others keep talking.
+//!
+//! A prompt takes over what the cache knows of it, when it starts and again at the border of each block: of several
+//! that begin alike, the first is computed and the others follow.
 
 use std::collections::VecDeque;
 
-use crate::blocks::BlockPool;
+use crate::blocks::{BLOCK_TOKENS, BlockPool, BlockTable};
+use crate::prefix::Key;
 use crate::request::Limits;
 use crate::sequence::Sequence;
-use crate::session::Sessions;
 
 /// The consecutive rows of a pass that belong to one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) struct Pass {
     pub(crate) tokens: Vec<u32>,
     pub(crate) parts: Vec<Part>,
     pub(crate) logit_rows: Vec<usize>,
+    /// The first block of each prompt that the pass fills.
+    blocks: Vec<Key>,
 }
 
 /// Queue, running sequences and the books of the cache.
@@ -37,7 +42,6 @@ pub(crate) struct Pass {
 pub(crate) struct Scheduler {
     pub(crate) limits: Limits,
     pub(crate) pool: BlockPool,
-    pub(crate) sessions: Sessions,
     pub(crate) waiting: VecDeque<Sequence>,
     /// In the order of admission.
     pub(crate) running: Vec<Sequence>,
@@ -45,19 +49,11 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits, blocks: usize) -> Self {
-        Self {
-            limits,
-            pool: BlockPool::new(blocks),
-            sessions: Sessions::default(),
-            waiting: VecDeque::new(),
-            running: Vec::new(),
-        }
+        Self { limits, pool: BlockPool::new(blocks), waiting: VecDeque::new(), running: Vec::new() }
     }
 
-    /// Lets waiting sequences start while there is room. `started` is told of each, with the positions that its session
-    /// already holds.
+    /// Lets waiting sequences start while there is room. `started` is told of each.
     pub(crate) fn admit(&mut self, mut started: impl FnMut(&Sequence)) {
-        self.sessions.collect(&mut self.pool);
         while let Some(mut sequence) = self.waiting.pop_front() {
             if self.give_room(&mut sequence) {
                 started(&sequence);
@@ -74,22 +70,13 @@ impl Scheduler {
         if places + 1 + sequence.siblings > self.limits.max_sequences {
             return false;
         }
-        if let Some(session) = sequence.session
-            && sequence.computed == 0
-        {
-            let (blocks, computed) = self.sessions.take(session, &sequence.tokens, &mut self.pool);
-            (sequence.blocks, sequence.computed) = (blocks, computed);
-        }
-        let needed = sequence.worst_blocks().saturating_sub(sequence.blocks.as_slice().len());
-        loop {
-            if let Some(promise) = self.pool.reserve(needed) {
-                sequence.promise = promise;
-                return true;
-            }
-            if !self.sessions.evict(&mut self.pool) {
-                return false;
-            }
-        }
+        let Sequence { tenant, tokens, .. } = &*sequence;
+        let started = BlockTable::start(&mut self.pool, *tenant, tokens, sequence.worst_blocks());
+        let Some((blocks, promise)) = started else { return false };
+        sequence.computed = blocks.as_slice().len() * BLOCK_TOKENS;
+        sequence.cached = sequence.computed;
+        (sequence.blocks, sequence.promise) = (blocks, promise);
+        true
     }
 
     /// Chooses the rows of the next pass and makes sure that their blocks exist. False where there is nothing to do.
@@ -97,16 +84,23 @@ impl Scheduler {
         pass.tokens.clear();
         pass.parts.clear();
         pass.logit_rows.clear();
+        pass.blocks.clear();
         for decoding in [true, false] {
             for index in 0..self.running.len() {
                 let room = self.limits.batch_rows - pass.tokens.len();
                 let Some(sequence) = self.running.get_mut(index) else { continue };
-                if room == 0 || (sequence.pending() == 1) != decoding {
+                if room == 0 || sequence.is_prompt() == decoding {
+                    continue;
+                }
+                if !decoding && !sequence.follow(&mut self.pool, &pass.blocks) {
                     continue;
                 }
                 let first_position = sequence.computed;
-                let rows = sequence.pending().min(room);
+                let rows = sequence.rows_within(room);
                 let end = first_position + rows;
+                if let Some(key) = sequence.next_block(end) {
+                    pass.blocks.push(key);
+                }
                 let fits = sequence.blocks.grow(&mut self.pool, &mut sequence.promise, end);
                 debug_assert!(fits, "a sequence outgrew its promise");
                 let Some(tokens) = sequence.tokens.get(first_position..end).filter(|_| fits) else { continue };
@@ -124,23 +118,13 @@ impl Scheduler {
 
     /// Removes sequences that are finished, whether they run or wait, and gives back what they held.
     pub(crate) fn retire(&mut self) {
-        let Self { waiting, running, pool, sessions, .. } = self;
+        let Self { waiting, running, pool, .. } = self;
         let mut stays = |sequence: &mut Sequence| {
-            if sequence.finished.is_none() {
-                return true;
+            if sequence.finished.is_some() {
+                pool.cancel(std::mem::take(&mut sequence.promise));
+                sequence.blocks.clear(pool);
             }
-            pool.cancel(std::mem::take(&mut sequence.promise));
-            let mut blocks = std::mem::take(&mut sequence.blocks);
-            match sequence.session {
-                Some(session) => {
-                    let mut tokens = std::mem::take(&mut sequence.tokens);
-                    tokens.truncate(sequence.computed);
-                    blocks.truncate(pool, sequence.computed);
-                    sessions.keep(session, tokens, blocks, pool);
-                }
-                None => blocks.clear(pool),
-            }
-            false
+            sequence.finished.is_none()
         };
         running.retain_mut(&mut stays);
         waiting.retain_mut(stays);

@@ -1,7 +1,8 @@
 //! One text while it is being made.
 
-use crate::blocks::{BLOCK_TOKENS, BlockTable, Reservation, blocks_for};
+use crate::blocks::{BLOCK_TOKENS, BlockPool, BlockTable, Reservation, blocks_for};
 use crate::output::FinishReason;
+use crate::prefix::Key;
 use crate::sampler::Sampler;
 use crate::text::TextStream;
 
@@ -26,8 +27,10 @@ pub(crate) struct Sequence {
     pub(crate) limit: usize,
     /// Candidates that begin when this one's prompt is done: the prompt is computed once for all.
     pub(crate) siblings: usize,
-    /// The session that gets the blocks in the end.
-    pub(crate) session: Option<u64>,
+    /// Whose text it is; keys and values are shared within one tenant only.
+    pub(crate) tenant: u64,
+    /// How many of the computed tokens were there already.
+    pub(crate) cached: usize,
     pub(crate) sampler: Sampler,
     pub(crate) text: TextStream,
     pub(crate) finished: Option<FinishReason>,
@@ -37,6 +40,40 @@ impl Sequence {
     /// Tokens whose keys and values are still to be computed; one while decoding.
     pub(crate) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
+    }
+
+    /// Whether the prompt is not done yet.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.computed < self.prompt_len
+    }
+
+    /// Takes over what the cache has come to know of the prompt. False where the next block is among those that a pass
+    /// computes anyway: then it is better to wait for it.
+    pub(crate) fn follow(&mut self, pool: &mut BlockPool, coming: &[Key]) -> bool {
+        let Some(prompt) = self.tokens.get(..self.prompt_len) else { return true };
+        let found = self.blocks.adopt(pool, &mut self.promise, prompt);
+        self.computed += found;
+        self.cached += found;
+        let next = self.blocks.next_key(prompt);
+        next.is_none_or(|next| !coming.contains(&next))
+    }
+
+    /// The next block, where a pass up to position `end` fills it.
+    pub(crate) fn next_block(&self, end: usize) -> Option<Key> {
+        let fills = self.is_prompt() && end >= self.computed + BLOCK_TOKENS;
+        fills.then(|| self.blocks.next_key(self.tokens.get(..self.prompt_len)?))?
+    }
+
+    /// Rows of the next pass where there is room for so many: to the end, or to the end of a block, where the rest of
+    /// the prompt may come from elsewhere.
+    pub(crate) fn rows_within(&self, room: usize) -> usize {
+        let (rest, end) = (self.pending(), self.computed + room);
+        let whole = (end / BLOCK_TOKENS * BLOCK_TOKENS).saturating_sub(self.computed);
+        match whole {
+            _ if rest <= room => rest,
+            0 => room,
+            whole => whole,
+        }
     }
 
     /// Blocks that this sequence and its siblings can need at the very worst.

@@ -18,7 +18,7 @@ use crate::request::{Limits, Request};
 use crate::sampler::{LogProbabilities, Sampler, Scratch};
 use crate::scheduler::{Part, Pass, Scheduler};
 use crate::sequence::{RequestId, Sequence, worst_blocks};
-use crate::session::Session;
+use crate::stats::{Stats, Totals};
 use crate::text::TextStream;
 use crate::{EngineError, StopMatcher};
 
@@ -64,6 +64,7 @@ pub struct Worker {
     next_request: u64,
     pass: Pass,
     scratch: Scratch,
+    totals: Totals,
 }
 
 impl std::fmt::Debug for Worker {
@@ -103,6 +104,7 @@ impl Worker {
             next_request: 0,
             pass: Pass::default(),
             scratch: Scratch::default(),
+            totals: Totals::default(),
         })
     }
 
@@ -119,12 +121,22 @@ impl Worker {
         all.map(|sequence| 1 + sequence.siblings).sum()
     }
 
-    /// A session whose requests share keys and values.
-    pub fn open_session(&mut self) -> Session {
-        self.scheduler.sessions.open()
+    /// What is at work, and what was done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Scheduler { pool, running, waiting, .. } = &self.scheduler;
+        Stats {
+            running: running.iter().map(|sequence| 1 + sequence.siblings).sum(),
+            waiting: waiting.len(),
+            blocks: pool.len(),
+            blocks_used: pool.len() - pool.unused(),
+            blocks_kept: pool.kept(),
+            totals: self.totals,
+        }
     }
 
-    /// The model, for measurements, with all of its cache: nothing may be running, and sessions lose what they kept.
+    /// The model, for measurements, with all of its cache: nothing may be running, and the texts it holds are
+    /// forgotten.
     ///
     /// # Errors
     /// [`EngineError::Busy`] while there are requests.
@@ -132,7 +144,7 @@ impl Worker {
         if !self.jobs.is_empty() {
             return Err(EngineError::Busy { sequences: self.sequences() });
         }
-        while self.scheduler.sessions.evict(&mut self.scheduler.pool) {}
+        self.scheduler.pool.forget();
         Ok(&mut *self.forward)
     }
 
@@ -140,13 +152,9 @@ impl Worker {
     ///
     /// # Errors
     /// Where the request is out of range, can never fit, or names unknown tokens; nothing has changed then.
-    pub fn submit(&mut self, mut request: Request, session: Option<&Session>) -> Result<RequestId, EngineError> {
+    pub fn submit(&mut self, mut request: Request) -> Result<RequestId, EngineError> {
         let limits = self.scheduler.limits;
         let matcher = request.validate(&limits, self.forward.vocabulary())?;
-        if session.is_some() && request.candidates > 1 {
-            let (value, expected) = (request.candidates.to_string(), "1 in a session".to_owned());
-            return Err(EngineError::Parameter { parameter: "n", value, expected });
-        }
         let prompt = std::mem::take(&mut request.prompt);
         let wanted = request.max_tokens.map_or(usize::MAX, |max_tokens| prompt.len().saturating_add(max_tokens));
         let limit = wanted.min(limits.context);
@@ -167,7 +175,8 @@ impl Worker {
             promise: Default::default(),
             limit,
             siblings: request.candidates - 1,
-            session: session.map(Session::id),
+            tenant: request.tenant,
+            cached: 0,
             sampler,
             text: TextStream::new(matcher.clone()),
             finished: None,
@@ -205,26 +214,20 @@ impl Worker {
     /// Drops all requests without a word, after a panic in the middle of a step.
     pub fn reset(&mut self) {
         self.jobs.clear();
-        let Scheduler { waiting, running, .. } = &mut self.scheduler;
-        for sequence in waiting.iter_mut().chain(running) {
-            // What the cache holds for it is not known to be whole.
-            (sequence.finished, sequence.session) = (Some(FinishReason::Cancelled), None);
-        }
-        self.scheduler.retire();
+        // What the cache holds, and what the books say about it, is not known to be whole.
+        self.scheduler = Scheduler::new(self.scheduler.limits, self.forward.blocks());
     }
 
     /// Runs one pass and reports what came of it. False where there is nothing left to do.
     pub fn step(&mut self, receiver: &mut Receiver<'_>) -> bool {
         self.end_cancelled(receiver);
-        let (jobs, now) = (&mut self.jobs, Instant::now());
+        let (jobs, totals, now) = (&mut self.jobs, &mut self.totals, Instant::now());
         self.scheduler.admit(|sequence| {
+            totals.requests += 1;
+            totals.prompt_tokens += sequence.prompt_len as u64;
             if let Some(job) = jobs.get_mut(&sequence.request) {
                 job.started = Some(now);
-                job.usage = Usage {
-                    prompt_tokens: sequence.prompt_len,
-                    cached_tokens: sequence.computed,
-                    completion_tokens: 0,
-                };
+                job.usage.prompt_tokens = sequence.prompt_len;
             }
         });
         let mut pass = std::mem::take(&mut self.pass);
@@ -255,6 +258,8 @@ impl Worker {
                 return self.fail_all(&reason, receiver);
             }
         };
+        self.totals.passes += 1;
+        self.totals.rows += pass.tokens.len() as u64;
         let mut born = Vec::new();
         let mut failed = Vec::new();
         for part in &pass.parts {
@@ -262,12 +267,18 @@ impl Worker {
             let Some(job) = self.jobs.get_mut(&sequence.request) else { continue };
             let was_prompt = sequence.computed < sequence.prompt_len;
             sequence.computed += part.rows;
+            sequence.blocks.register(&mut self.scheduler.pool, &sequence.tokens, sequence.computed);
             let mut tell = |job: &mut Job, event: Event<'_>| {
                 if receiver(sequence.request, event) == Control::Cancel {
                     job.cancelled = true;
                 }
             };
             if was_prompt {
+                if sequence.computed == sequence.prompt_len {
+                    self.totals.prefix_hits += u64::from(sequence.cached > 0);
+                    self.totals.cached_tokens += sequence.cached as u64;
+                }
+                job.usage.cached_tokens = sequence.cached;
                 tell(job, Event::Prefill { done: sequence.computed, total: sequence.prompt_len });
             }
             let Some(row) = part.logits.and_then(|row| logits.get(row * width..(row + 1) * width)) else { continue };
@@ -277,6 +288,7 @@ impl Worker {
                 failed.push((sequence.request, sequence.computed - 1));
                 continue;
             }
+            self.totals.completion_tokens += 1;
             report(job, sequence, receiver);
             // The prompt is done: its other candidates begin with tokens of their own.
             for candidate in 1..=std::mem::take(&mut sequence.siblings) {
@@ -350,7 +362,7 @@ impl Worker {
             return;
         }
         for sequence in self.scheduler.running.iter_mut().filter(|sequence| sequence.request == request) {
-            (sequence.finished, sequence.session) = (Some(FinishReason::Cancelled), None);
+            sequence.finished = Some(FinishReason::Cancelled);
         }
         receiver(request, Event::Failed { error });
     }
@@ -369,7 +381,8 @@ fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
         promise: Default::default(),
         limit: first.limit,
         siblings: 0,
-        session: None,
+        tenant: first.tenant,
+        cached: 0,
         sampler: Sampler::new(&job.request.sampling, job.seed, candidate, prompt),
         text: TextStream::new(job.matcher.clone()),
         finished: None,

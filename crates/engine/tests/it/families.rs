@@ -82,7 +82,7 @@ fn a_crowd_of_sequences_in_every_family() {
             let candidates = if index % 2 == 0 { 2 } else { 1 };
             let request =
                 Request { candidates, max_tokens: Some(6), ..Request::new(prompt.clone(), Sampling::greedy()) };
-            let id = worker.submit(request, None).unwrap();
+            let id = worker.submit(request).unwrap();
             let tokens = continuation(&mut whole, &prompt, 6);
             (0..candidates).for_each(|candidate| {
                 expected.insert((id, candidate), tokens.clone());

@@ -4,5 +4,6 @@
 mod chat;
 mod families;
 mod models;
+mod prefix;
 mod toy;
 mod worker;

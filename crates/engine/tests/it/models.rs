@@ -124,17 +124,16 @@ fn candidates_and_batches() {
 }
 
 #[test]
-fn a_session_continues_a_chat() {
+fn a_chat_computes_only_what_is_new() {
     let Some(engine) = smollm2() else { return };
-    let session = engine.session();
     let mut messages = vec![Message::new("user", "My name is Minsu. What is 2 + 2?")];
     for turn in 0..3 {
         let prompt = engine.chat_tokens(&messages, &RenderOptions::default()).unwrap();
         let request = Request { max_tokens: Some(24), ..Request::new(prompt.clone(), Sampling::greedy()) };
-        let with = engine.generate_in(&session, request.clone(), &mut quiet).unwrap();
-        let without = engine.generate(request, &mut quiet).unwrap();
-        assert_eq!(without.usage.cached_tokens, 0);
-        assert_eq!(with.usage.cached_tokens > prompt.len() / 2, turn > 0, "{:?}", with.usage);
+        let with = engine.generate(request.clone(), &mut quiet).unwrap();
+        let without = engine.generate(Request { tenant: 1 + turn, ..request }, &mut quiet).unwrap();
+        assert_eq!(without.usage.cached_tokens, 0, "another tenant shares nothing");
+        assert_eq!(with.usage.cached_tokens > prompt.len() / 3, turn > 0, "{:?}", with.usage);
         let same = with.candidates[0].tokens.iter().zip(&without.candidates[0].tokens);
         assert!(same.take_while(|(a, b)| a.token == b.token).count() >= 4);
         messages.push(Message::new("assistant", with.text()));

@@ -1,6 +1,9 @@
 //! A model that is all bookkeeping: its "keys and values" are the tokens themselves, kept in paged blocks, and its
 //! logits are a hash of everything it finds there. One wrong block, position or copy changes the text.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use saem_engine::blocks::{BLOCK_TOKENS, BlockCopy};
 use saem_engine::random::Random;
 use saem_engine::{EngineError, Forward, Vocabulary};
@@ -26,11 +29,19 @@ pub(crate) struct Toy {
     max_rows: usize,
     max_logit_rows: usize,
     logits: Vec<f32>,
+    /// Rows computed so far.
+    rows: Arc<AtomicUsize>,
 }
 
 impl Toy {
     pub(crate) fn new(blocks: usize, max_rows: usize, max_logit_rows: usize) -> Self {
-        Self { slots: vec![None; blocks * BLOCK_TOKENS], max_rows, max_logit_rows, logits: Vec::new() }
+        let slots = vec![None; blocks * BLOCK_TOKENS];
+        Self { slots, max_rows, max_logit_rows, logits: Vec::new(), rows: Arc::default() }
+    }
+
+    /// A counter of the rows that this toy computes.
+    pub(crate) fn rows(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.rows)
     }
 }
 
@@ -67,6 +78,7 @@ impl Forward for Toy {
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
         assert!(tokens.len() <= self.max_rows && logit_rows.len() <= self.max_logit_rows);
         assert!(logit_rows.is_sorted());
+        self.rows.fetch_add(tokens.len(), Ordering::Relaxed);
         let mut next_row = 0;
         for span in spans {
             assert_eq!(span.first_row, next_row, "spans lie side by side");

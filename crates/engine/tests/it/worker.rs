@@ -6,48 +6,46 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 use saem_engine::sampler::{Sampler, Scratch};
-use saem_engine::{
-    Control, EngineError, Event, FinishReason, Limits, Request, RequestId, Sampling, Session, Usage, Worker,
-};
+use saem_engine::{Control, EngineError, Event, FinishReason, Limits, Request, RequestId, Sampling, Usage, Worker};
 
 use crate::toy::{Bytes, END, Toy, logits_after};
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { context: 400, model_context: 1000, batch_rows: 48, max_sequences: 6 }
 }
 
-fn worker_with(blocks: usize, limits: Limits) -> Worker {
+pub(crate) fn worker_with(blocks: usize, limits: Limits) -> Worker {
     let toy = Toy::new(blocks, limits.batch_rows, limits.max_sequences);
     Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap()
 }
 
-fn prompt(length: usize, seed: u32) -> Vec<u32> {
+pub(crate) fn prompt(length: usize, seed: u32) -> Vec<u32> {
     (0..length as u32).map(|i| (i * 7 + seed * 31 + i * i) % 256).collect()
 }
 
-fn sampling(seed: u64) -> Sampling {
+pub(crate) fn sampling(seed: u64) -> Sampling {
     Sampling { seed: Some(seed), temperature: 0.8, top_k: 20, ..Sampling::default() }
 }
 
 /// What one candidate made.
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Text {
-    text: String,
-    tokens: Vec<u32>,
-    reason: Option<FinishReason>,
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) reason: Option<FinishReason>,
 }
 
 /// Everything that was reported, by request and candidate.
 #[derive(Debug, Default)]
-struct Log {
-    texts: HashMap<(RequestId, usize), Text>,
-    usage: HashMap<RequestId, Usage>,
-    prefill: HashMap<RequestId, Vec<usize>>,
-    errors: Vec<(RequestId, EngineError)>,
+pub(crate) struct Log {
+    pub(crate) texts: HashMap<(RequestId, usize), Text>,
+    pub(crate) usage: HashMap<RequestId, Usage>,
+    pub(crate) prefill: HashMap<RequestId, Vec<usize>>,
+    pub(crate) errors: Vec<(RequestId, EngineError)>,
 }
 
 impl Log {
-    fn take(&mut self, id: RequestId, event: Event<'_>) -> Control {
+    pub(crate) fn take(&mut self, id: RequestId, event: Event<'_>) -> Control {
         match event {
             Event::Prefill { done, .. } => self.prefill.entry(id).or_default().push(done),
             Event::Text { candidate, text, tokens } => {
@@ -67,13 +65,13 @@ impl Log {
         Control::Continue
     }
 
-    fn run(&mut self, worker: &mut Worker) {
+    pub(crate) fn run(&mut self, worker: &mut Worker) {
         while worker.step(&mut |id, event| self.take(id, event)) {}
     }
 }
 
 /// The same text without engine: one token after the other, no cache, no batch.
-fn alone(request: &Request, candidate: usize, context: usize) -> (Vec<u32>, FinishReason) {
+pub(crate) fn alone(request: &Request, candidate: usize, context: usize) -> (Vec<u32>, FinishReason) {
     let mut sampler = Sampler::new(&request.sampling, request.sampling.seed.unwrap(), candidate, &request.prompt);
     let mut tokens = request.prompt.clone();
     let mut out = Vec::new();
@@ -93,7 +91,7 @@ fn alone(request: &Request, candidate: usize, context: usize) -> (Vec<u32>, Fini
 }
 
 /// The text of toy tokens: bytes, and nothing for control tokens.
-fn text_of(tokens: &[u32]) -> String {
+pub(crate) fn text_of(tokens: &[u32]) -> String {
     let bytes: Vec<u8> = tokens.iter().filter_map(|token| u8::try_from(*token).ok()).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -114,7 +112,7 @@ proptest! {
                 candidates,
                 ..Request::new(prompt(length, seed as u32 % 50), sampling(seed))
             };
-            match worker.submit(request.clone(), None) {
+            match worker.submit(request.clone()) {
                 Ok(id) => expected.push((id, request)),
                 Err(error) => prop_assert!(matches!(error, EngineError::CacheTooSmall { .. }), "{error}"),
             }
@@ -144,15 +142,15 @@ fn a_long_prompt_comes_in_chunks_beside_those_who_talk() {
     let mut worker = worker_with(60, limits());
     let mut log = Log::default();
     let first = Request { ignore_end_tokens: true, max_tokens: Some(30), ..Request::new(prompt(3, 1), sampling(1)) };
-    let first = worker.submit(first, None).unwrap();
+    let first = worker.submit(first).unwrap();
     worker.step(&mut |id, event| log.take(id, event));
     let long = Request { max_tokens: Some(1), ..Request::new(prompt(200, 2), sampling(2)) };
-    let long = worker.submit(long, None).unwrap();
+    let long = worker.submit(long).unwrap();
     let before = log.texts[&(first, 0)].tokens.len();
     for _ in 0..3 {
         worker.step(&mut |id, event| log.take(id, event));
     }
-    assert_eq!(log.prefill[&long], [47, 94, 141], "one row of 48 is the talker's");
+    assert_eq!(log.prefill[&long], [32, 64, 96], "whole blocks, and one row of 48 is the talker's");
     assert_eq!(log.texts[&(first, 0)].tokens.len(), before + 3);
     log.run(&mut worker);
     assert_eq!(log.prefill[&long].last(), Some(&200));
@@ -161,12 +159,12 @@ fn a_long_prompt_comes_in_chunks_beside_those_who_talk() {
 #[test]
 fn the_context_is_a_border() {
     let mut worker = worker_with(20, Limits { context: 64, ..limits() });
-    let error = worker.submit(Request::new(prompt(64, 0), sampling(0)), None).unwrap_err();
+    let error = worker.submit(Request::new(prompt(64, 0), sampling(0))).unwrap_err();
     assert!(matches!(error, EngineError::ContextOverflow { prompt: 64, context: 64, model_context: 1000 }));
     assert!(error.to_string().contains("64 tokens"), "{error}");
     let request = Request { ignore_end_tokens: true, ..Request::new(prompt(60, 0), sampling(0)) };
-    let id = worker.submit(request.clone(), None).unwrap();
-    let exact = worker.submit(Request { max_tokens: Some(4), ..request }, None).unwrap();
+    let id = worker.submit(request.clone()).unwrap();
+    let exact = worker.submit(Request { max_tokens: Some(4), ..request }).unwrap();
     let mut log = Log::default();
     log.run(&mut worker);
     assert_eq!(log.texts[&(id, 0)].reason, Some(FinishReason::ContextFull));
@@ -177,7 +175,7 @@ fn the_context_is_a_border() {
 #[test]
 fn what_cannot_be_served_is_refused_at_once() {
     let mut worker = worker_with(4, limits());
-    let refuse = |worker: &mut Worker, request: Request| worker.submit(request, None).unwrap_err().to_string();
+    let refuse = |worker: &mut Worker, request: Request| worker.submit(request).unwrap_err().to_string();
     let base = Request::new(prompt(5, 0), sampling(0));
     assert_eq!(refuse(&mut worker, Request { prompt: vec![], ..base.clone() }), "the prompt is empty");
     assert_eq!(refuse(&mut worker, Request { candidates: 7, ..base.clone() }), "n is 7 (allowed: 1 to 6)");
@@ -187,7 +185,7 @@ fn what_cannot_be_served_is_refused_at_once() {
     assert!(refuse(&mut worker, Request { prompt: vec![1, 999], ..base.clone() }).contains("token 999 at position 1"));
     // 400 tokens take 13 blocks, the cache has 4.
     assert!(refuse(&mut worker, base.clone()).contains("needs 13 blocks"));
-    assert!(worker.submit(Request { max_tokens: Some(100), ..base }, None).is_ok());
+    assert!(worker.submit(Request { max_tokens: Some(100), ..base }).is_ok());
 }
 
 #[test]
@@ -195,10 +193,10 @@ fn cancelling_from_the_callback_and_from_outside() {
     let mut worker = worker_with(60, limits());
     let flag = Arc::new(AtomicBool::new(false));
     let base = Request { ignore_end_tokens: true, max_tokens: Some(50), ..Request::new(prompt(9, 3), sampling(3)) };
-    let by_callback = worker.submit(Request { candidates: 2, ..base.clone() }, None).unwrap();
-    let by_flag = worker.submit(Request { cancel: Some(Arc::clone(&flag)), ..base.clone() }, None).unwrap();
-    let other = worker.submit(base.clone(), None).unwrap();
-    let queued = worker.submit(Request { candidates: 6, ..base }, None).unwrap();
+    let by_callback = worker.submit(Request { candidates: 2, ..base.clone() }).unwrap();
+    let by_flag = worker.submit(Request { cancel: Some(Arc::clone(&flag)), ..base.clone() }).unwrap();
+    let other = worker.submit(base.clone()).unwrap();
+    let queued = worker.submit(Request { candidates: 6, ..base }).unwrap();
     let mut log = Log::default();
     let mut steps = 0;
     while worker.step(&mut |id, event| {
@@ -223,14 +221,14 @@ fn cancelling_from_the_callback_and_from_outside() {
 #[test]
 fn a_cancelled_prompt_stops_between_chunks() {
     let mut worker = worker_with(60, limits());
-    let id = worker.submit(Request::new(prompt(300, 0), sampling(0)), None).unwrap();
+    let id = worker.submit(Request::new(prompt(300, 0), sampling(0))).unwrap();
     let mut log = Log::default();
     while worker.step(&mut |id, event| {
         let stop = matches!(event, Event::Prefill { done, .. } if done >= 96);
         log.take(id, event);
         if stop { Control::Cancel } else { Control::Continue }
     }) {}
-    assert_eq!(log.prefill[&id], [48, 96]);
+    assert_eq!(log.prefill[&id], [32, 64, 96]);
     assert_eq!(log.texts[&(id, 0)].reason, Some(FinishReason::Cancelled));
 }
 
@@ -243,70 +241,13 @@ fn stop_strings_cut_the_text() {
     // A stop string out of the middle of the text, two characters long.
     let middle: String = text.chars().skip(10).take(2).collect();
     let at = text.find(&middle).unwrap();
-    let id = worker.submit(Request { stop: vec![middle.clone()], ..base }, None).unwrap();
+    let id = worker.submit(Request { stop: vec![middle.clone()], ..base }).unwrap();
     let mut log = Log::default();
     log.run(&mut worker);
     let got = &log.texts[&(id, 0)];
     assert_eq!(got.reason, Some(FinishReason::StopString));
     assert_eq!(got.text, text[..at]);
     assert!(!got.text.contains(&middle));
-}
-
-#[test]
-fn a_session_computes_only_what_is_new() {
-    let mut worker = worker_with(60, limits());
-    let session = worker.open_session();
-    let mut conversation = prompt(50, 1);
-    for turn in 0..4_u32 {
-        let request = Request {
-            max_tokens: Some(20),
-            ignore_end_tokens: true,
-            ..Request::new(conversation.clone(), sampling(u64::from(turn)))
-        };
-        let expected = alone(&request, 0, 400).0;
-        let id = worker.submit(request, Some(&session)).unwrap();
-        let mut log = Log::default();
-        log.run(&mut worker);
-        assert_eq!(log.texts[&(id, 0)].tokens, expected, "turn {turn}");
-        let cached = log.usage[&id].cached_tokens;
-        // All but the last token of the turn before, which was never fed back.
-        assert_eq!(cached, if turn == 0 { 0 } else { conversation.len() - 8 });
-        conversation.extend(expected);
-        conversation.extend(prompt(7, turn));
-    }
-    // An edited conversation goes back to the last common token; the same one computes its last token only.
-    for (edited, cached) in [(conversation[..60].to_vec(), 59), (conversation[..60].to_vec(), 59)] {
-        let request = Request { max_tokens: Some(3), ..Request::new(edited, sampling(1)) };
-        let expected = alone(&request, 0, 400).0;
-        let id = worker.submit(request, Some(&session)).unwrap();
-        let mut log = Log::default();
-        log.run(&mut worker);
-        assert_eq!((&log.texts[&(id, 0)].tokens, log.usage[&id].cached_tokens), (&expected, cached));
-    }
-}
-
-#[test]
-fn sessions_give_way_to_requests_and_vanish_when_dropped() {
-    // Eight blocks; a session of 100 tokens holds four.
-    let mut worker = worker_with(8, Limits { context: 256, ..limits() });
-    let sessions: Vec<Session> = (0..2).map(|_| worker.open_session()).collect();
-    let run = |worker: &mut Worker, session: Option<&Session>, length, seed| {
-        let request = Request { max_tokens: Some(2), ..Request::new(prompt(length, seed), sampling(0)) };
-        let id = worker.submit(request, session).unwrap();
-        let mut log = Log::default();
-        log.run(worker);
-        log.usage[&id].cached_tokens
-    };
-    assert_eq!(run(&mut worker, Some(&sessions[0]), 100, 1), 0);
-    assert_eq!(run(&mut worker, Some(&sessions[1]), 100, 2), 0);
-    assert_eq!(run(&mut worker, Some(&sessions[0]), 100, 1), 99);
-    // Four more blocks are needed: session 1 has rested longest.
-    assert_eq!(run(&mut worker, None, 100, 3), 0);
-    assert_eq!(run(&mut worker, Some(&sessions[0]), 100, 1), 99);
-    assert_eq!(run(&mut worker, Some(&sessions[1]), 100, 2), 0);
-    drop(sessions);
-    assert_eq!(run(&mut worker, None, 250, 4), 0);
-    assert_eq!(worker.sequences(), 0);
 }
 
 #[test]
@@ -318,7 +259,7 @@ fn log_probabilities_come_with_bytes_and_alternatives() {
         ignore_end_tokens: true,
         ..Request::new(prompt(9, 8), Sampling::greedy())
     };
-    worker.submit(request, None).unwrap();
+    worker.submit(request).unwrap();
     let mut seen = 0;
     while worker.step(&mut |_, event| {
         if let Event::Text { tokens, .. } = event {
@@ -340,7 +281,7 @@ fn log_probabilities_come_with_bytes_and_alternatives() {
 #[test]
 fn zero_tokens_only_compute_the_prompt() {
     let mut worker = worker_with(60, limits());
-    let id = worker.submit(Request { max_tokens: Some(0), ..Request::new(prompt(70, 8), sampling(1)) }, None).unwrap();
+    let id = worker.submit(Request { max_tokens: Some(0), ..Request::new(prompt(70, 8), sampling(1)) }).unwrap();
     let mut log = Log::default();
     log.run(&mut worker);
     assert_eq!(log.texts[&(id, 0)], Text { reason: Some(FinishReason::Length), ..Text::default() });

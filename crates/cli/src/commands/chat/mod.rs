@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use saem_engine::chat::{Message, RenderOptions};
-use saem_engine::{Completion, Control, Engine, EngineError, Event, FinishReason, Request, Sampling, Session};
+use saem_engine::{Completion, Control, Engine, EngineError, Event, FinishReason, Request, Sampling};
 
 use self::command::Command;
 use self::conversation::{Conversation, Turn};
@@ -36,7 +36,6 @@ pub(crate) fn run(arguments: &Chat, language: Language) -> anyhow::Result<()> {
     // A broken template is better known before the first message than after it.
     loaded.engine.chat_template().map_err(EngineError::from)?;
     let mut chat = Room {
-        session: loaded.engine.session(),
         loaded: &loaded,
         sampling,
         max_tokens: arguments.max_tokens,
@@ -66,7 +65,6 @@ pub(crate) fn run(arguments: &Chat, language: Language) -> anyhow::Result<()> {
 /// A chat in progress.
 struct Room<'a> {
     loaded: &'a Loaded,
-    session: Session,
     sampling: Sampling,
     max_tokens: Option<usize>,
     timing: bool,
@@ -171,7 +169,7 @@ impl Room<'_> {
         let mut progress = Some(Prefill::new(self.language));
         let mut out = io::stdout().lock();
         let mut failed = None;
-        let completion = self.engine().generate_in(&self.session, request, &mut |event| {
+        let completion = self.engine().generate(request, &mut |event| {
             if let Event::Text { text, .. } = &event {
                 progress = None;
                 if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
