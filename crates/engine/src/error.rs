@@ -43,6 +43,12 @@ pub enum EngineError {
         /// Blocks of the whole cache.
         blocks: usize,
     },
+    /// The queue is full: try again later.
+    #[error("{waiting} requests are waiting already; try again later")]
+    QueueFull {
+        /// Requests that wait.
+        waiting: usize,
+    },
     /// A token id that the model has no embedding for.
     #[error("token {token} at position {position} is outside the model's vocabulary of {vocabulary}")]
     UnknownToken {

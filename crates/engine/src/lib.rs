@@ -15,12 +15,13 @@
 //!
 //! # The key decision: a pass is planned as a whole
 //!
-//! Every pass takes one token from each sequence that decodes and fills the remaining rows with prompts, oldest
-//! first. So requests join and leave between any two passes, a long prompt neither stops the others nor needs memory
+//! Every pass takes one token from each sequence that decodes and fills the remaining rows with prompts: up to
+//! [`Limits::prompt_rows`] while others decode, so that no stream stands still for long. So requests join and leave between any two passes, a long prompt neither stops the others nor needs memory
 //! by its length, and `n` candidates, a batch benchmark and many users of a server are the same thing: several
 //! sequences. What makes this safe is that nothing is promised that is not there: a request starts only when every
 //! block of cache that it can ever need is reserved, so no sequence is thrown out for another and memory does not run
-//! out in the middle of a text.
+//! out in the middle of a text. Whose turn it is depends on what each tenant got so far (see `queue.rs`), and the queue
+//! is bounded ([`Limits::max_waiting`]).
 //!
 //! # What was computed stays
 //!
@@ -72,6 +73,7 @@ mod output;
 pub mod perplexity;
 mod plan;
 mod prefix;
+mod queue;
 pub mod random;
 mod request;
 pub mod sampler;

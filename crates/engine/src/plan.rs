@@ -25,8 +25,12 @@ pub struct EngineOptions {
     pub quantize: Option<DataType>,
     /// Rows of one pass: prompts are computed in chunks of so many tokens.
     pub batch_rows: usize,
+    /// Rows of prompts in a pass in which others decode; more than `batch_rows` is as many.
+    pub prompt_rows: usize,
     /// Sequences (candidates) at work at once.
     pub max_sequences: usize,
+    /// Requests that may wait for a place.
+    pub max_waiting: usize,
     /// Blocks of the key-value cache. Where absent: enough for `max_sequences` sequences of full context.
     pub kv_blocks: Option<usize>,
 }
@@ -39,7 +43,9 @@ impl Default for EngineOptions {
             kv_type: KvType::F16,
             quantize: None,
             batch_rows: 512,
+            prompt_rows: 128,
             max_sequences: 1,
+            max_waiting: usize::MAX,
             kv_blocks: None,
         }
     }
@@ -87,13 +93,16 @@ impl Plan {
         let context = within("context", context, model_context)?;
         let batch_rows = within("batch_rows", options.batch_rows, 1 << 16)?;
         let max_sequences = within("max_sequences", options.max_sequences, batch_rows)?;
+        let prompt_rows = within("prompt_rows", options.prompt_rows, usize::MAX)?.min(batch_rows);
         let kv_blocks = options.kv_blocks.unwrap_or(max_sequences.saturating_mul(blocks_for(context)));
         let kv_blocks = within("kv_blocks", kv_blocks, u32::MAX as usize)?;
         // A pass can never have more rows than there are positions to fill.
         let batch_rows = batch_rows.min(max_sequences.saturating_mul(context)).max(max_sequences);
+        let max_waiting = options.max_waiting;
+        let limits = Limits { context, model_context, batch_rows, prompt_rows, max_sequences, max_waiting };
         let kv_bytes = kv_blocks as u64 * KvCache::block_bytes(config, options.kv_type) as u64;
         Ok(Self {
-            limits: Limits { context, model_context, batch_rows, max_sequences },
+            limits,
             kv_type: options.kv_type,
             kv_blocks,
             weight_bytes,

@@ -95,6 +95,10 @@ pub struct Limits {
     pub model_context: usize,
     /// Rows of one pass.
     pub batch_rows: usize,
+    /// Rows of prompts in a pass in which others decode: the fewer, the more evenly their texts flow.
+    pub prompt_rows: usize,
     /// Sequences (candidates) at work at once.
     pub max_sequences: usize,
+    /// Requests that may wait for a place; one more is refused.
+    pub max_waiting: usize,
 }

@@ -1,17 +1,18 @@
 //! Which sequences run, and which of their tokens make up the next pass.
 //!
-//! First come, first served. A request starts when a place is free for each of its candidates and every block that
-//! they can ever need is reserved; from then on nothing can stop it but its own end. A pass has one row for every
-//! sequence that decodes, and what is left of the rows goes to prompts, the oldest first, so that a long prompt is
-//! computed in chunks while the others keep talking.
+//! `queue.rs` decides whose turn it is. A request starts when a place is free for each of its candidates and every
+//! block that they can ever need is reserved; from then on nothing can stop it but its own end. Whose turn it is waits
+//! for room and is not passed by, however much smaller another request is.
+//!
+//! A pass has one row for every sequence that decodes, and of what is left a part goes to prompts, those of the tenant
+//! that got least first, so that a long prompt is computed in chunks while the others keep talking.
 //!
 //! A prompt takes over what the cache knows of it, when it starts and again at the border of each block: of several
 //! that begin alike, the first is computed and the others follow.
 
-use std::collections::VecDeque;
-
 use crate::blocks::{BLOCK_TOKENS, BlockPool, BlockTable};
 use crate::prefix::Key;
+use crate::queue::{Queue, Shares};
 use crate::request::Limits;
 use crate::sequence::Sequence;
 
@@ -35,6 +36,8 @@ pub(crate) struct Pass {
     pub(crate) logit_rows: Vec<usize>,
     /// The first block of each prompt that the pass fills.
     blocks: Vec<Key>,
+    /// Prompts by whose turn it is, each with what its tenant got.
+    order: Vec<(f64, usize)>,
 }
 
 /// Queue, running sequences and the books of the cache.
@@ -42,41 +45,37 @@ pub(crate) struct Pass {
 pub(crate) struct Scheduler {
     pub(crate) limits: Limits,
     pub(crate) pool: BlockPool,
-    pub(crate) waiting: VecDeque<Sequence>,
+    pub(crate) shares: Shares,
+    pub(crate) waiting: Queue,
     /// In the order of admission.
     pub(crate) running: Vec<Sequence>,
 }
 
 impl Scheduler {
     pub(crate) fn new(limits: Limits, blocks: usize) -> Self {
-        Self { limits, pool: BlockPool::new(blocks), waiting: VecDeque::new(), running: Vec::new() }
+        Self {
+            limits,
+            pool: BlockPool::new(blocks),
+            shares: Shares::default(),
+            waiting: Queue::default(),
+            running: Vec::new(),
+        }
     }
 
     /// Lets waiting sequences start while there is room. `started` is told of each.
     pub(crate) fn admit(&mut self, mut started: impl FnMut(&Sequence)) {
-        while let Some(mut sequence) = self.waiting.pop_front() {
-            if self.give_room(&mut sequence) {
-                started(&sequence);
-                self.running.push(sequence);
-            } else {
-                self.waiting.push_front(sequence);
+        let Self { limits, pool, shares, waiting, running } = self;
+        let mut free = limits.max_sequences - running.iter().map(Sequence::places).sum::<usize>();
+        while let Some(sequence) = waiting.next(shares) {
+            if sequence.places() > free || !give_room(pool, sequence) {
                 return;
             }
+            let Some(sequence) = waiting.pop(shares) else { return };
+            free -= sequence.places();
+            shares.charge(sequence.tenant, sequence.pending());
+            started(&sequence);
+            running.push(sequence);
         }
-    }
-
-    fn give_room(&mut self, sequence: &mut Sequence) -> bool {
-        let places: usize = self.running.iter().map(|running| 1 + running.siblings).sum();
-        if places + 1 + sequence.siblings > self.limits.max_sequences {
-            return false;
-        }
-        let Sequence { tenant, tokens, .. } = &*sequence;
-        let started = BlockTable::start(&mut self.pool, *tenant, tokens, sequence.worst_blocks());
-        let Some((blocks, promise)) = started else { return false };
-        sequence.computed = blocks.as_slice().len() * BLOCK_TOKENS;
-        sequence.cached = sequence.computed;
-        (sequence.blocks, sequence.promise) = (blocks, promise);
-        true
     }
 
     /// Chooses the rows of the next pass and makes sure that their blocks exist. False where there is nothing to do.
@@ -85,48 +84,69 @@ impl Scheduler {
         pass.parts.clear();
         pass.logit_rows.clear();
         pass.blocks.clear();
-        for decoding in [true, false] {
-            for index in 0..self.running.len() {
-                let room = self.limits.batch_rows - pass.tokens.len();
-                let Some(sequence) = self.running.get_mut(index) else { continue };
-                if room == 0 || sequence.is_prompt() == decoding {
-                    continue;
-                }
-                if !decoding && !sequence.follow(&mut self.pool, &pass.blocks) {
-                    continue;
-                }
-                let first_position = sequence.computed;
-                let rows = sequence.rows_within(room);
-                let end = first_position + rows;
-                if let Some(key) = sequence.next_block(end) {
-                    pass.blocks.push(key);
-                }
-                let fits = sequence.blocks.grow(&mut self.pool, &mut sequence.promise, end);
-                debug_assert!(fits, "a sequence outgrew its promise");
-                let Some(tokens) = sequence.tokens.get(first_position..end).filter(|_| fits) else { continue };
-                let first_row = pass.tokens.len();
-                pass.tokens.extend_from_slice(tokens);
-                let logits = (end == sequence.tokens.len()).then_some(pass.logit_rows.len());
-                if logits.is_some() {
-                    pass.logit_rows.push(first_row + rows - 1);
-                }
-                pass.parts.push(Part { sequence: index, first_row, rows, first_position, logits });
+        pass.order.clear();
+        for index in 0..self.running.len() {
+            if self.running.get(index).is_some_and(|sequence| !sequence.is_prompt()) {
+                self.add(pass, index, 1);
             }
+        }
+        let most = if pass.parts.is_empty() { self.limits.batch_rows } else { self.limits.prompt_rows };
+        let mut room = most.min(self.limits.batch_rows - pass.tokens.len());
+        let prompts = self.running.iter().enumerate().filter(|(_, sequence)| sequence.is_prompt());
+        pass.order.extend(prompts.map(|(index, sequence)| (self.shares.of(sequence.tenant), index)));
+        pass.order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for place in 0..pass.order.len() {
+            let Some((_, index)) = pass.order.get(place).copied().filter(|_| room > 0) else { break };
+            let Some(sequence) = self.running.get_mut(index) else { continue };
+            if !sequence.follow(&mut self.pool, &pass.blocks) {
+                continue;
+            }
+            let rows = sequence.rows_within(room);
+            pass.blocks.extend(sequence.next_block(sequence.computed + rows));
+            self.add(pass, index, rows);
+            room -= rows;
         }
         !pass.parts.is_empty()
     }
 
-    /// Removes sequences that are finished, whether they run or wait, and gives back what they held.
+    /// Adds the next `rows` tokens of a sequence to a pass and makes sure that their blocks exist.
+    fn add(&mut self, pass: &mut Pass, index: usize, rows: usize) {
+        let Some(sequence) = self.running.get_mut(index) else { return };
+        let first_position = sequence.computed;
+        let end = first_position + rows;
+        let fits = sequence.blocks.grow(&mut self.pool, &mut sequence.promise, end);
+        debug_assert!(fits, "a sequence outgrew its promise");
+        let Some(tokens) = sequence.tokens.get(first_position..end).filter(|_| fits) else { return };
+        let first_row = pass.tokens.len();
+        pass.tokens.extend_from_slice(tokens);
+        let logits = (end == sequence.tokens.len()).then_some(pass.logit_rows.len());
+        if logits.is_some() {
+            pass.logit_rows.push(first_row + rows - 1);
+        }
+        pass.parts.push(Part { sequence: index, first_row, rows, first_position, logits });
+    }
+
+    /// Removes running sequences that are finished, and gives back what they held.
     pub(crate) fn retire(&mut self) {
-        let Self { waiting, running, pool, .. } = self;
-        let mut stays = |sequence: &mut Sequence| {
+        let Self { running, pool, shares, .. } = self;
+        running.retain_mut(|sequence| {
             if sequence.finished.is_some() {
                 pool.cancel(std::mem::take(&mut sequence.promise));
                 sequence.blocks.clear(pool);
+                shares.leave(sequence.tenant);
             }
             sequence.finished.is_none()
-        };
-        running.retain_mut(&mut stays);
-        waiting.retain_mut(stays);
+        });
     }
+}
+
+/// Reserves every block that a sequence and its siblings can ever need, those included that the cache knows.
+fn give_room(pool: &mut BlockPool, sequence: &mut Sequence) -> bool {
+    let Sequence { tenant, tokens, .. } = &*sequence;
+    let started = BlockTable::start(pool, *tenant, tokens, sequence.worst_blocks());
+    let Some((blocks, promise)) = started else { return false };
+    sequence.computed = blocks.as_slice().len() * BLOCK_TOKENS;
+    sequence.cached = sequence.computed;
+    (sequence.blocks, sequence.promise) = (blocks, promise);
+    true
 }

@@ -42,6 +42,11 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
+    /// Places of running sequences that this one and its siblings take.
+    pub(crate) fn places(&self) -> usize {
+        1 + self.siblings
+    }
+
     /// Whether the prompt is not done yet.
     pub(crate) fn is_prompt(&self) -> bool {
         self.computed < self.prompt_len

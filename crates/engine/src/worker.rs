@@ -92,6 +92,7 @@ impl Worker {
         };
         check("context", limits.context, usize::MAX)?;
         check("batch_rows", limits.batch_rows, forward.max_rows())?;
+        check("prompt_rows", limits.prompt_rows, limits.batch_rows)?;
         // Every running sequence has a row and a row of logits in each pass.
         check("max_sequences", limits.max_sequences, limits.batch_rows.min(forward.max_logit_rows()))?;
         let scheduler = Scheduler::new(limits, forward.blocks());
@@ -117,8 +118,8 @@ impl Worker {
     /// Sequences at work or waiting.
     #[must_use]
     pub fn sequences(&self) -> usize {
-        let all = self.scheduler.running.iter().chain(&self.scheduler.waiting);
-        all.map(|sequence| 1 + sequence.siblings).sum()
+        let Scheduler { running, waiting, .. } = &self.scheduler;
+        running.iter().map(Sequence::places).sum::<usize>() + waiting.places()
     }
 
     /// What is at work, and what was done so far.
@@ -126,7 +127,7 @@ impl Worker {
     pub fn stats(&self) -> Stats {
         let Scheduler { pool, running, waiting, .. } = &self.scheduler;
         Stats {
-            running: running.iter().map(|sequence| 1 + sequence.siblings).sum(),
+            running: running.iter().map(Sequence::places).sum(),
             waiting: waiting.len(),
             blocks: pool.len(),
             blocks_used: pool.len() - pool.unused(),
@@ -151,7 +152,8 @@ impl Worker {
     /// Puts a request into the queue.
     ///
     /// # Errors
-    /// Where the request is out of range, can never fit, or names unknown tokens; nothing has changed then.
+    /// Where the request is out of range, can never fit, or names unknown tokens, and [`EngineError::QueueFull`] where
+    /// it would have to wait and too many do; nothing has changed then.
     pub fn submit(&mut self, mut request: Request) -> Result<RequestId, EngineError> {
         let limits = self.scheduler.limits;
         let matcher = request.validate(&limits, self.forward.vocabulary())?;
@@ -162,11 +164,18 @@ impl Worker {
         if needed > self.scheduler.pool.len() {
             return Err(EngineError::CacheTooSmall { needed, blocks: self.scheduler.pool.len() });
         }
+        let waiting = self.scheduler.waiting.len();
+        // Who finds a free place in the next step does not really wait.
+        let running: usize = self.scheduler.running.iter().map(Sequence::places).sum();
+        if waiting >= limits.max_waiting.saturating_add(limits.max_sequences - running) {
+            return Err(EngineError::QueueFull { waiting });
+        }
         self.next_request += 1;
         let id = RequestId(self.next_request);
         let seed = request.sampling.seed.unwrap_or_else(fresh_seed);
         let sampler = Sampler::new(&request.sampling, seed, 0, &prompt);
-        self.scheduler.waiting.push_back(Sequence {
+        self.scheduler.shares.enter(request.tenant);
+        self.scheduler.waiting.push(Sequence {
             request: id,
             candidate: 0,
             prompt_len: prompt.len(),
@@ -289,6 +298,7 @@ impl Worker {
                 continue;
             }
             self.totals.completion_tokens += 1;
+            self.scheduler.shares.charge(sequence.tenant, 1);
             report(job, sequence, receiver);
             // The prompt is done: its other candidates begin with tokens of their own.
             for candidate in 1..=std::mem::take(&mut sequence.siblings) {
@@ -314,6 +324,7 @@ impl Worker {
                 self.forward.copy_block(copy);
             }
             sibling.blocks = blocks;
+            self.scheduler.shares.enter(sibling.tenant);
             self.scheduler.running.push(sibling);
         }
         for (request, position) in failed {
@@ -330,11 +341,12 @@ impl Worker {
 
     fn end_cancelled(&mut self, receiver: &mut Receiver<'_>) {
         let Scheduler { waiting, running, .. } = &mut self.scheduler;
+        let before = self.jobs.len();
         self.jobs.retain(|id, job| {
             if !job.cancelled && !job.request.is_cancelled() {
                 return true;
             }
-            for sequence in running.iter_mut().chain(&mut *waiting).filter(|sequence| sequence.request == *id) {
+            for sequence in running.iter_mut().chain(waiting.iter_mut()).filter(|sequence| sequence.request == *id) {
                 let first = sequence.candidate;
                 sequence.finished = Some(FinishReason::Cancelled);
                 sequence.text.finish();
@@ -346,7 +358,10 @@ impl Worker {
             receiver(*id, Event::Done { usage: job.usage, timings: job.timings() });
             false
         });
-        self.scheduler.retire();
+        if self.jobs.len() < before {
+            self.scheduler.waiting.retire(&mut self.scheduler.shares);
+            self.scheduler.retire();
+        }
     }
 
     fn fail_all(&mut self, reason: &str, receiver: &mut Receiver<'_>) {

@@ -19,7 +19,7 @@ fn run(worker: &mut Worker, request: Request) -> (Vec<u32>, usize) {
 
 #[test]
 fn a_long_prompt_seen_before_costs_less_than_a_fortieth() {
-    let limits = Limits { context: 2000, model_context: 2000, batch_rows: 512, max_sequences: 2 };
+    let limits = Limits { context: 2000, model_context: 2000, batch_rows: 512, ..limits() };
     let toy = Toy::new(200, limits.batch_rows, limits.max_sequences);
     let rows = toy.rows();
     let mut worker = Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap();

@@ -11,7 +11,14 @@ use saem_engine::{Control, EngineError, Event, FinishReason, Limits, Request, Re
 use crate::toy::{Bytes, END, Toy, logits_after};
 
 pub(crate) fn limits() -> Limits {
-    Limits { context: 400, model_context: 1000, batch_rows: 48, max_sequences: 6 }
+    Limits {
+        context: 400,
+        model_context: 1000,
+        batch_rows: 48,
+        prompt_rows: 48,
+        max_sequences: 6,
+        max_waiting: usize::MAX,
+    }
 }
 
 pub(crate) fn worker_with(blocks: usize, limits: Limits) -> Worker {
