@@ -70,10 +70,17 @@ def describe(result: dict) -> str:
 
 def speed_sections() -> list[str]:
     parts = []
-    result = load("speed-all") or load("speed-models")
+    result = load("speed-models")
     if result:
         parts += ["## Speed\n", describe(result), "Prompt of 512 tokens, then 64 tokens one by one; tokens per second, medians of interleaved runs.\n",
                   speed_table(result, result["models"], "model", lambda line: title(line["model"]))]
+    other = load("speed-no-amx")
+    if other:
+        parts += ["## Speed without AMX\n", "As on processors that have AVX-512 VNNI but no AMX: llama.cpp compiled without it, Saem told not to use it.\n", describe(other),
+                  speed_table(other, other["models"], "model", lambda line: title(line["model"]))]
+    result = load("speed-sweeps")
+    if result:
+        parts += ["## What the speed depends on\n", describe(result)]
         for key, heading, label, cell in (
                 ("threads", "Threads", "model, threads", lambda line: f"{title(line['model'])}, {line['threads']}"),
                 ("prompts", "Length of the prompt", "tokens", lambda line: str(line["prefill"])),
@@ -95,10 +102,6 @@ def speed_sections() -> list[str]:
                       "File in the page cache. Saem: the whole process `saem run --max-tokens 1`, from its start to its end. llama.cpp: from opening the file to the first token "
                       "inside a process that already runs, and its memory without what Python took.\n",
                       table(["model", "first token: Saem", "llama.cpp", "peak memory: Saem", "llama.cpp", "file", "Saem over file"], rows)]
-    other = load("speed-no-amx")
-    if other:
-        parts += ["## Speed without AMX\n", "As on processors that have AVX-512 VNNI but no AMX: llama.cpp compiled without it, Saem told not to use it.\n", describe(other),
-                  speed_table(other, other["models"], "model", lambda line: title(line["model"]))]
     tokenizer = load("tokenizer")
     if tokenizer:
         rows = [[line["tokenizer"], line["text"], f"{line['saem'] / 1e6:.1f}", f"{line['tokenizers'] / 1e6:.1f}", f"{line['saem'] / line['tokenizers']:.1f} ×"]
@@ -137,15 +140,18 @@ def parity_sections() -> list[str]:
 
 
 def readme_figures(korean: bool) -> str:
-    result = load("speed-all") or load("speed-models")
+    result = load("speed-models")
     if not result:
         return ""
-    words = {"model": "모델", "prefill": "프롬프트 512 토큰", "decode": "한 토큰씩", "first": "첫 토큰까지", "peak": "최대 메모리"} if korean else \
-            {"model": "model", "prefill": "prompt of 512", "decode": "one by one", "first": "to the first token", "peak": "peak memory"}
-    starts = {line["model"]: line for line in result.get("start", [])}
+    words = {"model": "모델", "prefill": "프롬프트 512 토큰", "decode": "한 토큰씩", "plain": "AMX 없이: 프롬프트", "plain decode": "한 토큰씩", "first": "첫 토큰까지", "peak": "최대 메모리"} if korean else \
+            {"model": "model", "prefill": "prompt of 512", "decode": "one by one", "plain": "both without AMX: prompt", "plain decode": "one by one", "first": "to the first token", "peak": "peak memory"}
+    starts = {line["model"]: line for line in (load("speed-sweeps") or {}).get("start", [])}
+    plain = {line["model"]: line for line in (load("speed-no-amx") or {}).get("models", [])}
     rows = []
     for line in result["models"]:
         row = [title(line["model"])] + [f"{number(line[f]['saem'])} ({line[f]['ratio']:.1f} ×)" for f in (PREFILL, DECODE)]
+        if plain:
+            row += [f"{number(plain[line['model']][f]['saem'])} ({plain[line['model']][f]['ratio']:.1f} ×)" for f in (PREFILL, DECODE)]
         if starts:
             begin = starts[line["model"]]
             row += [f"{1000 * begin['first_token_seconds']['saem']:.0f} ms ({1000 * begin['first_token_seconds']['llama.cpp']:.0f} ms)",
@@ -156,7 +162,7 @@ def readme_figures(korean: bool) -> str:
              f"조건과 한계와의 거리는 [측정 결과](bench/RESULTS.md)에 있습니다.") if korean else \
             (f"Tokens per second; in brackets, times llama.cpp, or llama.cpp's own figure. {machine['cores']} cores, {result['models'][0]['threads']} threads, {', '.join(machine['instructions'])}, {machine['date']}. "
              f"Conditions and the distance to the limits: [results](bench/RESULTS.md).")
-    return table([words["model"], words["prefill"], words["decode"], *([words["first"], words["peak"]] if starts else [])], rows) + "\n" + about + "\n"
+    return table([words["model"], words["prefill"], words["decode"], *([words["plain"], words["plain decode"]] if plain else []), *([words["first"], words["peak"]] if starts else [])], rows) + "\n" + about + "\n"
 
 
 def main() -> None:
@@ -166,7 +172,7 @@ def main() -> None:
     body = speed_sections() + parity_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py --suite all\nbench/parity.py --model smollm2-135m --save\nbench/report.py\n```\n",
+              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nbench/parity.py --model smollm2-135m --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

@@ -6,7 +6,8 @@ hits both. llama.cpp is given its best setting: before the comparison, flash att
 are tried, and the fastest setting is taken for prefill and for decode apart.
 
     bench/speed.py                     the table of the four models
-    bench/speed.py --suite all         threads, prompt lengths, batches, start, memory too
+    bench/speed.py --suite sweeps      start and memory, threads, prompt lengths, batches, types of weights
+    bench/speed.py --suite no-amx      the four models as on processors without AMX (needs such a peer, see bench/setup)
     bench/speed.py --models qwen0.5b --repetitions 7
 """
 
@@ -94,21 +95,21 @@ def start(llama: LlamaCpp, saem: Saem, name: str, threads: int, repetitions: int
     return line
 
 
-def types(llama: LlamaCpp, saem: Saem, name: str, threads: int) -> list[dict]:
+def types(llama: LlamaCpp, saem: Saem, name: str, threads: int, repetitions: int) -> list[dict]:
     """The same model in every type of weights, written by `saem convert`."""
     lines = []
     with tempfile.TemporaryDirectory(prefix="saem-types-") as directory:
         for data_type in ("q2_k", "q3_k", "q4_0", "q4_1", "q4_k", "q5_0", "q5_1", "q5_k", "q6_k", "q8_0", "iq4_nl", "iq4_xs", "f16", "bf16", "f32"):
             path = Path(directory) / f"{data_type}.gguf"
             run([saem.binary, "convert", str(model_path(name)), str(path), "--quantize", data_type])
-            lines.append(compare(llama, saem, str(path), threads, repetitions=3) | {"model": data_type})
+            lines.append(compare(llama, saem, str(path), threads, repetitions=repetitions) | {"model": data_type})
             path.unlink()
     return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", choices=["models", "all", "smoke"], default="models")
+    parser.add_argument("--suite", choices=["models", "no-amx", "sweeps", "smoke"], default="models")
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=5)
@@ -116,6 +117,8 @@ def main() -> None:
     parser.add_argument("--python", help="the Python that has llama_cpp [default: that of bench/setup]")
     parser.add_argument("--name", help="name of the result in bench/results [default: the suite's]")
     args = parser.parse_args()
+    if args.suite == "no-amx":
+        os.environ["SAEM_ISA"] = "avx512"
     llama, saem, times = LlamaCpp(args.python), Saem(args.saem), args.repetitions
     result: dict = {"machine": machine(), "command": " ".join(sys.argv),
                     "isa": os.environ.get("SAEM_ISA")}
@@ -130,23 +133,23 @@ def main() -> None:
         note(f"no limits: {error}")
     if args.suite == "smoke":
         result["models"] = [compare(llama, saem, args.models[0], args.threads, 64, 8, 1, 1)]
+    elif args.suite == "sweeps":
+        small = args.models[0]
+        note("start and memory")
+        result["start"] = [start(llama, saem, name, args.threads, times) for name in args.models]
+        note("prompt lengths")
+        result["prompts"] = [compare(llama, saem, small, args.threads, prefill=length, decode=16, repetitions=times)
+                             for length in (16, 64, 256, 1024, 2048, 4096)]
+        note("batches")
+        result["batches"] = [compare(llama, saem, small, args.threads, prefill=64, decode=32, batch=batch, repetitions=times)
+                             for batch in (1, 2, 4, 8, 16, 32)]
+        note("threads")
+        result["threads"] = [compare(llama, saem, name, threads, repetitions=times) for name in args.models[:3] for threads in sorted({1, args.threads})]
+        note("types of weights")
+        result["types"] = types(llama, saem, small, args.threads, times)
     else:
         note("models")
         result["models"] = [compare(llama, saem, name, args.threads, repetitions=times) for name in args.models]
-    if args.suite == "all":
-        note("types of weights")
-        result["types"] = types(llama, saem, args.models[0], args.threads)
-        small = args.models[0]
-        note("threads")
-        result["threads"] = [compare(llama, saem, name, threads, repetitions=3) for name in args.models for threads in sorted({1, args.threads})]
-        note("prompt lengths")
-        result["prompts"] = [compare(llama, saem, small, args.threads, prefill=length, decode=16, repetitions=3)
-                             for length in (16, 64, 256, 1024, 2048, 4096)]
-        note("batches")
-        result["batches"] = [compare(llama, saem, small, args.threads, prefill=64, decode=32, batch=batch, repetitions=3)
-                             for batch in (1, 2, 4, 8, 16, 32)]
-        note("start and memory")
-        result["start"] = [start(llama, saem, name, args.threads, 5) for name in args.models]
     print(save(args.name or f"speed-{args.suite}", result))
 
 

@@ -10,7 +10,7 @@ use saem_kernels::{Input, ThreadPool, matmul, matmul_gated, ops};
 use crate::config::{Config, LayerConfig, Norm};
 use crate::moe::sparse_feed_forward;
 use crate::weights::{Dense, FeedForward, LayerWeights, Linear, NormWeights};
-use crate::workspace::Workspace;
+use crate::workspace::{Heads, Workspace};
 
 /// What a layer works with.
 pub(crate) struct Pass<'a> {
@@ -33,8 +33,8 @@ impl Pass<'_> {
         keep: Option<&[usize]>,
     ) -> usize {
         self.project(layer, weights, workspace);
-        let (query, kv) = (self.rows * self.config.query_width(), self.rows * self.config.kv_width());
-        store_kv(self.pool, pages, &workspace.key[..kv], &workspace.value[..kv], self.spans);
+        let Heads { query, key, value, attended } = Heads::of(&mut workspace.inner, self.config, self.rows);
+        store_kv(self.pool, pages, key, value, self.spans);
         if keep.is_some_and(<[usize]>::is_empty) {
             return 0;
         }
@@ -46,17 +46,17 @@ impl Pass<'_> {
             window: layer.window,
             soft_cap: self.config.attention_soft_cap,
         };
-        attention(self.pool, &shape, pages, &workspace.query[..query], self.spans, &mut workspace.attended[..query]);
+        attention(self.pool, &shape, pages, query, self.spans, attended);
         let rows = match keep {
             Some(keep) if keep.len() < self.rows => {
-                compact(&mut workspace.attended, self.config.query_width(), keep);
+                compact(attended, self.config.query_width(), keep);
                 compact(&mut workspace.stream, self.config.hidden, keep);
                 keep.len()
             }
             _ => self.rows,
         };
         let after = Pass { rows, ..*self };
-        after.attention_output(weights, workspace);
+        after.attention_output(weights, self.rows, workspace);
         after.feed_forward(weights, workspace);
         rows
     }
@@ -74,9 +74,7 @@ impl Pass<'_> {
         };
         let (query, key, value) = (&weights.query, &weights.key, &weights.value);
         workspace.input.set(pool, x, config.hidden, &[&query.matrix, &key.matrix, &value.matrix]);
-        let queries = &mut workspace.query[..rows * config.query_width()];
-        let keys = &mut workspace.key[..rows * config.kv_width()];
-        let values = &mut workspace.value[..rows * config.kv_width()];
+        let Heads { query: queries, key: keys, value: values, .. } = Heads::of(&mut workspace.inner, config, rows);
         matmul(
             pool,
             &workspace.input,
@@ -98,10 +96,11 @@ impl Pass<'_> {
         }
     }
 
-    /// The attention's output projection, added to the stream.
-    fn attention_output(&self, weights: &LayerWeights, workspace: &mut Workspace) {
+    /// The attention's output projection, added to the stream. `attention_rows` rows went through attention.
+    fn attention_output(&self, weights: &LayerWeights, attention_rows: usize, workspace: &mut Workspace) {
         let Self { pool, config, rows, .. } = *self;
-        let attended = &workspace.attended[..rows * config.query_width()];
+        let Heads { attended, .. } = Heads::of(&mut workspace.inner, config, attention_rows);
+        let attended = &attended[..rows * config.query_width()];
         let output = &mut workspace.output[..rows * config.hidden];
         project(pool, &mut workspace.input, attended, config.query_width(), &weights.output, output);
         self.add(weights.attention_post_norm.as_ref(), workspace);

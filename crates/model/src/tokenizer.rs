@@ -1,5 +1,7 @@
 //! What belongs to a checkpoint besides its weights: the tokenizer, the chat template, the tokens that end an answer.
 
+use std::borrow::Cow;
+
 use saem_formats::{Source, gguf};
 use saem_tokenizer::{ModelKind, Parts, Tokenizer};
 use serde_json::Value;
@@ -107,22 +109,21 @@ fn from_gguf(metadata: &gguf::Metadata) -> Result<Tokenizer, ModelError> {
 }
 
 /// The keys `tokenizer.ggml.*`.
-fn parts(metadata: &gguf::Metadata, model: ModelKind) -> Parts {
+fn parts(metadata: &gguf::Metadata, model: ModelKind) -> Parts<'_> {
     let array = |key: &str| metadata.array(&format!("tokenizer.ggml.{key}"));
     let token = |key: &str| metadata.u32(&format!("tokenizer.ggml.{key}_token_id"));
     let flag = |key: &str| metadata.bool(&format!("tokenizer.ggml.{key}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Parts {
         model,
         pre: metadata.str("tokenizer.ggml.pre").unwrap_or_default().to_owned(),
         tokens: array("tokens")
             .and_then(gguf::Array::strings)
-            .map_or_else(Vec::new, |strings| strings.map(<[u8]>::to_vec).collect()),
+            .map_or_else(Vec::new, |strings| strings.map(Cow::from).collect()),
         scores: array("scores").and_then(gguf::Array::f32s).unwrap_or_default(),
         token_types: array("token_type").and_then(gguf::Array::i32s).unwrap_or_default(),
         merges: array("merges")
             .and_then(gguf::Array::strings)
-            .map_or_else(Vec::new, |strings| strings.map(text).collect()),
+            .map_or_else(Vec::new, |strings| strings.map(String::from_utf8_lossy).collect()),
         bos: token("bos"),
         eos: token("eos"),
         eot: token("eot"),

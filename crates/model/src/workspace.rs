@@ -22,15 +22,8 @@ pub struct Workspace {
     pub(crate) normed: Vec<f32>,
     /// A sub-layer's output, `[rows, hidden]`.
     pub(crate) output: Vec<f32>,
-    /// `[rows, heads, head_dim]`.
-    pub(crate) query: Vec<f32>,
-    /// `[rows, kv_heads, head_dim]`.
-    pub(crate) key: Vec<f32>,
-    /// `[rows, kv_heads, head_dim]`.
-    pub(crate) value: Vec<f32>,
-    /// `[rows, heads, head_dim]`.
-    pub(crate) attended: Vec<f32>,
-    /// Inside of the feed-forward layer, `[rows, widest intermediate]`.
+    /// Inside of a sub-layer: [`Heads`], and later, when those are no longer wanted, the inside of the feed-forward
+    /// layer, `[rows, widest intermediate]`.
     pub(crate) inner: Vec<f32>,
     /// The second product of a gated layer with biases, which cannot be fused; else empty.
     pub(crate) inner_up: Vec<f32>,
@@ -46,7 +39,6 @@ impl Workspace {
     #[must_use]
     pub fn new(config: &Config, max_rows: usize, max_logit_rows: usize) -> Self {
         let room = |width: usize| vec![0.0; max_rows * width];
-        let inner = config.widest_intermediate();
         Self {
             rows: max_rows,
             logit_rows: max_logit_rows,
@@ -54,11 +46,7 @@ impl Workspace {
             stream: room(config.hidden),
             normed: room(config.hidden),
             output: room(config.hidden),
-            query: room(config.query_width()),
-            key: room(config.kv_width()),
-            value: room(config.kv_width()),
-            attended: room(config.query_width()),
-            inner: room(inner),
+            inner: room(inner_width(config)),
             inner_up: room(inner_up_width(config)),
             input: Input::with_capacity(max_rows, widest_input(config)),
             moe: config.moe.as_ref().map(|moe| MoeWorkspace::new(moe, max_rows, config.hidden)),
@@ -69,11 +57,7 @@ impl Workspace {
     /// Bytes that [`Workspace::new`] takes.
     #[must_use]
     pub fn byte_len(config: &Config, max_rows: usize, max_logit_rows: usize) -> usize {
-        let row = 3 * config.hidden
-            + 2 * config.query_width()
-            + 2 * config.kv_width()
-            + config.widest_intermediate()
-            + inner_up_width(config);
+        let row = 3 * config.hidden + inner_width(config) + inner_up_width(config);
         let angles: usize = config.ropes.iter().map(|rope| Angles::byte_len(rope, max_rows)).sum();
         let moe = config.moe.as_ref().map_or(0, |moe| MoeWorkspace::byte_len(moe, max_rows, config.hidden));
         (max_rows * row + max_logit_rows * config.vocabulary) * size_of::<f32>()
@@ -93,6 +77,32 @@ impl Workspace {
     pub fn max_logit_rows(&self) -> usize {
         self.logit_rows
     }
+}
+
+/// Inside of an attention layer.
+pub(crate) struct Heads<'a> {
+    /// `[rows, heads, head_dim]`.
+    pub(crate) query: &'a mut [f32],
+    /// `[rows, kv_heads, head_dim]`.
+    pub(crate) key: &'a mut [f32],
+    /// `[rows, kv_heads, head_dim]`.
+    pub(crate) value: &'a mut [f32],
+    /// `[rows, heads, head_dim]`.
+    pub(crate) attended: &'a mut [f32],
+}
+
+impl<'a> Heads<'a> {
+    /// The parts of [`Workspace::inner`] for passes of `rows` rows.
+    pub(crate) fn of(inner: &'a mut [f32], config: &Config, rows: usize) -> Self {
+        let (query, rest) = inner.split_at_mut(rows * config.query_width());
+        let (key, rest) = rest.split_at_mut(rows * config.kv_width());
+        let (value, rest) = rest.split_at_mut(rows * config.kv_width());
+        Self { query, key, value, attended: &mut rest[..rows * config.query_width()] }
+    }
+}
+
+fn inner_width(config: &Config) -> usize {
+    config.widest_intermediate().max(2 * config.query_width() + 2 * config.kv_width())
 }
 
 fn widest_input(config: &Config) -> usize {

@@ -18,17 +18,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use saem_tokenizer::{ModelKind, Parts, Tokenizer};
 use serde_json::Value;
 
-fn parts(value: &Value) -> Option<Parts> {
+fn parts(value: &Value) -> Option<Parts<'static>> {
     let list = |key: &str| value.get(key).and_then(Value::as_array).into_iter().flatten();
     let id = |key: &str| value.get(key).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
     let flag = |key: &str| value.get(key).and_then(Value::as_bool);
     Some(Parts {
         model: ModelKind::from_gguf_name(value.get("model")?.as_str()?)?,
         pre: value.get("pre").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        tokens: list("tokens").filter_map(Value::as_str).map(|token| token.as_bytes().to_vec()).collect(),
+        tokens: list("tokens").filter_map(Value::as_str).map(|token| token.as_bytes().to_vec().into()).collect(),
         scores: list("scores").filter_map(Value::as_f64).map(|score| score as f32).collect(),
         token_types: list("token_type").filter_map(Value::as_i64).map(|kind| kind as i32).collect(),
-        merges: list("merges").filter_map(Value::as_str).map(str::to_owned).collect(),
+        merges: list("merges").filter_map(Value::as_str).map(|merge| merge.to_owned().into()).collect(),
         bos: id("bos_token_id"),
         eos: id("eos_token_id"),
         eot: id("eot_token_id"),
@@ -44,7 +44,7 @@ fn parts(value: &Value) -> Option<Parts> {
 
 enum Source {
     Json(Vec<u8>),
-    Parts(Box<Parts>),
+    Parts(Box<Parts<'static>>),
 }
 
 impl Source {

@@ -4,6 +4,7 @@
 //! pre-tokenisers by name. Where that differs from `tokenizer.json` of the same model (Qwen's normalises to NFC), files
 //! of this format follow llama.cpp.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::added::{Added, AddedTokens};
@@ -81,7 +82,7 @@ const CONTROL_NAMES: &[&str] = &[
 /// Stands for a space in SentencePiece vocabularies.
 const SPACE: char = '▁';
 
-pub(crate) fn load(parts: Parts) -> Result<Tokenizer, TokenizerError> {
+pub(crate) fn load(parts: Parts<'_>) -> Result<Tokenizer, TokenizerError> {
     let count = parts.tokens.len();
     if count == 0 {
         return Err(TokenizerError::EmptyVocabulary);
@@ -170,19 +171,19 @@ fn around(
     }
 }
 
-fn token_types(parts: &Parts) -> Vec<Type> {
+fn token_types(parts: &Parts<'_>) -> Vec<Type> {
     let listed = parts.token_types.iter().map(|&number| Type::new(number)).chain(std::iter::repeat(Type::Normal));
-    let correct = |(token, listed): (&Vec<u8>, Type)| {
+    let correct = |(token, listed): (&Cow<'_, [u8]>, Type)| {
         // Looks at the first byte before it searches the list.
         let bracket = token.first().is_some_and(|first| b"<[_".contains(first));
-        if bracket && CONTROL_NAMES.iter().any(|name| name.as_bytes() == token) { Type::Control } else { listed }
+        if bracket && CONTROL_NAMES.iter().any(|name| name.as_bytes() == token.as_ref()) { Type::Control } else { listed }
     };
     parts.tokens.iter().zip(listed).map(correct).collect()
 }
 
-fn vocabulary(parts: &Parts, types: &[Type]) -> Result<Vocabulary, TokenizerError> {
+fn vocabulary(parts: &Parts<'_>, types: &[Type]) -> Result<Vocabulary, TokenizerError> {
     let count = parts.tokens.len();
-    let total = parts.tokens.iter().map(Vec::len).sum();
+    let total = parts.tokens.iter().map(|token| token.len()).sum();
     let mut text = Strings::with_capacity(count, total);
     let mut index = StringIndex::with_capacity(count);
     let mut bytes = Strings::with_capacity(count, total);
@@ -225,12 +226,12 @@ fn decode(model: ModelKind, kind: Type, token: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Tokens that are cut out of a text before it is encoded.
-fn added(parts: &Parts, types: &[Type]) -> Vec<Added> {
-    let matched = |(id, (token, kind)): (usize, (&Vec<u8>, &Type))| {
+fn added(parts: &Parts<'_>, types: &[Type]) -> Vec<Added> {
+    let matched = |(id, (token, kind)): (usize, (&Cow<'_, [u8]>, &Type))| {
         let special = matches!(kind, Type::Control | Type::Unknown);
         (special || *kind == Type::UserDefined).then(|| Added {
             id: id as u32,
-            text: token.clone(),
+            text: token.to_vec(),
             special,
             single_word: false,
             lstrip: false,
@@ -240,14 +241,14 @@ fn added(parts: &Parts, types: &[Type]) -> Vec<Added> {
     parts.tokens.iter().zip(types).enumerate().filter_map(matched).collect()
 }
 
-fn bpe(parts: &Parts, vocabulary: &Vocabulary, ignore_merges: bool) -> Result<Bpe, TokenizerError> {
+fn bpe(parts: &Parts<'_>, vocabulary: &Vocabulary, ignore_merges: bool) -> Result<Bpe, TokenizerError> {
     let mut pairs = PairMap::with_capacity(parts.merges.len());
     let mut joined = String::new();
     for (index, merge) in parts.merges.iter().enumerate() {
         // The left half is not empty, so a merge may begin with a space.
         let space = merge.char_indices().skip(1).find(|(_, character)| *character == ' ');
         let Some((left, right)) = space.and_then(|(at, _)| Some((merge.get(..at)?, merge.get(at + 1..)?))) else {
-            return Err(TokenizerError::MalformedMerge { index, merge: merge.clone() });
+            return Err(TokenizerError::MalformedMerge { index, merge: merge.to_string() });
         };
         joined.clear();
         joined.push_str(left);
@@ -255,7 +256,7 @@ fn bpe(parts: &Parts, vocabulary: &Vocabulary, ignore_merges: bool) -> Result<Bp
         let find = |token: &str| {
             vocabulary.find(token).ok_or_else(|| TokenizerError::MergeOutOfVocabulary {
                 index,
-                merge: merge.clone(),
+                merge: merge.to_string(),
                 token: token.to_owned(),
             })
         };
@@ -280,7 +281,7 @@ fn byte_tokens(vocabulary: &Vocabulary, otherwise: u32) -> Box<[u32; 256]> {
     ids
 }
 
-fn check_scores(parts: &Parts) -> Result<(), TokenizerError> {
+fn check_scores(parts: &Parts<'_>) -> Result<(), TokenizerError> {
     if parts.scores.is_empty() {
         return Err(TokenizerError::Length { what: "scores", found: 0, expected: parts.tokens.len() });
     }
@@ -290,14 +291,14 @@ fn check_scores(parts: &Parts) -> Result<(), TokenizerError> {
     }
 }
 
-fn scored(parts: &Parts, vocabulary: &Vocabulary, unknown: Option<u32>) -> Result<Scored, TokenizerError> {
+fn scored(parts: &Parts<'_>, vocabulary: &Vocabulary, unknown: Option<u32>) -> Result<Scored, TokenizerError> {
     check_scores(parts)?;
     let fallback = byte_tokens(vocabulary, unknown.unwrap_or(NONE));
     Ok(Scored::new(Arc::clone(&vocabulary.text), vocabulary.index.clone(), &parts.scores, fallback))
 }
 
 fn unigram(
-    parts: &Parts,
+    parts: &Parts<'_>,
     types: &[Type],
     vocabulary: &Vocabulary,
     unknown: Option<u32>,

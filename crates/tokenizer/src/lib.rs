@@ -14,9 +14,9 @@
 //! let tokens = ["h", "i", "Ġ", "hi", "Ġhi", "<|end|>"];
 //! let tokenizer = Tokenizer::from_parts(Parts {
 //!     pre: "gpt-2".to_owned(),
-//!     tokens: tokens.iter().map(|token| token.as_bytes().to_vec()).collect(),
+//!     tokens: tokens.iter().map(|token| token.as_bytes().into()).collect(),
 //!     token_types: vec![1, 1, 1, 1, 1, 3],
-//!     merges: vec!["h i".to_owned(), "Ġ hi".to_owned()],
+//!     merges: vec!["h i".into(), "Ġ hi".into()],
 //!     ..Parts::default()
 //! })?;
 //! let ids = tokenizer.encode("hi hi<|end|>", false, true);

@@ -1,5 +1,7 @@
 //! The ingredients of a tokenizer as a GGUF file stores them.
 
+use std::borrow::Cow;
+
 /// Which algorithm turns a piece of text into tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ModelKind {
@@ -27,21 +29,22 @@ impl ModelKind {
 /// A tokenizer taken apart: the `tokenizer.ggml.*` keys of a GGUF file, one field each.
 ///
 /// Fields that a file lacks stay at their default; [`Tokenizer::from_parts`](crate::Tokenizer::from_parts) then
-/// assumes what llama.cpp assumes.
+/// assumes what llama.cpp assumes. Hundreds of thousands of short texts need not be copied for that: they are taken
+/// from the file where it is mapped.
 #[derive(Debug, Clone, Default)]
-pub struct Parts {
+pub struct Parts<'a> {
     /// `tokenizer.ggml.model`.
     pub model: ModelKind,
     /// `tokenizer.ggml.pre`: the name of the pre-tokeniser; empty when absent.
     pub pre: String,
     /// `tokenizer.ggml.tokens`: spelling of each token, in the byte-level alphabet for [`ModelKind::Bpe`].
-    pub tokens: Vec<Vec<u8>>,
+    pub tokens: Vec<Cow<'a, [u8]>>,
     /// `tokenizer.ggml.scores`; may be empty.
     pub scores: Vec<f32>,
     /// `tokenizer.ggml.token_type`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; may be empty.
     pub token_types: Vec<i32>,
     /// `tokenizer.ggml.merges`: pairs `left right`, best first; for [`ModelKind::Bpe`] only.
-    pub merges: Vec<String>,
+    pub merges: Vec<Cow<'a, str>>,
     /// `tokenizer.ggml.bos_token_id`.
     pub bos: Option<u32>,
     /// `tokenizer.ggml.eos_token_id`.

@@ -43,7 +43,7 @@ thread_local! {
 
 impl Tokenizer {
     /// Builds a tokenizer from the `tokenizer.ggml.*` keys of a GGUF file.
-    pub fn from_parts(parts: Parts) -> Result<Self, TokenizerError> {
+    pub fn from_parts(parts: Parts<'_>) -> Result<Self, TokenizerError> {
         gguf::load(parts)
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn load(family: &str) -> Tokenizer {
 
 /// The keys that a GGUF file of the same vocabulary has. `pre` is the name of the pre-tokeniser, or `spm` or `unigram`
 /// for the models of SentencePiece.
-pub(crate) fn parts(family: &str, pre: &str) -> Parts {
+pub(crate) fn parts(family: &str, pre: &str) -> Parts<'static> {
     let file = json(family);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let added: Vec<(u64, String, bool)> = file["added_tokens"]
@@ -70,7 +70,7 @@ pub(crate) fn parts(family: &str, pre: &str) -> Parts {
         if let Some(token) = tokens.iter_mut().find(|token| token.1 == joined && token.2 == -1e6) {
             token.2 = -(rank as f32);
         }
-        merges.push(format!("{left} {right}"));
+        merges.push(format!("{left} {right}").into());
     }
     let token_type = |(_, token, _): &(u64, String, f32)| match added.iter().find(|(_, content, _)| content == token) {
         _ if token == "<unk>" => 2,
@@ -101,7 +101,7 @@ pub(crate) fn parts(family: &str, pre: &str) -> Parts {
         unk: find("<unk>"),
         add_space_prefix: (model == ModelKind::Unigram).then_some(true),
         remove_extra_whitespaces: (model == ModelKind::Unigram).then_some(true),
-        tokens: tokens.into_iter().map(|token| token.1.into_bytes()).collect(),
+        tokens: tokens.into_iter().map(|token| token.1.into_bytes().into()).collect(),
         merges,
         ..Parts::default()
     }
