@@ -176,7 +176,11 @@ fn token_types(parts: &Parts<'_>) -> Vec<Type> {
     let correct = |(token, listed): (&Cow<'_, [u8]>, Type)| {
         // Looks at the first byte before it searches the list.
         let bracket = token.first().is_some_and(|first| b"<[_".contains(first));
-        if bracket && CONTROL_NAMES.iter().any(|name| name.as_bytes() == token.as_ref()) { Type::Control } else { listed }
+        if bracket && CONTROL_NAMES.iter().any(|name| name.as_bytes() == token.as_ref()) {
+            Type::Control
+        } else {
+            listed
+        }
     };
     parts.tokens.iter().zip(listed).map(correct).collect()
 }

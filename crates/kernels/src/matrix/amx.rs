@@ -32,8 +32,8 @@ const STEP: usize = 64;
 const PAIR: usize = 2 * AMX_ROWS;
 /// Columns in a block of the stored types.
 const BLOCK: usize = GROUP * SUPER_GROUPS;
-/// Bytes of expanded weights to keep in the second-level cache.
-const EXPANDED_BYTES: usize = 768 << 10;
+/// Panels that go through together: their expanded blocks must fit the first-level cache beside a block of the input.
+const PANELS: usize = 4;
 
 /// Whether the processor has int8 tiles and the system lets this process use them.
 pub(crate) fn is_available() -> bool {
@@ -99,7 +99,7 @@ static TILE_CONFIG: TileConfig = TileConfig {
 };
 
 thread_local! {
-    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
 /// Multiplies tiles for a while and returns the operations done: the peak of the unit.
@@ -173,63 +173,130 @@ struct Task<'a> {
     out_stride: usize,
 }
 
-/// Offsets of the parts of an expanded panel, in bytes.
-#[derive(Clone, Copy)]
-struct Parts {
-    /// f32 scales, `[block, 16]`; the digits come before: `[columns / 64, 2, 16, 64]`.
-    scales: usize,
-    /// f32 minimums, `[group or half group, 16]`.
-    minimums: usize,
-    bytes: usize,
+/// One block of one panel, ready for tiles: 256 columns of 16 outputs.
+#[repr(C, align(64))]
+struct Expanded {
+    /// Two signed digits of code times scale, `[columns / 64, 2, 16, 64]`.
+    digits: [u8; 2 * BLOCK * PANEL_ROWS],
+    scales: [f32; PANEL_ROWS],
+    /// For each group, or each half of a group.
+    minimums: [[f32; PANEL_ROWS]; 2 * SUPER_GROUPS],
+}
+
+/// What a thread works in: some panels' block, which stay in the first-level cache while all input rows go by, and the
+/// sums of those panels over the blocks so far.
+struct Scratch {
+    expanded: Box<[Expanded; PANELS]>,
+    /// `[panel, row, 16]`.
+    sums: Vec<Line>,
+    tiles: Tiles,
 }
 
 impl Task<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     unsafe fn run<F: Format>(self, format: F) {
-        let columns = self.matrix.columns;
-        let kind = Layout::of(self.matrix.data_type).map_or(ScaleKind::Super, |layout| layout.scales);
-        let zero = Layout::of(self.matrix.data_type).map_or(0, |layout| layout.zero);
-        let minimums = match kind {
-            ScaleKind::SuperMinimum => columns / GROUP,
-            ScaleKind::SuperHalvesMinimum => columns / GROUP * 2,
-            _ => 0,
-        };
-        let scales = 2 * columns * PANEL_ROWS;
-        let after = scales + columns / BLOCK * PANEL_ROWS * 4;
-        let parts = Parts { scales, minimums: after, bytes: after + minimums * PANEL_ROWS * 4 };
-        let at_once = (EXPANDED_BYTES / parts.bytes).clamp(1, 24);
-        let mut scratch = SCRATCH.take();
-        if scratch.len() * LINE < parts.bytes * at_once {
-            scratch.resize((parts.bytes * at_once).div_ceil(LINE), Line::default());
+        let layout = Layout::of(self.matrix.data_type);
+        let kind = layout.as_ref().map_or(ScaleKind::Super, |layout| layout.scales);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match kind {
+                ScaleKind::SuperMinimum => self.blocks::<F, SUPER_GROUPS>(format, kind),
+                ScaleKind::SuperHalvesMinimum => self.blocks::<F, { 2 * SUPER_GROUPS }>(format, kind),
+                _ => self.blocks::<F, 0>(format, kind),
+            }
         }
-        let start = scratch.as_mut_ptr().cast::<u8>();
+    }
+
+    /// All panels, some at a time; each has `MINIMUMS` minimums in a block.
+    ///
+    /// Block by block the panels are expanded and all input rows multiplied with them. So the weights are read from the
+    /// first-level cache, the input once for all the panels, and what is expanded is never written further than that.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    #[inline]
+    unsafe fn blocks<F: Format, const MINIMUMS: usize>(&self, format: F, kind: ScaleKind) {
+        let zero = Layout::of(self.matrix.data_type).map_or(0, |layout| layout.zero);
+        let (rows, columns) = (self.input.rows(), self.matrix.columns);
+        let mut scratch = SCRATCH.take().unwrap_or_else(Scratch::new);
+        if scratch.sums.len() < PANELS * rows {
+            scratch.sums.resize(PANELS * rows, Line::default());
+        }
+        let Scratch { expanded, sums, tiles } = &mut *scratch;
+        let sums = sums.as_mut_ptr().cast::<f32>();
         // SAFETY: the configuration is valid, and tiles are available.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILE_CONFIG, options(nostack, readonly)) };
-        let mut first = self.panels.start;
-        while first < self.panels.end {
-            let count = at_once.min(self.panels.end - first);
-            // SAFETY: the scratch has room for `at_once` panels; the rest is the caller's promise.
-            unsafe {
-                for index in 0..count {
-                    self.expand(format, kind, zero, first + index, start.add(index * parts.bytes), parts);
+        for first in self.panels.clone().step_by(PANELS) {
+            let count = PANELS.min(self.panels.end - first);
+            for block in 0..columns / BLOCK {
+                for (index, to) in expanded.iter_mut().enumerate().take(count) {
+                    // SAFETY: the features are enabled here, and the panel has the block.
+                    unsafe { self.expand(format, kind, zero, first + index, block, to) };
                 }
-                for rows in (0..self.input.rows()).step_by(PAIR) {
+                // Tiles and vectors have units of their own: while the tiles of one product are multiplied, the vectors
+                // take in the results of the product before.
+                let mut before: Option<(usize, usize)> = None;
+                for row in (0..rows).step_by(PAIR) {
+                    let top = self.input.tiles[row * columns + block * BLOCK * AMX_ROWS..].as_ptr();
+                    // The second 16 rows may not exist: the first ones again, and the result is ignored.
+                    let next = if rows - row > AMX_ROWS { AMX_ROWS * columns } else { 0 };
                     for index in 0..count {
-                        self.pair(start.add(index * parts.bytes), parts, kind, first + index, rows);
+                        // SAFETY: the arranged input has the block of these rows; sums have room for all panels.
+                        unsafe {
+                            tile_block(expanded[index].digits.as_ptr(), top, top.add(next));
+                            if let Some((index, row)) = before {
+                                let sums = sums.add(index * rows * PANEL_ROWS);
+                                self.collect::<MINIMUMS>(tiles, &expanded[index], row, block, sums);
+                            }
+                            store_tiles(tiles);
+                        }
+                        before = Some((index, row));
+                    }
+                }
+                if let Some((index, row)) = before {
+                    // SAFETY: as above.
+                    unsafe {
+                        let sums = sums.add(index * rows * PANEL_ROWS);
+                        self.collect::<MINIMUMS>(tiles, &expanded[index], row, block, sums);
                     }
                 }
             }
-            first += count;
+            for index in 0..count {
+                // SAFETY: the sums of `count` panels are there; outputs are the caller's promise.
+                unsafe { self.write(first + index, sums.add(index * rows * PANEL_ROWS)) };
+            }
         }
         // SAFETY: tiles are available.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
-        SCRATCH.set(scratch);
+        SCRATCH.set(Some(scratch));
     }
 
-    /// Code times scale, as two signed digits to the base 128.
+    /// Copies the sums of a panel, `[row, 16]`, to its outputs.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     #[inline]
-    unsafe fn expand<F: Format>(&self, format: F, kind: ScaleKind, zero: i32, index: usize, to: *mut u8, parts: Parts) {
+    unsafe fn write(&self, index: usize, sums: *const f32) {
+        let outputs = PANEL_ROWS.min(self.matrix.rows - index * PANEL_ROWS);
+        let mask = ((1_u32 << outputs) - 1) as __mmask16;
+        let column = (index - self.panels.start) * PANEL_ROWS;
+        for row in 0..self.input.rows() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sum = _mm512_loadu_ps(sums.add(row * PANEL_ROWS));
+                _mm512_mask_storeu_ps(self.out.add(row * self.out_stride + column), mask, sum);
+            }
+        }
+    }
+
+    /// Code times scale, as two signed digits to the base 128, for one block of panel `index`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+    #[inline]
+    unsafe fn expand<F: Format>(
+        &self,
+        format: F,
+        kind: ScaleKind,
+        zero: i32,
+        index: usize,
+        block: usize,
+        to: &mut Expanded,
+    ) {
         let groups = self.matrix.columns / GROUP;
         let codes = self.matrix.panel(index).as_ptr();
         let panel = Panel { codes, scales: codes.wrapping_add(groups * self.matrix.group_code_bytes()) };
@@ -244,18 +311,16 @@ impl Task<'_> {
             ScaleKind::SuperHalves => (288, 32, 32, 16),
             _ => (160, 32, 16, 0),
         };
-        for group in 0..groups {
-            let (outer, inner) = (group / SUPER_GROUPS, group % SUPER_GROUPS);
-            // SAFETY: the panel has the group's codes and scales, and `to` room for the expanded panel.
-            unsafe {
-                let block = panel.scales.add(outer * super_bytes);
-                if inner == 0 {
-                    let scale = _mm512_cvtph_ps(_mm256_loadu_si256(block.cast()));
-                    _mm512_storeu_ps(to.add(parts.scales).cast::<f32>().add(outer * PANEL_ROWS), scale);
-                }
-                let lines = format.lines(simd, panel, group, 0);
+        let digits = to.digits.as_mut_ptr();
+        // SAFETY: the panel has the block's codes and scales, and `to` room for what comes of them.
+        unsafe {
+            let scales = panel.scales.add(block * super_bytes);
+            let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
+            _mm512_storeu_ps(to.scales.as_mut_ptr(), scale);
+            for group in 0..SUPER_GROUPS {
+                let lines = format.lines(simd, panel, block * SUPER_GROUPS + group, 0);
                 for half in 0..2 {
-                    let at = block.add(first_scale + group_bytes * inner + second * half);
+                    let at = scales.add(first_scale + group_bytes * group + second * half);
                     let bytes = _mm_loadu_si128(at.cast());
                     // One scale in both 16-bit halves of each row's lane.
                     let (scale, minimum) = match kind {
@@ -270,10 +335,10 @@ impl Task<'_> {
                         _ => (_mm512_cvtepi8_epi32(bytes), None),
                     };
                     if let Some(minimum) = minimum.filter(|_| half == 0 || second > 0) {
-                        let factor = _mm512_cvtph_ps(_mm256_loadu_si256(block.add(32).cast()));
+                        let factor = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(32).cast()));
                         let minimum = _mm512_mul_ps(factor, _mm512_cvtepi32_ps(minimum));
                         let slot = if second > 0 { 2 * group + half } else { group };
-                        _mm512_storeu_ps(to.add(parts.minimums).cast::<f32>().add(slot * PANEL_ROWS), minimum);
+                        _mm512_storeu_ps(to.minimums[slot].as_mut_ptr(), minimum);
                     }
                     let low_half = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
                     let scale = _mm512_or_si512(low_half, _mm512_slli_epi32::<16>(scale));
@@ -290,7 +355,7 @@ impl Task<'_> {
                             _mm512_slli_epi16::<8>(_mm512_srai_epi16::<7>(odd)),
                         );
                         let line = group % 2 * GROUP_LINES + j;
-                        let to = to.add(group / 2 * 2 * 1024 + line * LINE);
+                        let to = digits.add(group / 2 * 2 * 1024 + line * LINE);
                         _mm512_storeu_si512(to.cast(), low);
                         _mm512_storeu_si512(to.add(1024).cast(), high);
                     }
@@ -299,122 +364,96 @@ impl Task<'_> {
         }
     }
 
-    /// One expanded panel times 32 input rows (fewer at the end: the input is padded with zero rows).
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
-    #[inline]
-    unsafe fn pair(&self, weights: *const u8, parts: Parts, kind: ScaleKind, index: usize, first: usize) {
-        let columns = self.matrix.columns;
-        let rows = PAIR.min(self.input.rows() - first);
-        let blocks = columns / BLOCK;
-        let mut sums = [_mm512_setzero_ps(); PAIR];
-        let mut tiles = Tiles([0; 4 * 256]);
-        let halves = match kind {
-            ScaleKind::SuperMinimum => Some(false),
-            ScaleKind::SuperHalvesMinimum => Some(true),
-            _ => None,
-        };
-        // SAFETY: the expanded panel and the arranged input have all blocks; outputs are the caller's promise.
-        unsafe {
-            let top = self.input.tiles[first * columns..].as_ptr();
-            // The second 16 rows may not exist: multiply the first ones again and ignore the result.
-            let bottom = if rows > AMX_ROWS { top.add(AMX_ROWS * columns) } else { top };
-            let scales = weights.add(parts.scales).cast::<f32>();
-            for block in 0..blocks {
-                let at = block * BLOCK / STEP;
-                tile_block(weights.add(at * 2048), top.add(at * 1024), bottom.add(at * 1024));
-                // Tiles and vectors have units of their own: while the tiles of this block are multiplied, the vectors
-                // take in its minimums and the results of the block before.
-                if let Some(halves) = halves {
-                    self.minimums(weights.add(parts.minimums), first, rows, halves, block, &mut sums);
-                }
-                if block > 0 {
-                    self.collect(&tiles, scales, first, block - 1, &mut sums);
-                }
-                store_tiles(&mut tiles);
-            }
-            self.collect(&tiles, scales, first, blocks - 1, &mut sums);
-            let outputs = PANEL_ROWS.min(self.matrix.rows - index * PANEL_ROWS);
-            let mask = ((1_u32 << outputs) - 1) as __mmask16;
-            let column = (index - self.panels.start) * PANEL_ROWS;
-            for (row, sum) in sums.iter().enumerate().take(rows) {
-                _mm512_mask_storeu_ps(self.out.add((first + row) * self.out_stride + column), mask, *sum);
-            }
-        }
-    }
-
-    /// `sums += (high digits * 128 + low digits) * weight scale * input scale` for one block.
+    /// Adds one block's product with up to 32 input rows from `first` on to `sums`, which begin anew at block 0.
     ///
     /// # Safety
-    /// `scales` has the block's 16 scales.
+    /// `sums` has 16 values for every input row.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     #[inline]
-    unsafe fn collect(&self, tiles: &Tiles, scales: *const f32, first: usize, block: usize, sums: &mut [__m512; PAIR]) {
-        // SAFETY: the caller's promise.
-        let scale = unsafe { _mm512_loadu_ps(scales.add(block * PANEL_ROWS)) };
-        for (tile, sums) in sums.chunks_exact_mut(TILE_ROWS).enumerate() {
-            let Some(factors) = self.factors(first + tile * TILE_ROWS, block * SUPER_GROUPS, 0) else { break };
-            let tiles = &tiles.0[tile / 2 * 512 + tile % 2 * TILE_ROWS * 16..][..256 + TILE_ROWS * 16];
-            for (row, (sum, factor)) in sums.iter_mut().zip(factors).enumerate() {
-                // SAFETY: both rows lie within the slice, whose length is fixed above.
-                let (low, high) = unsafe {
-                    let at = tiles.as_ptr().add(row * 16);
-                    (_mm512_load_si512(at.cast()), _mm512_load_si512(at.add(256).cast()))
-                };
-                let total = _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low);
-                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
-                *sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(*factor), *sum);
-            }
-        }
-    }
-
-    /// The input factors `which` of a group for the tile of rows at `base`; `None` past the last row.
-    #[inline(always)]
-    fn factors(&self, base: usize, group: usize, which: usize) -> Option<&[f32]> {
-        if base >= self.input.rows() {
-            return None;
-        }
-        let count = tile_rows(base, self.input.rows());
-        let at = base * (self.matrix.columns / GROUP) * FACTORS + (group * FACTORS + which) * count;
-        Some(&self.input.blocks.factors[at..at + count])
-    }
-
-    /// `sums -= minimums . (scaled group sums of the input)` for one block.
-    ///
-    /// # Safety
-    /// `minimums` has the block's minimums.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
-    #[inline]
-    unsafe fn minimums(
+    unsafe fn collect<const MINIMUMS: usize>(
         &self,
-        minimums: *const u8,
+        tiles: &Tiles,
+        weights: &Expanded,
         first: usize,
-        rows: usize,
-        halves: bool,
         block: usize,
-        sums: &mut [__m512; PAIR],
+        sums: *mut f32,
     ) {
-        for (tile, sums) in sums.chunks_exact_mut(TILE_ROWS).enumerate().take(rows.div_ceil(TILE_ROWS)) {
-            let mut local = [_mm512_setzero_ps(); TILE_ROWS];
-            local.copy_from_slice(sums);
-            for group in block * SUPER_GROUPS..(block + 1) * SUPER_GROUPS {
-                for half in 0..1 + usize::from(halves) {
-                    let (slot, which) = if halves { (2 * group + half, 2 + half) } else { (group, 1) };
-                    // SAFETY: the caller's promise.
-                    let minimum = unsafe { _mm512_loadu_ps(minimums.cast::<f32>().add(slot * PANEL_ROWS)) };
-                    let Some(factors) = self.factors(first + tile * TILE_ROWS, group, which) else { return };
-                    if let Ok(factors) = <&[f32; TILE_ROWS]>::try_from(factors) {
-                        for row in 0..TILE_ROWS {
-                            local[row] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(factors[row]), local[row]);
-                        }
-                    } else {
-                        for (sum, factor) in local.iter_mut().zip(factors) {
-                            *sum = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(*factor), *sum);
-                        }
-                    }
+        let rows = self.input.rows();
+        let block_factors = SUPER_GROUPS * FACTORS;
+        for tile in 0..PAIR / TILE_ROWS {
+            let base = first + tile * TILE_ROWS;
+            if base >= rows {
+                break;
+            }
+            let count = tile_rows(base, rows);
+            let at = base * (self.matrix.columns / GROUP) * FACTORS + block * block_factors * count;
+            let factors = &self.input.blocks.factors[at..at + block_factors * count];
+            let tiles = &tiles.0[tile / 2 * 512 + tile % 2 * TILE_ROWS * 16..][..256 + TILE_ROWS * 16];
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sums = sums.add(base * PANEL_ROWS);
+                // The usual number of rows as a constant makes addresses of all factors constants.
+                if count == TILE_ROWS {
+                    collect_rows::<MINIMUMS>(tiles, weights, factors, TILE_ROWS, block == 0, sums);
+                } else {
+                    collect_rows::<MINIMUMS>(tiles, weights, factors, count, block == 0, sums);
                 }
             }
-            sums.copy_from_slice(&local);
         }
+    }
+}
+
+/// `sums += (high digits * 128 + low digits) * weight scale * input scale - minimums . scaled group sums of the input`
+/// for `rows` rows.
+///
+/// # Safety
+/// `tiles` has `rows` rows of low digits, and 256 values further of high ones; `factors` has `[8, FACTORS, rows]` values,
+/// `sums` `[rows, 16]`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
+#[inline]
+unsafe fn collect_rows<const MINIMUMS: usize>(
+    tiles: &[i32],
+    weights: &Expanded,
+    factors: &[f32],
+    rows: usize,
+    fresh: bool,
+    sums: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let scale = _mm512_loadu_ps(weights.scales.as_ptr());
+        let mut minimums = [_mm512_setzero_ps(); MINIMUMS];
+        for slot in 0..MINIMUMS {
+            minimums[slot] = _mm512_loadu_ps(weights.minimums[slot].as_ptr());
+        }
+        for row in 0..rows {
+            let at = tiles.as_ptr().add(row * 16);
+            let (low, high) = (_mm512_load_si512(at.cast()), _mm512_load_si512(at.add(256).cast()));
+            let total = _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low);
+            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
+            let to = sums.add(row * PANEL_ROWS);
+            let mut sum = if fresh { _mm512_setzero_ps() } else { _mm512_loadu_ps(to) };
+            let factor = factors.as_ptr().add(row);
+            for slot in 0..MINIMUMS {
+                let which =
+                    if MINIMUMS > SUPER_GROUPS { slot / 2 * FACTORS + 2 + slot % 2 } else { slot * FACTORS + 1 };
+                sum = _mm512_fnmadd_ps(minimums[slot], _mm512_set1_ps(*factor.add(which * rows)), sum);
+            }
+            sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(*factor), sum);
+            _mm512_storeu_ps(to, sum);
+        }
+    }
+}
+
+impl Scratch {
+    fn new() -> Box<Self> {
+        let empty = || Expanded {
+            digits: [0; 2 * BLOCK * PANEL_ROWS],
+            scales: [0.0; PANEL_ROWS],
+            minimums: [[0.0; PANEL_ROWS]; 2 * SUPER_GROUPS],
+        };
+        let expanded = Box::new(std::array::from_fn(|_| empty()));
+        Box::new(Self { expanded, sums: Vec::new(), tiles: Tiles([0; 4 * 256]) })
     }
 }
 
