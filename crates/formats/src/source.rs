@@ -11,7 +11,7 @@ use crate::{FormatError, Lookalike};
 
 /// An open model of either kind.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a process has one or two of them")]
+#[allow(clippy::large_enum_variant, reason = "a process has one or two of them")]
 pub enum Source {
     /// A GGUF file, or the files of a split one.
     Gguf(Gguf),

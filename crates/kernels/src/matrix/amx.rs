@@ -423,8 +423,8 @@ unsafe fn collect_rows<const MINIMUMS: usize>(
     unsafe {
         let scale = _mm512_loadu_ps(weights.scales.as_ptr());
         let mut minimums = [_mm512_setzero_ps(); MINIMUMS];
-        for slot in 0..MINIMUMS {
-            minimums[slot] = _mm512_loadu_ps(weights.minimums[slot].as_ptr());
+        for (minimum, stored) in minimums.iter_mut().zip(&weights.minimums) {
+            *minimum = _mm512_loadu_ps(stored.as_ptr());
         }
         for row in 0..rows {
             let at = tiles.as_ptr().add(row * 16);
@@ -434,10 +434,10 @@ unsafe fn collect_rows<const MINIMUMS: usize>(
             let to = sums.add(row * PANEL_ROWS);
             let mut sum = if fresh { _mm512_setzero_ps() } else { _mm512_loadu_ps(to) };
             let factor = factors.as_ptr().add(row);
-            for slot in 0..MINIMUMS {
+            for (slot, minimum) in minimums.iter().enumerate() {
                 let which =
                     if MINIMUMS > SUPER_GROUPS { slot / 2 * FACTORS + 2 + slot % 2 } else { slot * FACTORS + 1 };
-                sum = _mm512_fnmadd_ps(minimums[slot], _mm512_set1_ps(*factor.add(which * rows)), sum);
+                sum = _mm512_fnmadd_ps(*minimum, _mm512_set1_ps(*factor.add(which * rows)), sum);
             }
             sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(*factor), sum);
             _mm512_storeu_ps(to, sum);
