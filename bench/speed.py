@@ -35,8 +35,8 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def best_settings(llama: LlamaCpp, model, threads: int, prefill: int, decode: int, batch: int) -> dict[str, str]:
-    """The faster setting of llama.cpp for each figure."""
+def try_settings(llama: LlamaCpp, model, threads: int, prefill: int, decode: int, batch: int) -> dict[str, dict]:
+    """A run of llama.cpp with each setting."""
     tried = {}
     for name, flags in SETTINGS.items():
         try:
@@ -45,20 +45,21 @@ def best_settings(llama: LlamaCpp, model, threads: int, prefill: int, decode: in
             note(f"  llama.cpp {name}: {error}")
     if not tried:
         sys.exit("llama.cpp fails with every setting; see above")
-    return {figure: max(tried, key=lambda name: tried[name][figure]) for figure in (PREFILL, DECODE)}
+    return tried
 
 
 def compare(llama: LlamaCpp, saem: Saem, name: str, threads: int, prefill: int = 512, decode: int = 64, batch: int = 1,
             repetitions: int = 5) -> dict:
     """One line of a table: medians of interleaved runs and their ratios."""
     model = model_path(name)
-    best = best_settings(llama, model, threads, prefill, decode, batch)
-    runs: dict[str, list[dict]] = {"saem": [], **{setting: [] for setting in set(best.values())}}
-    for _ in range(repetitions):
+    tried = try_settings(llama, model, threads, prefill, decode, batch)
+    best = {figure: max(tried, key=lambda name: tried[name][figure]) for figure in (PREFILL, DECODE)}
+    runs: dict[str, list[dict]] = {"saem": [], **{setting: [tried[setting]] for setting in set(best.values())}}
+    for repetition in range(repetitions):
         for setting in runs:
             if setting == "saem":
                 runs[setting].append(saem.speed(model, threads, prefill, decode, batch))
-            else:
+            elif repetition > 0:
                 runs[setting].append(llama.speed(model, threads, prefill, decode, batch, SETTINGS[setting]))
     line = {"model": name, "threads": threads, "prefill": prefill, "decode": decode, "batch": batch, "llama_settings": best,
             "llama_buffers_mib": runs[best[PREFILL]][0]["buffers_mib"], "work": saem.work(model)}
