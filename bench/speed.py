@@ -145,9 +145,9 @@ def main() -> None:
         result["batches"] = [compare(llama, saem, small, args.threads, prefill=64, decode=32, batch=batch, repetitions=times)
                              for batch in (1, 2, 4, 8, 16, 32)]
         note("threads")
-        result["threads"] = [compare(llama, saem, name, threads, repetitions=times) for name in args.models[:3] for threads in sorted({1, args.threads})]
+        result["threads"] = [compare(llama, saem, name, threads, repetitions=times) for name in args.models[:3:2] for threads in sorted({1, args.threads})]
         note("types of weights")
-        result["types"] = types(llama, saem, small, args.threads, times)
+        result["types"] = types(llama, saem, small, args.threads, 1)
     else:
         note("models")
         result["models"] = [compare(llama, saem, name, args.threads, repetitions=times) for name in args.models]
