@@ -1,0 +1,91 @@
+//! Who asks: what is known of a request before its body is read.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
+use axum::http::request::Parts;
+use saem_engine::random::fresh_seed;
+
+/// Longest request id that is taken over from a client.
+const MAX_ID: usize = 128;
+
+/// Name of the header that carries the id of a request, in both directions.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// The id of a request: the client's own, or a fresh one. It is in the response, in the log and in the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The client's id if it is harmless, else a new one: an id ends up in logs, so it is short and has no spaces,
+    /// quotes or control characters.
+    #[must_use]
+    pub fn from_header(header: Option<&HeaderValue>) -> Self {
+        let harmless = |id: &&str| {
+            (1..=MAX_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+        };
+        header.and_then(|header| header.to_str().ok()).filter(harmless).map_or_else(Self::fresh, |id| Self(id.into()))
+    }
+
+    /// A random id.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(format!("req_{:016x}{:016x}", fresh_seed(), fresh_seed()).into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Who asks. A handler takes it as an argument; the middleware that checks keys fills it in before.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The request.
+    pub request_id: RequestId,
+    /// On whose behalf; 0 where there are no keys. Requests of one tenant share cached prompts and a place in the queue.
+    pub tenant: u64,
+}
+
+impl Caller {
+    /// Somebody without a key.
+    #[must_use]
+    pub fn anonymous(request_id: RequestId) -> Self {
+        Self { request_id, tenant: 0 }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        Ok(caller.unwrap_or_else(|| Self::anonymous(RequestId::fresh())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_ids_are_taken_over() {
+        let id = |text: &str| RequestId::from_header(Some(&HeaderValue::from_str(text).unwrap()));
+        assert_eq!(id("trace-12:a.b_c").as_str(), "trace-12:a.b_c");
+        for bad in ["", "two words", "quo\"te", &"x".repeat(129)] {
+            assert!(id(bad).as_str().starts_with("req_"), "{bad}");
+        }
+        assert_ne!(RequestId::fresh(), RequestId::fresh());
+    }
+}

@@ -1,0 +1,130 @@
+//! The border: what every request passes before any route sees it, and every response on its way back.
+//!
+//! Who may talk to the server is decided here without looking at keys. A web page in the user's browser can reach a
+//! server on the same machine; that it may not use it is the work of two checks. The name in `Host` must be one of the
+//! server's own, so that a hostile name which resolves to 127.0.0.1 gets nothing (DNS rebinding). And `Origin`, which
+//! browsers send and pages cannot forge, must be the server itself; no header of CORS is ever sent.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::caller::REQUEST_ID;
+use crate::{ApiError, App, Caller, RequestId};
+
+/// The middleware around all routes.
+pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = RequestId::from_header(request.headers().get(REQUEST_ID));
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    request.extensions_mut().insert(Caller::anonymous(id.clone()));
+    let mut response = match admit(&app, request.uri(), request.headers()) {
+        Ok(()) => caught(next.run(request)).await.unwrap_or_else(|| {
+            tracing::error!(id = id.as_str(), "a handler panicked");
+            ApiError::internal().into_response()
+        }),
+        Err(error) => error.into_response(),
+    };
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    // Answers are data, whatever a browser would like to make of them.
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The pattern and not the path: a path can hold anything, and as many labels as there are paths are too many.
+    let route = route.as_deref().unwrap_or("other");
+    let status = response.status().as_u16();
+    app.metrics().answered(route, status);
+    tracing::info!(
+        id = id.as_str(),
+        method = method.as_str(),
+        route,
+        status,
+        millis = begun.elapsed().as_millis() as u64,
+        "answered"
+    );
+    response
+}
+
+/// Whether a request may be looked at.
+fn admit(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    let host =
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()).or_else(|| uri.authority().map(|a| a.as_str()));
+    let Some(host) = host else {
+        return Err(ApiError::invalid("host_missing", "", "The header host is missing"));
+    };
+    if !app.settings().allows_host(name_of(host)) {
+        return Err(ApiError::forbidden("host_not_allowed", "This server does not answer under this host name"));
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let same =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(scheme, authority)| {
+            matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host)
+        });
+    if same {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden("origin_not_allowed", "Pages of other origins may not use this server"))
+    }
+}
+
+/// The name in `host[:port]`.
+fn name_of(host: &str) -> &str {
+    match host.rfind(':') {
+        // The last colon of an IPv6 address in brackets is inside them.
+        Some(colon) if host.get(colon..).is_some_and(|rest| !rest.contains(']')) => host.get(..colon).unwrap_or(host),
+        _ => host,
+    }
+}
+
+/// Runs a handler; `None` where it panicked.
+async fn caught<T>(handler: impl Future<Output = T>) -> Option<T> {
+    let mut handler = pin!(handler);
+    let mut panicked = false;
+    poll_fn(move |context| {
+        if panicked {
+            return Poll::Ready(None);
+        }
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
+            Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => {
+                panicked = true;
+                Poll::Ready(None)
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_ports() {
+        for (host, name) in [
+            ("localhost", "localhost"),
+            ("localhost:8080", "localhost"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1:1", "127.0.0.1"),
+        ] {
+            assert_eq!(name_of(host), name);
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_panic_is_an_answer() {
+        assert_eq!(caught(async { 7 }).await, Some(7));
+        let lost: Option<()> = caught(async { std::panic::resume_unwind(Box::new("on purpose")) }).await;
+        assert!(lost.is_none());
+    }
+}

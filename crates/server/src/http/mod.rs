@@ -1,0 +1,18 @@
+//! What all routes have in common: the border, bodies, streams, health, and the sockets below.
+
+mod body;
+mod border;
+pub(crate) mod health;
+mod listen;
+pub(crate) mod response;
+mod sse;
+
+pub use body::JsonBody;
+#[cfg(test)]
+pub(crate) use body::parse;
+pub use listen::{Running, ServeError, bind, serve};
+pub use response::json;
+pub use sse::{Narrator, SseWriter, stream};
+
+pub(crate) use border::guard;
+pub(crate) use health::routes as health_routes;

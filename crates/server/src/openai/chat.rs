@@ -1,0 +1,253 @@
+//! `/v1/chat/completions`: from messages to choices.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use saem_engine::chat::RenderOptions;
+use saem_engine::{Completion, TokenOutput};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::chat_stream::ChatStream;
+use super::flexible::TextOrList;
+use super::messages::{ChatMessage, to_engine};
+use super::parameters::{FINGERPRINT, Heading, Parameters, StreamOptions, Usage, finish_reason, finite, wants_usage};
+use crate::http::{JsonBody, json, stream};
+use crate::{ApiError, App, Caller, ErrorBody};
+
+/// Alternatives that the API allows at each token.
+const MOST_TOP_LOGPROBS: u32 = 20;
+
+/// A conversation to continue.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChatRequest {
+    /// Name of a model of `/v1/models`.
+    model: String,
+    /// The conversation so far.
+    messages: Vec<ChatMessage>,
+    /// Answer piece by piece, as server-sent events.
+    stream: Option<bool>,
+    /// What is wanted of the stream.
+    stream_options: Option<StreamOptions>,
+    /// Choices to make.
+    #[schema(minimum = 1)]
+    n: Option<u32>,
+    /// The most tokens of each choice; the older name.
+    #[schema(minimum = 1)]
+    max_tokens: Option<u32>,
+    /// The most tokens of each choice.
+    #[schema(minimum = 1)]
+    max_completion_tokens: Option<u32>,
+    /// Spread of the choice; 0 always takes the most probable token.
+    #[schema(minimum = 0, maximum = 2)]
+    temperature: Option<f32>,
+    /// Mass of the most probable tokens that are drawn from.
+    #[schema(minimum = 0, maximum = 1)]
+    top_p: Option<f32>,
+    /// How many of the most probable tokens are drawn from; 0 for all.
+    top_k: Option<u32>,
+    /// Tokens less probable than this times the most probable one are dropped.
+    #[schema(minimum = 0, maximum = 1)]
+    min_p: Option<f32>,
+    /// Subtracted for every time that the answer holds a token.
+    #[schema(minimum = -2, maximum = 2)]
+    frequency_penalty: Option<f32>,
+    /// Subtracted once from tokens that the answer holds.
+    #[schema(minimum = -2, maximum = 2)]
+    presence_penalty: Option<f32>,
+    /// Divides the logits of tokens of the text so far; 1 is off.
+    #[schema(maximum = 10)]
+    repetition_penalty: Option<f32>,
+    /// The same seed gives the same answer.
+    seed: Option<i64>,
+    /// Texts that end the answer and are no part of it.
+    stop: Option<TextOrList>,
+    /// Report the log-probability of each token.
+    logprobs: Option<bool>,
+    /// Report so many alternatives of each token; needs `logprobs`.
+    #[schema(maximum = 20)]
+    top_logprobs: Option<u32>,
+    /// The client's name for its user; not looked at.
+    #[allow(dead_code, reason = "clients send it, and it changes nothing")]
+    user: Option<String>,
+    /// Variables of the chat template, such as `enable_thinking`.
+    chat_template_kwargs: Option<Map<String, Value>>,
+}
+
+/// An answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatCompletion<'a> {
+    id: &'a str,
+    /// Always `chat.completion`.
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<ChatChoice>,
+    usage: Usage,
+    system_fingerprint: &'static str,
+}
+
+/// One of the choices of an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatChoice {
+    index: usize,
+    message: Answer,
+    logprobs: Option<ChatLogprobs>,
+    /// `stop` or `length`.
+    finish_reason: &'static str,
+}
+
+/// What the model says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// Always `assistant`.
+    role: &'static str,
+    content: Option<String>,
+    /// Always null: models refuse in their own words.
+    refusal: Option<String>,
+}
+
+/// Log-probabilities of a text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatLogprobs {
+    /// Of each token.
+    content: Vec<TokenLogprob>,
+    /// Always null.
+    refusal: Option<Vec<TokenLogprob>>,
+}
+
+/// A token and what could have stood in its place.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenLogprob {
+    token: String,
+    logprob: f32,
+    /// The bytes of the token, which can be a part of a character.
+    bytes: Vec<u8>,
+    top_logprobs: Vec<TopLogprob>,
+}
+
+/// A token that could have been chosen.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopLogprob {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+/// Continues a conversation.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
+    responses(
+        (status = 200, body = ChatCompletion, description = "With `stream`: `text/event-stream` of `chat.completion.chunk`"),
+        (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody), (status = 429, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(body): JsonBody<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let model = app.service().model(&body.model)?.clone();
+    let streams = body.stream.unwrap_or(false);
+    let include_usage = wants_usage(streams, body.stream_options)?;
+    let parameters = body.parameters()?;
+    let messages = to_engine(body.messages)?;
+    let variables = body.chat_template_kwargs.unwrap_or_default().into_iter().collect();
+    let text = model.text().clone();
+    // A template is a program and a long text is work: neither may hold up the threads that move bytes.
+    let prompt = tokio::task::spawn_blocking(move || {
+        text.chat_tokens(&messages, &RenderOptions { variables, ..RenderOptions::default() })
+    });
+    let prompt = prompt.await.map_err(|_| ApiError::internal())??;
+    let request = parameters.request(prompt, &model, model.text().chat_stop_strings())?;
+    let heading = Heading::new("chatcmpl", &caller.request_id, &model);
+    let generation = app.start(&caller, &model, request).await?;
+    if streams {
+        let narrator = ChatStream::new(heading, generation.candidates(), include_usage);
+        return Ok(stream(vec![generation], narrator));
+    }
+    let completion = generation.complete().await?;
+    Ok(json(StatusCode::OK, &answer(&heading, completion)))
+}
+
+impl ChatRequest {
+    fn parameters(&self) -> Result<Parameters, ApiError> {
+        let max_tokens = match (self.max_tokens, self.max_completion_tokens) {
+            (Some(old), Some(new)) if old != new => {
+                let message = "max_tokens is the older name of max_completion_tokens; set one of them";
+                return Err(ApiError::invalid_value("max_tokens", message));
+            }
+            (old, new) => new.or(old),
+        };
+        if max_tokens == Some(0) {
+            let field = if self.max_tokens.is_some() { "max_tokens" } else { "max_completion_tokens" };
+            return Err(ApiError::invalid_value(field, format!("{field} must be at least 1")));
+        }
+        let logprobs = match (self.logprobs.unwrap_or(false), self.top_logprobs) {
+            (false, Some(1..)) => {
+                return Err(ApiError::invalid_value("top_logprobs", "top_logprobs needs logprobs to be true"));
+            }
+            (_, Some(top)) if top > MOST_TOP_LOGPROBS => {
+                let message = format!("top_logprobs must be between 0 and {MOST_TOP_LOGPROBS}");
+                return Err(ApiError::invalid_value("top_logprobs", message));
+            }
+            (wanted, top) => wanted.then_some(top.unwrap_or(0) as usize),
+        };
+        Ok(Parameters {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            stop: self.stop.clone(),
+            n: self.n,
+            max_tokens,
+            logprobs,
+        })
+    }
+}
+
+fn answer(heading: &Heading, completion: Completion) -> ChatCompletion<'_> {
+    let mut usage = Usage::default();
+    usage.add(completion.usage);
+    let choices = completion.candidates.into_iter().enumerate().map(|(index, candidate)| ChatChoice {
+        index,
+        logprobs: logprobs(&candidate.tokens),
+        message: Answer { role: "assistant", content: Some(candidate.text), refusal: None },
+        finish_reason: finish_reason(candidate.reason),
+    });
+    ChatCompletion {
+        id: &heading.id,
+        object: "chat.completion",
+        created: heading.created,
+        model: &heading.model,
+        choices: choices.collect(),
+        usage,
+        system_fingerprint: FINGERPRINT,
+    }
+}
+
+/// The log-probabilities of tokens; `None` where the engine was not asked for any.
+pub(super) fn logprobs(tokens: &[TokenOutput]) -> Option<ChatLogprobs> {
+    let content: Vec<TokenLogprob> = tokens
+        .iter()
+        .filter_map(|token| {
+            let logprobs = token.logprobs.as_ref()?;
+            let top = logprobs.top.iter().map(|other| TopLogprob {
+                token: String::from_utf8_lossy(&other.bytes).into_owned(),
+                logprob: finite(other.logprob),
+                bytes: other.bytes.to_vec(),
+            });
+            Some(TokenLogprob {
+                token: String::from_utf8_lossy(&token.bytes).into_owned(),
+                logprob: finite(logprobs.logprob),
+                bytes: token.bytes.to_vec(),
+                top_logprobs: top.collect(),
+            })
+        })
+        .collect();
+    (!content.is_empty()).then_some(ChatLogprobs { content, refusal: None })
+}

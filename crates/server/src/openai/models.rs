@@ -1,0 +1,60 @@
+//! `/v1/models`.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::json;
+use crate::service::Served;
+use crate::{ApiError, App, ErrorBody};
+
+/// A model that is served.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Model {
+    /// The name that requests use.
+    id: String,
+    /// Always `model`.
+    object: &'static str,
+    /// When it was loaded, in seconds since 1970.
+    created: u64,
+    /// Always `saem`.
+    owned_by: &'static str,
+    /// The most tokens of prompt and answer together.
+    max_model_len: usize,
+}
+
+/// All models that are served.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Models {
+    /// Always `list`.
+    object: &'static str,
+    /// The models.
+    data: Vec<Model>,
+}
+
+fn describe(model: &Served) -> Model {
+    Model {
+        id: model.name().to_owned(),
+        object: "model",
+        created: model.created(),
+        owned_by: "saem",
+        max_model_len: model.limits().context,
+    }
+}
+
+/// Lists the models.
+#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models)))]
+pub(crate) async fn list(State(app): State<App>) -> Response {
+    let data = app.service().models().iter().map(|model| describe(model)).collect();
+    json(StatusCode::OK, &Models { object: "list", data })
+}
+
+/// Describes a model.
+#[utoipa::path(get, path = "/v1/models/{model}", tag = "openai",
+    params(("model" = String, Path, description = "Name of the model; it may have slashes")),
+    responses((status = 200, body = Model), (status = 404, body = ErrorBody)))]
+pub(crate) async fn retrieve(State(app): State<App>, Path(model): Path<String>) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &describe(app.service().model(&model)?)))
+}

@@ -1,0 +1,91 @@
+//! `/tokenize` and `/detokenize`: what a text costs, and what tokens say.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::http::{JsonBody, json};
+use crate::nfc::nfc;
+use crate::{ApiError, App, ErrorBody};
+
+/// A text to cut into tokens.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenizeRequest {
+    /// Name of a model of `/v1/models`.
+    model: String,
+    /// The text.
+    prompt: String,
+    /// Add the tokens that the model expects around a text; true where absent, as for `/v1/completions`.
+    add_special_tokens: Option<bool>,
+    /// Tell also what each token says.
+    return_token_strs: Option<bool>,
+}
+
+/// The tokens of a text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tokenized {
+    /// How many.
+    count: usize,
+    /// The most tokens of prompt and answer together.
+    max_model_len: usize,
+    /// Their ids.
+    tokens: Vec<u32>,
+    /// What each says, where that was asked for.
+    token_strs: Option<Vec<String>>,
+}
+
+/// Tokens to turn into text.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DetokenizeRequest {
+    /// Name of a model of `/v1/models`.
+    model: String,
+    /// The ids.
+    tokens: Vec<u32>,
+}
+
+/// The text of tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Detokenized {
+    /// The text.
+    prompt: String,
+}
+
+/// Cuts a text into tokens. Control tokens that it spells out are recognised, as in `/v1/completions`.
+#[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest,
+    responses((status = 200, body = Tokenized), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn tokenize(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<TokenizeRequest>,
+) -> Result<Response, ApiError> {
+    let model = app.service().model(&body.model)?.clone();
+    let tokenized = tokio::task::spawn_blocking(move || {
+        let tokenizer = model.text().tokenizer();
+        let tokens = tokenizer.encode(&nfc(body.prompt), body.add_special_tokens.unwrap_or(true), true);
+        let wanted = body.return_token_strs.unwrap_or(false);
+        let token_strs =
+            wanted.then(|| tokens.iter().map(|token| tokenizer.token_text(*token).unwrap_or_default()).collect());
+        Tokenized { count: tokens.len(), max_model_len: model.limits().context, tokens, token_strs }
+    });
+    Ok(json(StatusCode::OK, &tokenized.await.map_err(|_| ApiError::internal())?))
+}
+
+/// Turns tokens into text.
+#[utoipa::path(post, path = "/detokenize", tag = "tokens", request_body = DetokenizeRequest,
+    responses((status = 200, body = Detokenized), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(crate) async fn detokenize(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<DetokenizeRequest>,
+) -> Result<Response, ApiError> {
+    let model = app.service().model(&body.model)?;
+    let tokenizer = model.text().tokenizer();
+    let size = tokenizer.vocabulary_len();
+    if let Some(position) = body.tokens.iter().position(|token| *token as usize >= size) {
+        let message = format!("token ids of this model are below {size}");
+        return Err(ApiError::invalid_value(format!("tokens[{position}]"), message));
+    }
+    Ok(json(StatusCode::OK, &Detokenized { prompt: tokenizer.decode(&body.tokens, false) }))
+}

@@ -1,0 +1,135 @@
+//! From files to models that answer, within a memory that was planned before.
+
+use std::path::PathBuf;
+
+use saem_engine::blocks::blocks_for;
+use saem_engine::{Engine, EngineError, EngineOptions, Plan};
+
+use super::{Served, Service};
+
+/// A model to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFile {
+    /// The name that requests will use.
+    pub name: String,
+    /// A GGUF file or a folder of safetensors.
+    pub path: PathBuf,
+}
+
+/// How models are loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceOptions {
+    /// Threads, context, sequences and types of each model.
+    pub engine: EngineOptions,
+    /// Bytes that all models together may take: weights, buffers, keys and values. Where absent, each model gets keys
+    /// and values for all of its sequences at full context.
+    pub memory: Option<u64>,
+}
+
+/// Models that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Two models have one name, so that requests could not tell them apart.
+    #[error("two models are called `{name}`")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// The memory is too small for the models, each with one sequence of full context.
+    #[error("the models need at least {needed} bytes, but may take {memory}")]
+    Memory {
+        /// Bytes that are needed at least.
+        needed: u64,
+        /// Bytes that there may be.
+        memory: u64,
+    },
+    /// A model cannot be loaded.
+    #[error("{name}: {source}")]
+    Model {
+        /// Which.
+        name: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// A thread cannot be started.
+    #[error("{name}: no thread can be started")]
+    Thread {
+        /// For which model.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Service {
+    /// What every model will take, without reading its weights; `options` are shared out so that the sum stays within
+    /// the memory.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, options do not fit a model, or the memory is too small.
+    pub fn plan(models: &[ModelFile], options: &ServiceOptions) -> Result<Vec<(EngineOptions, Plan)>, LoadError> {
+        for (index, model) in models.iter().enumerate() {
+            if models.iter().take(index).any(|other| other.name == model.name) {
+                return Err(LoadError::SameName { name: model.name.clone() });
+            }
+        }
+        let plan_of = |model: &ModelFile, options: &EngineOptions| {
+            Engine::plan_for(&model.path, options)
+                .map_err(|source| LoadError::Model { name: model.name.clone(), source })
+        };
+        let mut plans = Vec::with_capacity(models.len());
+        for model in models {
+            plans.push((options.engine.clone(), plan_of(model, &options.engine)?));
+        }
+        let Some(memory) = options.memory else { return Ok(plans) };
+        // Everything but keys and values is fixed; what is left of the memory is shared out in equal parts, and what
+        // one model does not need goes to those after it.
+        let fixed: u64 = plans.iter().map(|(_, plan)| plan.total_bytes() - plan.kv_bytes).sum();
+        let least: u64 = plans.iter().map(|(_, plan)| block_bytes(plan) * blocks_for(plan.limits.context) as u64).sum();
+        if memory < fixed + least {
+            return Err(LoadError::Memory { needed: fixed + least, memory });
+        }
+        let mut spare = memory - fixed - least;
+        let count = plans.len() as u64;
+        for (index, (model, (engine, plan))) in models.iter().zip(&mut plans).enumerate() {
+            let own = blocks_for(plan.limits.context) as u64;
+            let share = spare / (count - index as u64);
+            let blocks = (own + share / block_bytes(plan)).min(plan.kv_blocks as u64);
+            spare -= (blocks - own) * block_bytes(plan);
+            engine.kv_blocks = usize::try_from(blocks).ok();
+            *plan = plan_of(model, engine)?;
+        }
+        Ok(plans)
+    }
+
+    /// Loads every model and starts its thread. `progress` is told which model is read, and the bytes of weights read
+    /// so far and in all.
+    ///
+    /// # Errors
+    /// As [`Service::plan`]; also where weights cannot be read or memory is short.
+    pub fn load(
+        models: &[ModelFile],
+        options: &ServiceOptions,
+        progress: &mut dyn FnMut(&str, u64, u64),
+    ) -> Result<Self, LoadError> {
+        let plans = Self::plan(models, options)?;
+        let mut served = Vec::with_capacity(models.len());
+        for (model, (options, _)) in models.iter().zip(&plans) {
+            let name = model.name.clone();
+            let engine = Engine::load(&model.path, options, &mut |done, total| progress(&model.name, done, total))
+                .map_err(|source| LoadError::Model { name: name.clone(), source })?;
+            let plan = engine.plan().clone();
+            let (worker, text) = engine.into_parts();
+            served.push(
+                Served::new(name.clone(), worker, text, plan).map_err(|source| LoadError::Thread { name, source })?,
+            );
+        }
+        Ok(Self::new(served))
+    }
+}
+
+/// Bytes of one block of the cache.
+fn block_bytes(plan: &Plan) -> u64 {
+    (plan.kv_bytes / (plan.kv_blocks as u64).max(1)).max(1)
+}

@@ -1,0 +1,118 @@
+//! One model as handlers see it.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
+
+use saem_engine::{EngineError, Limits, ModelText, Plan, Request, Worker};
+use tokio::sync::{mpsc as channel, oneshot};
+
+use super::generation::Generation;
+use super::record::{Record, Recorder};
+use super::thread::{Command, Status, run};
+use crate::{ApiError, Caller};
+
+/// A model, its limits, and the way to its thread.
+#[derive(Debug)]
+pub struct Served {
+    name: String,
+    text: Arc<ModelText>,
+    plan: Plan,
+    created: u64,
+    commands: mpsc::Sender<Command>,
+    status: Arc<Status>,
+}
+
+impl Served {
+    /// Starts the model's thread, which ends when this value is dropped and its last request is done.
+    ///
+    /// # Errors
+    /// Where the system refuses a thread.
+    pub fn new(name: String, worker: Worker, text: Arc<ModelText>, plan: Plan) -> std::io::Result<Self> {
+        let (commands, receiver) = mpsc::channel();
+        let status = Arc::new(Status::new(&worker));
+        let shared = Arc::clone(&status);
+        std::thread::Builder::new().name(format!("saem-{name}")).spawn(move || run(worker, &receiver, &shared))?;
+        let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
+        Ok(Self { name, text, plan, created, commands, status })
+    }
+
+    /// The name that requests use.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tokenizer, chat template and default sampling.
+    #[must_use]
+    pub fn text(&self) -> &Arc<ModelText> {
+        &self.text
+    }
+
+    /// The memory that the model takes.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Sizes that bound every request.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.plan.limits
+    }
+
+    /// When it was loaded, in seconds since 1970.
+    #[must_use]
+    pub fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// What its thread is doing.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Whether its thread takes requests.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.status.is_alive()
+    }
+
+    /// Queues a request and waits until the engine has taken it, which it does between two passes. `recorders` are
+    /// told how it ended.
+    ///
+    /// Log-probabilities are what makes events carry tokens beside text; ask for them with 0 alternatives to get the
+    /// tokens alone.
+    ///
+    /// # Errors
+    /// Where the request does not fit the engine, or the model's thread is gone.
+    pub async fn start(
+        self: &Arc<Self>,
+        caller: &Caller,
+        mut request: Request,
+        recorders: &Arc<[Arc<dyn Recorder>]>,
+    ) -> Result<Generation, ApiError> {
+        let cancel = Arc::new(AtomicBool::new(false));
+        request.cancel = Some(Arc::clone(&cancel));
+        let record = Record::new(caller.clone(), Arc::clone(self), request.prompt.len(), Arc::clone(recorders));
+        let candidates = request.candidates;
+        let (events, receiver) = channel::unbounded_channel();
+        let (reply, answer) = oneshot::channel::<Result<u64, EngineError>>();
+        // Made before the answer is awaited: whoever stops waiting drops it, and the request is cancelled.
+        let mut generation = Generation::new(receiver, cancel, candidates, record);
+        let gone = || ApiError::engine_gone(&self.name);
+        self.commands.send(Command::Submit { request: Box::new(request), events, reply }).map_err(|_| gone())?;
+        match answer.await {
+            Ok(Ok(seed)) => {
+                generation.set_seed(seed);
+                Ok(generation)
+            }
+            Ok(Err(error)) => {
+                generation.refused();
+                Err(error.into())
+            }
+            Err(_) => Err(gone()),
+        }
+    }
+}

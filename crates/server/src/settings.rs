@@ -1,0 +1,63 @@
+//! How a server is set up.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Addresses and limits. [`Default`] is `127.0.0.1:8080` for this machine alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any that is free.
+    pub address: SocketAddr,
+    /// Whether the address may be reached from other machines. Set it only where keys are checked.
+    pub public: bool,
+    /// Host names that requests may use beside `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// The largest body in bytes.
+    pub body_bytes: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// How long answers may go on when the server is asked to stop.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public: false,
+            hosts: Vec::new(),
+            body_bytes: 4 << 20,
+            connections: 1024,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether requests may call the server by this name (without port).
+    ///
+    /// An address is always fine: what must not get through is a *name* that its owner lets point here.
+    #[must_use]
+    pub fn allows_host(&self, name: &str) -> bool {
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        bare.parse::<IpAddr>().is_ok()
+            || name.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_names_are_refused() {
+        let settings = Settings { hosts: vec!["saem.office".into()], ..Settings::default() };
+        for name in ["localhost", "LOCALHOST", "127.0.0.1", "[::1]", "192.168.0.7", "Saem.Office"] {
+            assert!(settings.allows_host(name), "{name}");
+        }
+        for name in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "saem.office.evil"] {
+            assert!(!settings.allows_host(name), "{name}");
+        }
+    }
+}

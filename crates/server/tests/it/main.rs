@@ -1,0 +1,8 @@
+//! The server from the outside, over real sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failing helper is a failing test")]
+
+mod border;
+mod openai;
+#[path = "../../../cli/tests/it/toy.rs"]
+mod toy;
+mod world;
