@@ -10,6 +10,8 @@ use saem_formats::FormatError;
 use saem_hub::HubError;
 use saem_kernels::KernelError;
 use saem_model::ModelError;
+use saem_server::http::ServeError;
+use saem_server::service::LoadError;
 
 use crate::language::Language;
 
@@ -151,6 +153,12 @@ fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<EngineError>() {
         return Some(engine(error, language));
     }
+    if let Some(error) = error.downcast_ref::<LoadError>() {
+        return Some(load(error, language));
+    }
+    if let Some(error) = error.downcast_ref::<ServeError>() {
+        return Some(serve(error, language));
+    }
     if let Some(error) = error.downcast_ref::<TemplateError>() {
         return Some(template(error, language));
     }
@@ -163,6 +171,35 @@ fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
     error
         .downcast_ref::<KernelError>()
         .map(|error| Failure::new(language.threads_failed()).hint(language.reason(&error.to_string())))
+}
+
+/// What kept models from being served.
+fn load(error: &LoadError, language: Language) -> Failure {
+    match error {
+        LoadError::SameName { name } => Failure::usage(language.same_name(name)),
+        LoadError::Memory { needed, memory } => {
+            Failure::usage(language.memory_too_small(&bytes(*needed), &bytes(*memory)))
+                .hint(language.memory_too_small_hint())
+        }
+        LoadError::Model { source, .. } => engine(source, language),
+        LoadError::Thread { source, .. } => {
+            Failure::new(language.threads_failed()).hint(language.reason(&source.to_string()))
+        }
+        other => Failure::new(other.to_string()),
+    }
+}
+
+/// What kept the server from starting.
+fn serve(error: &ServeError, language: Language) -> Failure {
+    match error {
+        ServeError::Public { address } => {
+            Failure::usage(language.public_address(&address.to_string())).hint(language.public_address_hint())
+        }
+        ServeError::Bind { address, source } => Failure::new(language.bind_failed(&address.to_string()))
+            .hint(language.reason(&source.to_string()))
+            .hint(language.bind_failed_hint()),
+        other => Failure::new(other.to_string()),
+    }
 }
 
 /// What a request to a loaded model ran into.

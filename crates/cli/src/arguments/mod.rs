@@ -3,12 +3,14 @@
 //! The comments here are the English help; `help.rs` holds the Korean of each.
 
 mod generation;
+mod serve;
 mod shared;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 pub(crate) use generation::{GenerationFlags, SamplingFlags};
+pub(crate) use serve::Serve;
 pub(crate) use shared::{LoadFlags, ModelFlag};
 
 /// Runs open-weight language models on your own machine
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Opens a chat
     Chat(Chat),
+    /// Serves models to programs, behind the APIs that they know
+    Serve(Serve),
     /// Shows the tokens of a text
     Tokenize(Tokenize),
     /// Measures how well a model predicts a text

@@ -10,6 +10,7 @@ mod perplexity;
 mod pull;
 mod remove;
 mod run;
+mod serve;
 mod text_input;
 mod tokenize;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
         Command::Inspect(arguments) => inspect::run(&arguments, language),
         Command::Run(arguments) => run::run(&arguments, language),
         Command::Chat(arguments) => chat::run(&arguments, language),
+        Command::Serve(arguments) => serve::run(&arguments, language),
         Command::Tokenize(arguments) => tokenize::run(&arguments, language),
         Command::Perplexity(arguments) => perplexity::run(&arguments, language),
         Command::Bench(arguments) => bench::run(&arguments, language),

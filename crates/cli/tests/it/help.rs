@@ -2,8 +2,20 @@
 
 use crate::saem::{run, run_korean};
 
-const COMMANDS: [&str; 11] =
-    ["pull", "list", "inspect", "run", "chat", "tokenize", "perplexity", "bench", "convert", "rm", "completions"];
+const COMMANDS: [&str; 12] = [
+    "pull",
+    "list",
+    "inspect",
+    "run",
+    "chat",
+    "serve",
+    "tokenize",
+    "perplexity",
+    "bench",
+    "convert",
+    "rm",
+    "completions",
+];
 
 #[test]
 fn help_in_english() {

@@ -1,0 +1,172 @@
+//! `saem serve`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use saem_engine::{EngineOptions, Plan};
+use saem_server::service::{ModelFile, Service, ServiceOptions};
+use saem_server::{App, Settings, http, log, router};
+
+use crate::arguments::Serve;
+use crate::failure::{Failure, bytes};
+use crate::language::Language;
+use crate::output::note;
+use crate::progress::{Progress, Unit};
+use crate::{models, resolve};
+
+/// Threads that move bytes; those that compute belong to the models.
+const RUNTIME_THREADS: usize = 2;
+/// Threads that render templates and cut texts into tokens.
+const TEXT_THREADS: usize = 4;
+
+/// Requests that may wait for each model; one more is told to come back later.
+const WAITING: usize = 256;
+
+/// Loads models and serves them until it is stopped.
+pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
+    let settings = settings(arguments, language)?;
+    let options = options(arguments, language)?;
+    let files = files(arguments, language)?;
+    log::start(&std::env::var("SAEM_LOG").unwrap_or_default());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .max_blocking_threads(TEXT_THREADS)
+        .enable_all()
+        .build()?;
+    // A port that is taken is better known before the models are read.
+    let running = runtime.block_on(http::bind(&settings))?;
+    let plans = Service::plan(&files, &options)?;
+    let total = plans.iter().map(|(_, plan)| plan.total_bytes()).sum();
+    for (file, (_, plan)) in files.iter().zip(&plans) {
+        note(&plan_line(&file.name, plan, language));
+    }
+    if files.len() > 1 {
+        note(&language.serve_total(&bytes(total)));
+    }
+    let mut progress: Option<(String, Progress)> = None;
+    let service = Service::load(&files, &options, &mut |name, done, total| {
+        if progress.as_ref().is_none_or(|(shown, _)| shown != name) {
+            progress = Some((name.to_owned(), Progress::new(language, language.loading(name), Unit::Bytes, None)));
+        }
+        if let Some((_, progress)) = &mut progress {
+            progress.set_of(done, total);
+        }
+    })?;
+    drop(progress);
+    note(&language.serving(&format!("http://{}", running.address())));
+    let app = App::new(service, settings, Vec::new());
+    runtime.block_on(async {
+        #[cfg(unix)]
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut asked = false;
+        let stop = async || {
+            #[cfg(unix)]
+            let terminated = terminate.recv();
+            #[cfg(not(unix))]
+            let terminated = std::future::pending::<()>();
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminated => {}
+            }
+            if !asked {
+                asked = true;
+                note(&language.serve_draining());
+            }
+        };
+        http::serve(running, app.clone(), router(app), stop).await;
+        std::io::Result::Ok(())
+    })?;
+    Ok(())
+}
+
+fn settings(arguments: &Serve, language: Language) -> anyhow::Result<Settings> {
+    let host = if arguments.host == "localhost" { "127.0.0.1" } else { &arguments.host };
+    let address: IpAddr = host
+        .parse()
+        .map_err(|_| Failure::usage(language.no_address(&arguments.host)).hint(language.no_address_hint()))?;
+    let address = SocketAddr::new(address, arguments.port);
+    Ok(Settings { address, hosts: arguments.allow_host.clone(), ..Settings::default() })
+}
+
+fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptions> {
+    if arguments.max_sequences == 0 {
+        return Err(Failure::usage(language.at_least_one("--max-sequences")).into());
+    }
+    let engine = EngineOptions {
+        max_sequences: arguments.max_sequences,
+        max_waiting: WAITING,
+        ..resolve::options(&arguments.load, language)?
+    };
+    let memory = match &arguments.memory {
+        Some(text) => {
+            Some(size(text).ok_or_else(|| Failure::usage(language.no_size(text)).hint(language.no_size_hint()))?)
+        }
+        None => None,
+    };
+    Ok(ServiceOptions { engine, memory })
+}
+
+/// The models, downloaded where they are not here.
+fn files(arguments: &Serve, language: Language) -> anyhow::Result<Vec<ModelFile>> {
+    let hub = models::hub()?;
+    let names = match arguments.models.as_slice() {
+        [] => {
+            let variable = std::env::var("SAEM_MODEL").ok().filter(|name| !name.is_empty());
+            vec![variable.unwrap_or_else(|| hub.catalogue().default.clone())]
+        }
+        names => names.to_vec(),
+    };
+    let file = |name: &String| {
+        let chosen = models::find_or_pull(&hub, name, arguments.accept_licence, language)?;
+        // Clients should not need to know where a file lies.
+        let path = std::path::Path::new(name);
+        let stem = path.file_stem().filter(|_| path.exists()).map(|stem| stem.to_string_lossy().into_owned());
+        Ok(ModelFile { name: stem.unwrap_or(chosen.name), path: chosen.path })
+    };
+    names.iter().map(file).collect()
+}
+
+fn plan_line(name: &str, plan: &Plan, language: Language) -> String {
+    let limits = &plan.limits;
+    let tokens = plan.kv_blocks * saem_engine::blocks::BLOCK_TOKENS;
+    language.serve_plan(
+        name,
+        &bytes(plan.total_bytes()),
+        &bytes(plan.weight_bytes),
+        &bytes(plan.kv_bytes),
+        tokens,
+        limits.max_sequences,
+        limits.context,
+        &bytes(plan.workspace_bytes),
+    )
+}
+
+/// A number of bytes: `8GB`, `900 MiB`, `1.5g`, or without a unit.
+fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let (step, letters) = match unit.strip_suffix("ib") {
+        Some(letters) => (1024.0_f64, letters),
+        None => (1000.0, unit.strip_suffix('b').unwrap_or(&unit)),
+    };
+    let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == letters)?;
+    let bytes = number.parse::<f64>().ok()? * step.powi(i32::try_from(power).ok()?);
+    (1.0..1e18).contains(&bytes).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        assert_eq!(size("8GB"), Some(8_000_000_000));
+        assert_eq!(size("900 MiB"), Some(900 << 20));
+        assert_eq!(size("1.5g"), Some(1_500_000_000));
+        assert_eq!(size("4096"), Some(4096));
+        for bad in ["", "GB", "-1GB", "1 parsec", "0", "1e9", "inf"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+}
