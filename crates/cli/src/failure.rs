@@ -6,6 +6,7 @@ use std::path::Path;
 use indicatif::DecimalBytes;
 use saem_engine::EngineError;
 use saem_engine::chat::TemplateError;
+use saem_engine::constraint::ConstraintError;
 use saem_formats::FormatError;
 use saem_hub::HubError;
 use saem_kernels::KernelError;
@@ -159,6 +160,9 @@ fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(serve(error, language));
     }
+    if let Some(error) = error.downcast_ref::<ConstraintError>() {
+        return Some(constraint(error, language));
+    }
     if let Some(error) = error.downcast_ref::<TemplateError>() {
         return Some(template(error, language));
     }
@@ -218,12 +222,17 @@ fn engine(error: &EngineError, language: Language) -> Failure {
             Failure::new(l.text_too_short(*tokens, *needed)).hint(l.text_too_short_hint())
         }
         EngineError::NotANumber { .. } => Failure::new(l.not_a_number()).hint(l.bad_model_file_hint()),
+        EngineError::Constraint(error) => constraint(error, language),
         EngineError::Template(error) => template(error, language),
         EngineError::Format(error) => format(error, language),
         EngineError::Model(error) => architecture(error, language),
         EngineError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
         other => Failure::new(l.bad_request()).hint(l.reason(&other.to_string())),
     }
+}
+
+fn constraint(error: &ConstraintError, language: Language) -> Failure {
+    Failure::usage(language.bad_constraint()).hint(language.reason(&error.to_string()))
 }
 
 fn template(error: &TemplateError, language: Language) -> Failure {

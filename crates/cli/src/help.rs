@@ -36,6 +36,9 @@ const KOREAN: &[(&str, &str)] = &[
     ("run.stop", "이 글이 나오기 전에 끝냅니다 (여러 번 지정 가능)"),
     ("run.candidates", "생성할 후보의 수"),
     ("run.logprobs", "토큰마다 로그 확률과 대안 N개를 함께 출력합니다 (--json 필요)"),
+    ("run.json_schema", "FILE의 스키마에 맞는 JSON 값을 씁니다"),
+    ("run.regex", "처음부터 끝까지 이 정규식에 맞는 글을 씁니다"),
+    ("run.choice", "쉼표로 나눈 글 가운데 하나를 씁니다 (여러 번 지정 가능)"),
     ("run.json", "생성이 끝난 뒤 JSON으로 출력합니다"),
     ("chat", "대화를 시작합니다"),
     ("chat.timing", "답변마다 속도와 토큰 수를 보여 줍니다"),
@@ -108,7 +111,8 @@ const KOREAN: &[(&str, &str)] = &[
 ];
 
 /// Headings of groups of options.
-const HEADINGS: [(&str, &str); 2] = [("Loading", "불러오기"), ("Sampling", "토큰 선택")];
+const HEADINGS: [(&str, &str); 3] =
+    [("Loading", "불러오기"), ("Sampling", "토큰 선택"), ("Form of the text", "글의 형식")];
 
 /// The command line in the user's language.
 pub(crate) fn localised(command: Command, language: Language) -> Command {

@@ -649,6 +649,14 @@ messages! {
         en: "the text has {tokens} tokens; at least {needed} are needed",
         ko: "글이 {tokens}토큰입니다. 적어도 {needed}토큰이 필요합니다",
     }
+    bad_constraint() {
+        en: "the text cannot be given this form",
+        ko: "글을 이 형식에 맞출 수 없습니다",
+    }
+    schema_not_json(path: &str) {
+        en: "{path} is not JSON",
+        ko: "JSON이 아닙니다: {path}",
+    }
     bad_template() {
         en: "the model's chat template cannot be used",
         ko: "모델의 대화 템플릿을 사용할 수 없습니다",

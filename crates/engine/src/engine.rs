@@ -10,6 +10,7 @@ use saem_tokenizer::Tokenizer;
 
 use crate::bench::{BenchOptions, BenchResult, bench};
 use crate::chat::{ChatTemplate, Message, RenderOptions, TemplateError};
+use crate::constraint::Constraints;
 use crate::decoder::Decoder;
 use crate::model_text::ModelText;
 use crate::output::{CandidateText, Completion, Control, Event, FinishReason, Timings, Usage};
@@ -113,6 +114,12 @@ impl Engine {
     #[must_use]
     pub fn end_tokens(&self) -> &[u32] {
         self.text.end_tokens()
+    }
+
+    /// Compiles constraints for this model's tokens, and tells early what is wrong with them.
+    #[must_use]
+    pub fn constraints(&self) -> Arc<Constraints> {
+        Arc::clone(self.worker().constraints())
     }
 
     /// How the model's makers advise to sample, or [`Sampling::fallback`].

@@ -1,6 +1,7 @@
 //! What can go wrong between a request and its text.
 
 use crate::chat::TemplateError;
+use crate::constraint::ConstraintError;
 
 /// A request that cannot be served, or a model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,9 @@ pub enum EngineError {
         /// Sequences at work or waiting.
         sequences: usize,
     },
+    /// A constraint that is not supported, impossible or too complex.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
     /// A chat template that is wrong, refuses its messages, or uses too much.
     #[error(transparent)]
     Template(#[from] TemplateError),

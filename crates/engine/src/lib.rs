@@ -9,7 +9,8 @@
 //! - `scheduler` decides which tokens of which sequences make up the next pass;
 //! - `worker` runs the pass, hands the logits out and reports ([`Worker`]).
 //!
-//! Beside them stand [`chat`] (templates, which are untrusted programs), [`perplexity`] and [`mod@bench`]
+//! Beside them stand [`constraint`] (text that must have a form, such as JSON of a schema), [`chat`] (templates, which
+//! are untrusted programs), [`perplexity`] and [`mod@bench`]
 //! (measurements that drive the model directly), and [`Engine`], which loads a model from a path and offers all of it
 //! as blocking calls.
 //!
@@ -64,6 +65,7 @@
 pub mod bench;
 pub mod blocks;
 pub mod chat;
+pub mod constraint;
 mod decoder;
 mod engine;
 mod error;
@@ -83,6 +85,7 @@ mod sequence;
 mod stats;
 mod stop;
 mod text;
+pub mod tools;
 mod worker;
 
 pub use decoder::Decoder;
@@ -94,7 +97,7 @@ pub use output::{
     Alternative, CandidateText, Completion, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage,
 };
 pub use plan::{DEFAULT_CONTEXT, EngineOptions, Plan};
-pub use request::{Limits, MAX_LOGPROBS, Request};
+pub use request::{Limits, MAX_LOGIT_BIAS, MAX_LOGPROBS, Request};
 pub use sampling::{Sampling, repetition_penalty_from_clova};
 pub use sequence::RequestId;
 pub use stats::{Stats, Totals};

@@ -43,6 +43,8 @@ pub enum FinishReason {
     EndToken(u32),
     /// One of the request's stop strings appeared.
     StopString,
+    /// The text fulfils the request's constraint and nothing can follow.
+    Constraint,
     /// The request's maximum of tokens was reached.
     Length,
     /// The context is full; the text could have gone on.
@@ -56,7 +58,7 @@ impl FinishReason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::EndToken(_) | Self::StopString => "stop",
+            Self::EndToken(_) | Self::StopString | Self::Constraint => "stop",
             Self::Length | Self::ContextFull => "length",
             Self::Cancelled => "cancelled",
         }

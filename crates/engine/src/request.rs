@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::constraint::Constraint;
 use crate::{EngineError, Sampling, StopMatcher};
 
 /// Alternatives that a request may ask for at each position.
 pub const MAX_LOGPROBS: usize = 100;
+
+/// Tokens that a request may bias.
+pub const MAX_LOGIT_BIAS: usize = 1024;
 
 /// One prompt and what to make of it. The fields beside the prompt have defaults:
 ///
@@ -27,6 +31,13 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Report the log-probability of each token and of so many alternatives.
     pub logprobs: Option<usize>,
+    /// What is added to the logits of these tokens before each draw, -100 to 100, after the penalties: with 1 a token
+    /// becomes e times as probable against others, with -100 it practically never comes. One that is named twice gets
+    /// both.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// What the text must be. It ends where the constraint allows it, and where nothing else is left
+    /// ([`FinishReason::Constraint`](crate::FinishReason::Constraint)); any other end may cut it short.
+    pub constraint: Option<Constraint>,
     /// Texts for the same prompt, which share its keys and values. Candidate `i` draws from random stream `i`.
     pub candidates: usize,
     /// On whose behalf. Keys and values of common beginnings are shared among the requests of one tenant only, so that
@@ -48,6 +59,8 @@ impl Request {
             max_tokens: None,
             stop: Vec::new(),
             logprobs: None,
+            logit_bias: Vec::new(),
+            constraint: None,
             candidates: 1,
             tenant: 0,
             ignore_end_tokens: false,
@@ -70,6 +83,7 @@ impl Request {
         };
         range("n", self.candidates, 1, limits.max_sequences)?;
         range("logprobs", self.logprobs.unwrap_or(0), 0, MAX_LOGPROBS)?;
+        self.validate_bias(vocabulary)?;
         if self.prompt.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
@@ -83,6 +97,23 @@ impl Request {
             return Err(EngineError::UnknownToken { token, position, vocabulary });
         }
         StopMatcher::new(&self.stop)
+    }
+
+    fn validate_bias(&self, vocabulary: usize) -> Result<(), EngineError> {
+        let refuse =
+            |value: String, expected: String| Err(EngineError::Parameter { parameter: "logit_bias", value, expected });
+        if self.logit_bias.len() > MAX_LOGIT_BIAS {
+            return refuse(format!("{} tokens", self.logit_bias.len()), format!("at most {MAX_LOGIT_BIAS} tokens"));
+        }
+        for (token, bias) in &self.logit_bias {
+            if !(-100.0..=100.0).contains(bias) {
+                return refuse(format!("{bias} for token {token}"), "-100 to 100".to_owned());
+            }
+            if *token as usize >= vocabulary {
+                return refuse(format!("for token {token}"), format!("tokens 0 to {}", vocabulary.saturating_sub(1)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use saem_kernels::attention::Span;
 
 use crate::blocks::BlockTable;
+use crate::constraint::{Constraints, Guide};
 use crate::forward::{Forward, Vocabulary};
 use crate::output::{Alternative, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage};
 use crate::random::fresh_seed;
@@ -28,6 +29,9 @@ struct Job {
     /// The request, its prompt moved into the sequences.
     request: Request,
     seed: u64,
+    /// What is added to logits, and the automaton of the constraint at its beginning.
+    bias: Arc<[(u32, f32)]>,
+    guide: Option<Box<Guide>>,
     matcher: StopMatcher,
     usage: Usage,
     /// Candidates that have not finished.
@@ -40,6 +44,13 @@ struct Job {
 }
 
 impl Job {
+    /// The sampler of a candidate that has `prompt` and nothing of its own.
+    fn sampler(&self, candidate: usize, prompt: &[u32]) -> Sampler {
+        Sampler::new(&self.request.sampling, self.seed, candidate, prompt)
+            .with_bias(Arc::clone(&self.bias))
+            .with_guide(self.guide.clone())
+    }
+
     fn timings(&self) -> Timings {
         let started = self.started.unwrap_or(self.submitted);
         let first = self.first_token.unwrap_or(started);
@@ -59,6 +70,7 @@ pub struct Worker {
     forward: Box<dyn Forward>,
     vocabulary: Arc<dyn Vocabulary>,
     end_tokens: Vec<u32>,
+    constraints: Arc<Constraints>,
     scheduler: Scheduler,
     jobs: HashMap<RequestId, Job>,
     next_request: u64,
@@ -96,7 +108,9 @@ impl Worker {
         // Every running sequence has a row and a row of logits in each pass.
         check("max_sequences", limits.max_sequences, limits.batch_rows.min(forward.max_logit_rows()))?;
         let scheduler = Scheduler::new(limits, forward.blocks());
+        let constraints = Constraints::new(Arc::clone(&vocabulary), forward.vocabulary(), end_tokens.clone());
         Ok(Self {
+            constraints: Arc::new(constraints),
             forward,
             vocabulary,
             end_tokens,
@@ -113,6 +127,13 @@ impl Worker {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.scheduler.limits
+    }
+
+    /// Compiles constraints for this model's tokens. [`Worker::submit`] does so itself; who wants to find out about a
+    /// bad one earlier, or not to keep others waiting meanwhile, prepares it here on a thread of its own.
+    #[must_use]
+    pub fn constraints(&self) -> &Arc<Constraints> {
+        &self.constraints
     }
 
     /// Sequences at work or waiting.
@@ -170,31 +191,15 @@ impl Worker {
         if waiting >= limits.max_waiting.saturating_add(limits.max_sequences - running) {
             return Err(EngineError::QueueFull { waiting });
         }
+        let guide = request.constraint.as_ref().map(|constraint| self.constraints.guide(constraint)).transpose()?;
         self.next_request += 1;
         let id = RequestId(self.next_request);
-        let seed = request.sampling.seed.unwrap_or_else(fresh_seed);
-        let sampler = Sampler::new(&request.sampling, seed, 0, &prompt);
-        self.scheduler.shares.enter(request.tenant);
-        self.scheduler.waiting.push(Sequence {
-            request: id,
-            candidate: 0,
-            prompt_len: prompt.len(),
-            computed: 0,
-            blocks: BlockTable::default(),
-            promise: Default::default(),
-            limit,
-            siblings: request.candidates - 1,
-            tenant: request.tenant,
-            cached: 0,
-            sampler,
-            text: TextStream::new(matcher.clone()),
-            finished: None,
-            tokens: prompt,
-        });
         let job = Job {
             usage: Usage::default(),
             unfinished: request.candidates,
-            seed,
+            seed: request.sampling.seed.unwrap_or_else(fresh_seed),
+            bias: std::mem::take(&mut request.logit_bias).into(),
+            guide: guide.map(Box::new),
             matcher,
             cancelled: false,
             submitted: Instant::now(),
@@ -203,6 +208,23 @@ impl Worker {
             last_token: None,
             request,
         };
+        self.scheduler.shares.enter(job.request.tenant);
+        self.scheduler.waiting.push(Sequence {
+            request: id,
+            candidate: 0,
+            prompt_len: prompt.len(),
+            computed: 0,
+            blocks: BlockTable::default(),
+            promise: Default::default(),
+            limit,
+            siblings: job.request.candidates - 1,
+            tenant: job.request.tenant,
+            cached: 0,
+            sampler: job.sampler(0, &prompt),
+            text: TextStream::new(job.matcher.clone()),
+            finished: None,
+            tokens: prompt,
+        });
         self.jobs.insert(id, job);
         Ok(id)
     }
@@ -294,7 +316,7 @@ impl Worker {
             let mut chooser =
                 Chooser { row, scratch: &mut self.scratch, vocabulary: &*self.vocabulary, ends: &self.end_tokens };
             if chooser.advance(job, sequence).is_none() {
-                failed.push((sequence.request, sequence.computed - 1));
+                failed.push((sequence.request, why_none(sequence)));
                 continue;
             }
             self.totals.completion_tokens += 1;
@@ -304,7 +326,7 @@ impl Worker {
             for candidate in 1..=std::mem::take(&mut sequence.siblings) {
                 let mut sibling = sibling_of(sequence, candidate, job);
                 if chooser.advance(job, &mut sibling).is_none() {
-                    failed.push((sequence.request, sequence.computed - 1));
+                    failed.push((sequence.request, why_none(&mut sibling)));
                     break;
                 }
                 report(job, &mut sibling, receiver);
@@ -327,8 +349,8 @@ impl Worker {
             self.scheduler.shares.enter(sibling.tenant);
             self.scheduler.running.push(sibling);
         }
-        for (request, position) in failed {
-            self.fail(request, EngineError::NotANumber { position }, receiver);
+        for (request, error) in failed {
+            self.fail(request, error, receiver);
         }
         self.jobs.retain(|id, job| {
             if job.unfinished > 0 {
@@ -383,6 +405,12 @@ impl Worker {
     }
 }
 
+/// Why no token could be chosen for a sequence.
+fn why_none(sequence: &mut Sequence) -> EngineError {
+    let position = sequence.computed - 1;
+    sequence.sampler.take_failure().map_or(EngineError::NotANumber { position }, EngineError::from)
+}
+
 /// A candidate that shares the prompt of `first` and has nothing yet of its own.
 fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
     let prompt = first.tokens.get(..first.prompt_len).unwrap_or_default();
@@ -398,7 +426,7 @@ fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
         siblings: 0,
         tenant: first.tenant,
         cached: 0,
-        sampler: Sampler::new(&job.request.sampling, job.seed, candidate, prompt),
+        sampler: job.sampler(candidate, prompt),
         text: TextStream::new(job.matcher.clone()),
         finished: None,
     }
@@ -429,7 +457,7 @@ struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    /// `None` where the logits are not numbers.
+    /// `None` where the logits are not numbers or the constraint failed.
     fn advance(&mut self, job: &mut Job, sequence: &mut Sequence) -> Option<()> {
         if sequence.tokens.len() >= sequence.limit {
             // Only where no token was asked for at all.
@@ -454,6 +482,9 @@ impl Chooser<'_> {
         };
         if sequence.text.push(output, !self.vocabulary.is_control(token)) {
             sequence.finished = Some(FinishReason::StopString);
+        } else if sequence.sampler.is_complete() {
+            sequence.finished = Some(FinishReason::Constraint);
+            sequence.text.finish();
         } else if sequence.tokens.len() >= sequence.limit {
             let wanted = job.request.max_tokens.map(|max_tokens| sequence.prompt_len + max_tokens);
             let full = wanted.is_none_or(|wanted| wanted > sequence.limit);

@@ -1,5 +1,7 @@
 //! Flags of whatever generates text.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// How much text, and where it ends.
@@ -17,6 +19,21 @@ pub(crate) struct GenerationFlags {
     /// Report the log-probabilities of each token and of N alternatives (with --json)
     #[arg(long, value_name = "N", requires = "json")]
     pub(crate) logprobs: Option<usize>,
+}
+
+/// What the text must be.
+#[derive(Debug, Default, Args)]
+#[group(multiple = false)]
+pub(crate) struct ConstraintFlags {
+    /// Write a JSON value of the schema in FILE
+    #[arg(long, value_name = "FILE", help_heading = "Form of the text")]
+    pub(crate) json_schema: Option<PathBuf>,
+    /// Write a text that matches this regular expression from beginning to end
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Form of the text")]
+    pub(crate) regex: Option<String>,
+    /// Write one of these texts, separated by commas (repeatable)
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', help_heading = "Form of the text")]
+    pub(crate) choice: Vec<String>,
 }
 
 /// How the next token is chosen. What is not said here, the model's own files say.

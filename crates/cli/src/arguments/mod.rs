@@ -9,7 +9,7 @@ mod shared;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-pub(crate) use generation::{GenerationFlags, SamplingFlags};
+pub(crate) use generation::{ConstraintFlags, GenerationFlags, SamplingFlags};
 pub(crate) use serve::Serve;
 pub(crate) use shared::{LoadFlags, ModelFlag};
 
@@ -125,6 +125,8 @@ pub(crate) struct Run {
     pub(crate) system: Option<String>,
     #[command(flatten)]
     pub(crate) generation: GenerationFlags,
+    #[command(flatten)]
+    pub(crate) constraint: ConstraintFlags,
     #[command(flatten)]
     pub(crate) sampling: SamplingFlags,
     #[command(flatten)]

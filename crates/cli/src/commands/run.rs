@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use saem_engine::chat::{Message, RenderOptions};
+use saem_engine::constraint::Constraint;
 use saem_engine::{Alternative, CandidateText, Completion, Control, Engine, Event, Request, TokenOutput};
 use serde_json::{Value, json};
 
-use crate::arguments::Run;
+use crate::arguments::{ConstraintFlags, Run};
 use crate::commands::text_input;
 use crate::failure::Failure;
 use crate::language::Language;
@@ -22,10 +23,11 @@ pub(crate) fn run(arguments: &Run, language: Language) -> anyhow::Result<()> {
     if candidates == 0 {
         return Err(Failure::usage(language.at_least_one("--n")).into());
     }
+    let constraint = constraint(&arguments.constraint, language)?;
     let mut options = resolve::options(&arguments.load, language)?;
     options.max_sequences = candidates;
     let loaded = loading::load(&arguments.model, &options, language)?;
-    let request = request(arguments, &loaded.engine, &prompt, candidates)?;
+    let request = Request { constraint, ..request(arguments, &loaded.engine, &prompt, candidates)? };
     if arguments.json {
         let mut progress = Prefill::new(language);
         let completion = loaded.engine.generate(request, &mut |event| progress.see(&event))?;
@@ -44,6 +46,24 @@ pub(crate) fn run(arguments: &Run, language: Language) -> anyhow::Result<()> {
         .enumerate()
         .map(|(number, candidate)| format!("--- {}\n{}\n", number + 1, candidate.text));
     output::line(&text.collect::<String>())
+}
+
+/// What the text must be, where the flags say so.
+fn constraint(flags: &ConstraintFlags, language: Language) -> anyhow::Result<Option<Constraint>> {
+    if let Some(path) = &flags.json_schema {
+        let schema = serde_json::from_str(&text_input::file_text(path, language)?).map_err(|error| {
+            Failure::new(language.schema_not_json(&path.display().to_string()))
+                .hint(language.reason(&error.to_string()))
+        })?;
+        return Ok(Some(Constraint::json_schema(&schema)?));
+    }
+    if let Some(expression) = &flags.regex {
+        return Ok(Some(Constraint::regex(expression)?));
+    }
+    if !flags.choice.is_empty() {
+        return Ok(Some(Constraint::choice(&flags.choice)?));
+    }
+    Ok(None)
 }
 
 /// What is asked of the engine.

@@ -13,17 +13,7 @@ pub(crate) fn read(argument: Option<&str>, file: Option<&Path>, language: Langua
     let dash = Path::new("-");
     match (argument, file) {
         (Some(text), _) if text != "-" => Ok(Some(text.to_owned())),
-        (_, Some(path)) if path != dash => {
-            let bytes = std::fs::read(path).map_err(|error| {
-                let shown = path.display().to_string();
-                if error.kind() == io::ErrorKind::NotFound {
-                    Failure::new(language.no_such_path(&shown))
-                } else {
-                    Failure::new(language.io_failed(&shown)).hint(language.reason(&error.to_string()))
-                }
-            })?;
-            text(bytes, &path.display().to_string(), language).map(Some)
-        }
+        (_, Some(path)) if path != dash => file_text(path, language).map(Some),
         (None, None) if io::stdin().is_terminal() => Ok(None),
         _ => {
             let mut bytes = Vec::new();
@@ -31,6 +21,19 @@ pub(crate) fn read(argument: Option<&str>, file: Option<&Path>, language: Langua
             text(bytes, "stdin", language).map(Some)
         }
     }
+}
+
+/// The text of a file.
+pub(crate) fn file_text(path: &Path, language: Language) -> anyhow::Result<String> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Failure::new(language.no_such_path(&shown))
+        } else {
+            Failure::new(language.io_failed(&shown)).hint(language.reason(&error.to_string()))
+        }
+    })?;
+    text(bytes, &shown, language)
 }
 
 fn text(bytes: Vec<u8>, from: &str, language: Language) -> anyhow::Result<String> {

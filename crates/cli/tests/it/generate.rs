@@ -65,6 +65,30 @@ fn the_completion_alone_is_on_standard_output() {
 }
 
 #[test]
+fn the_text_takes_the_form_that_is_asked_for() {
+    let desk = Desk::new();
+    let run =
+        |arguments: &[&str]| desk.run(&[&["run", "--temperature", "0", "--max-tokens", "200"], arguments].concat());
+    assert_eq!(run(&["--choice", "no,b yes", "--choice", "가", "a"]).stdout, "b yes");
+    assert_eq!(run(&["--regex", "[b-d]{2}-[0-9]한", "a"]).stdout.len(), 7);
+    let schema = desk.home.path().join("schema.json");
+    fs::write(&schema, r#"{"type": "object", "properties": {"이름": {"enum": ["샘"]}}, "required": ["이름"], "additionalProperties": false}"#).unwrap();
+    let value: Value = serde_json::from_str(&run(&["--json-schema", schema.to_str().unwrap(), "a"]).stdout).unwrap();
+    assert_eq!(value, serde_json::json!({"이름": "샘"}));
+    let both = run(&["--regex", "a", "--choice", "b", "a"]);
+    assert_eq!(both.code, 2, "{}", both.stderr);
+    fs::write(&schema, r#"{"not": {}}"#).unwrap();
+    let refused = run(&["--json-schema", schema.to_str().unwrap(), "a"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("`not` at /"), "{}", refused.stderr);
+    fs::write(&schema, "{").unwrap();
+    let broken = run(&["--json-schema", schema.to_str().unwrap(), "a"]);
+    assert_eq!(broken.code, 1);
+    assert!(broken.stderr.contains("schema.json is not JSON"), "{}", broken.stderr);
+    assert_eq!(run(&["--regex", "(a", "a"]).code, 2);
+}
+
+#[test]
 fn a_prompt_comes_from_a_file_or_a_pipe() {
     let desk = Desk::new();
     let file = desk.home.path().join("prompt.txt");

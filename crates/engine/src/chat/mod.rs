@@ -136,6 +136,12 @@ impl ChatTemplate {
         self.builtin
     }
 
+    /// The program itself, as it is compiled.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors

@@ -11,12 +11,15 @@ mod softmax;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use history::History;
 use select::by_rank;
 pub use select::{Candidate, largest, select_top};
 use softmax::{Weights, exp, sum_of_exponentials};
 
 use crate::Sampling;
+use crate::constraint::{ConstraintError, Guide, only_token, restrict};
 use crate::random::Random;
 
 /// Buffers of a vocabulary's size, shared by the samplers of all sequences.
@@ -34,6 +37,12 @@ pub struct Sampler {
     sampling: Sampling,
     random: Random,
     history: History,
+    /// Added to the logits of these tokens.
+    bias: Arc<[(u32, f32)]>,
+    /// What the text must be.
+    guide: Option<Box<Guide>>,
+    /// Why the guide gave up.
+    failure: Option<ConstraintError>,
 }
 
 impl Sampler {
@@ -44,24 +53,77 @@ impl Sampler {
         for token in prompt {
             history.push(sampling, *token, false);
         }
-        Self { sampling: sampling.clone(), random: Random::new(seed, candidate), history }
+        let (bias, guide, failure) = (Arc::default(), None, None);
+        Self { sampling: sampling.clone(), random: Random::new(seed, candidate), history, bias, guide, failure }
     }
 
-    /// Chooses a token and remembers it. `None` where the logits hold no finite largest number.
+    /// The same with a bias on some tokens.
+    #[must_use]
+    pub(crate) fn with_bias(self, bias: Arc<[(u32, f32)]>) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// The same for a text that must have a form.
+    #[must_use]
+    pub(crate) fn with_guide(self, guide: Option<Box<Guide>>) -> Self {
+        Self { guide, ..self }
+    }
+
+    /// Chooses a token and remembers it. `None` where the logits of the tokens that may come hold no finite largest
+    /// number, and where the text's constraint failed (see [`Self::take_failure`]).
     pub fn sample(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {
-        let token = if self.sampling.has_penalties() {
-            let mut penalised = std::mem::take(&mut scratch.logits);
-            penalised.clear();
-            penalised.extend_from_slice(logits);
-            self.history.penalise(&self.sampling, &mut penalised);
-            let token = self.choose(&penalised, scratch);
-            scratch.logits = penalised;
-            token
-        } else {
-            self.choose(logits, scratch)
-        }?;
+        let token = self.changed(logits, scratch)?;
         self.history.push(&self.sampling, token, true);
+        if let Some(Err(failure)) = self.guide.as_mut().map(|guide| guide.take(token)) {
+            self.failure = Some(failure);
+            return None;
+        }
         Some(token)
+    }
+
+    /// Whether the text fulfils its constraint and can only end.
+    #[must_use]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.guide.as_ref().is_some_and(|guide| guide.is_complete())
+    }
+
+    /// Why no token was chosen, where it was the constraint's fault.
+    pub(crate) fn take_failure(&mut self) -> Option<ConstraintError> {
+        self.failure.take()
+    }
+
+    /// Chooses after penalties, bias and constraint have changed the logits. Where nothing changes them they are not
+    /// copied.
+    fn changed(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {
+        let mask = match self.guide.as_mut().map(|guide| guide.allowed()).transpose() {
+            Ok(mask) => mask,
+            Err(failure) => {
+                self.failure = Some(failure);
+                return None;
+            }
+        };
+        if let Some(only) = mask.and_then(only_token) {
+            // Nothing is left to choose.
+            return Some(only);
+        }
+        if mask.is_none() && self.bias.is_empty() && !self.sampling.has_penalties() {
+            return self.choose(logits, scratch);
+        }
+        let mut changed = std::mem::take(&mut scratch.logits);
+        changed.clear();
+        changed.extend_from_slice(logits);
+        if let Some(mask) = mask {
+            restrict(&mut changed, mask);
+        }
+        self.history.penalise(&self.sampling, &mut changed);
+        for (token, bias) in &*self.bias {
+            if let Some(logit) = changed.get_mut(*token as usize) {
+                *logit += bias;
+            }
+        }
+        let token = self.choose(&changed, scratch);
+        scratch.logits = changed;
+        token
     }
 
     fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
 mod chat;
+mod constraint;
 mod fairness;
 mod families;
 mod models;
 mod prefix;
+mod schemas;
+mod tools;
 mod toy;
 mod worker;
