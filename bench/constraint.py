@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -111,6 +112,11 @@ def suite(folder: Path) -> list[tuple[str, str, dict | bool]]:
     return cases
 
 
+def vocabulary(binary: Path, model: Path) -> int:
+    result = subprocess.run([str(binary), str(model), "1", "1"], input=b"", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+    return int(re.search(r"trie of (\d+) tokens", result.stderr.decode())[1])
+
+
 def ask(binary: Path, model: Path, threads: int, sequences: int, requests: list[dict]) -> list[dict]:
     lines = "".join(json.dumps(request, ensure_ascii=False) + "\n" for request in requests)
     result = subprocess.run([str(binary), str(model), str(threads), str(sequences)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
@@ -167,7 +173,7 @@ def main() -> int:
     subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", "-p", "saem-engine", "--example", "constrain"], cwd=ROOT, check=True)
     binary = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/constrain"
     model = model_path(options.model)
-    result = {"machine": machine(), "model": options.model, "threads": options.threads, "cost": cost(binary, model, options.threads)}
+    result = {"machine": machine(), "model": options.model, "threads": options.threads, "vocabulary": vocabulary(binary, model), "cost": cost(binary, model, options.threads)}
     print(f"share of decoding: {100 * result['cost']['share']:.2f} % on average")
     failed = result["cost"]["share"] > MOST_COST
     if not options.no_validity:

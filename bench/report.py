@@ -139,6 +139,31 @@ def parity_sections() -> list[str]:
             table(["model", "weights", "identical", "largest gap"], greedy)]
 
 
+def constraint_sections() -> list[str]:
+    costs, kept = [], []
+    date = ""
+    for name in MODELS:
+        result = load(f"constraint-{name}")
+        if not result:
+            continue
+        date = f"{result['machine']['date']}, commit `{result['machine']['commit']}`, {result['threads']} threads"
+        for line in result["cost"]["lines"]:
+            costs.append([title(name), f"{result['vocabulary']:,}", line["schema"], *(f"{line[key]:,.0f}" for key in ("mean_micros", "p50_micros", "p95_micros", "max_micros")),
+                          f"{line['decode_micros']:,.0f}", f"{100 * line['share']:.2f} %"])
+        for key, what in (("suite", "JSON-Schema-Test-Suite, drafts 4 to 2020-12"), ("made_up", "made-up schemas")):
+            if found := result.get(key):
+                kept.append([title(name), what, *(str(found[count]) for count in ("schemas", "refused", "cut", "valid")), str(len(found["invalid"]))])
+    if not costs:
+        return []
+    parts = ["## Constrained decoding\n", f"{date}. `bench/constraint.py --model NAME --save`; microseconds that finding, applying and following the allowed tokens take for each token of an answer, "
+             "beside the microseconds that the model takes for a token.\n",
+             table(["model", "vocabulary", "schema", "mean", "median", "95th percentile", "most", "decoding", "share"], costs)]
+    if kept:
+        parts += ["One answer for each schema, judged by Python's `jsonschema` with its checks of formats. *Refused*: the schema asks for something that is not supported, or nothing fulfils it. "
+                  "*Cut*: by the limit of tokens.\n", table(["model", "schemas", "all", "refused", "cut", "valid", "not valid"], kept)]
+    return parts
+
+
 def readme_figures(korean: bool) -> str:
     result = load("speed-models")
     if not result:
@@ -169,10 +194,10 @@ def main() -> None:
     parts = ["# Results\n", "Written by `bench/report.py` from the files in `bench/results`; no figure is typed by hand. A ratio is Saem over llama.cpp at its best setting, both measured in "
              "the same run on the same machine, taking turns. A limit is what the machine could do at most: for a prompt, int8 operations per second over the operations of a token; for decoding, "
              "bytes read per second over the bytes of weights.\n"]
-    body = speed_sections() + parity_sections()
+    body = speed_sections() + parity_sections() + constraint_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nbench/parity.py --model smollm2-135m --save\nbench/report.py\n```\n",
+              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

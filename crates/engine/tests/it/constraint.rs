@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jsonschema::Draft;
 use proptest::prelude::*;
+use saem_engine::chat::{Message, RenderOptions};
 use saem_engine::constraint::{COMPILE_TIME, Constraint, ConstraintError, Constraints};
 use saem_engine::random::Random;
 use saem_engine::{Control, EngineError, Event, FinishReason, Request, Sampling, Worker};
@@ -432,5 +433,42 @@ proptest! {
         if let Ok(constraint) = Constraint::json_schema(&schema) {
             let _any = constraints.prepare(&constraint);
         }
+    }
+}
+
+/// A real vocabulary and a model with a will of its own: many tokens hold parts of several syllables, or of a key and a
+/// value.
+#[test]
+fn a_real_model_keeps_to_the_form() {
+    let Some(engine) = crate::models::smollm2() else { return };
+    let constraints = engine.constraints();
+    let ask = |prompt: &str, constraint: &Constraint, seed: u64| {
+        let prompt = engine.chat_tokens(&[Message::new("user", prompt)], &RenderOptions::default()).unwrap();
+        let sampling = Sampling { seed: Some(seed), temperature: 0.8, ..Sampling::default() };
+        let request =
+            Request { max_tokens: Some(300), constraint: Some(constraint.clone()), ..Request::new(prompt, sampling) };
+        let completion = engine.generate(request, &mut |_| Control::Continue).unwrap();
+        let candidate = completion.candidates[0].clone();
+        assert_eq!(candidate.reason.as_str(), "stop", "{}", candidate.text);
+        // What was made is what the constraint takes, token by token.
+        let mut tokens: Vec<u32> = candidate.tokens.iter().map(|token| token.token).collect();
+        tokens.retain(|token| !engine.end_tokens().contains(token));
+        assert!(constraints.accepts(constraint, &tokens).unwrap());
+        candidate.text
+    };
+    let label = Constraint::choice(["positive", "negative"]).unwrap();
+    assert_eq!(
+        ask("Is this positive or negative? I loved every minute of it, it is wonderful.", &label, 0),
+        "positive"
+    );
+    let hangul = Constraint::regex("[가-힣]{2,4}(, [가-힣]{2,4}){2}").unwrap();
+    let words = ask("과일 이름 세 개를 한국어로 쓰세요.", &hangul, 1);
+    assert_eq!(words.split(", ").filter(|word| (2..=4).contains(&word.chars().count())).count(), 3, "{words}");
+    let mut random = Random::new(31, 0);
+    for seed in 0..6 {
+        let schema = made_up(&mut random);
+        let text = ask("Write an example as JSON.", &Constraint::json_schema(&schema).unwrap(), seed);
+        let valid = validator(&schema, Draft::Draft202012).unwrap();
+        assert!(valid.is_valid(&serde_json::from_str(&text).unwrap()), "{text}\n{schema}");
     }
 }

@@ -26,8 +26,8 @@ fn load(name: &str, threads: usize) -> Option<Engine> {
     Some(Engine::load(model(name)?, &options, &mut |_, _| {}).unwrap())
 }
 
-/// Loaded once for all tests of this file.
-fn smollm2() -> Option<&'static Engine> {
+/// Loaded once for all tests.
+pub(crate) fn smollm2() -> Option<&'static Engine> {
     static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
     ENGINE.get_or_init(|| load("smollm2-135m.gguf", 2)).as_ref()
 }

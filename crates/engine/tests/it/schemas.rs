@@ -11,7 +11,14 @@ use crate::toy::{Bytes, END, Toy};
 
 /// A worker whose model draws bytes at random.
 pub(crate) fn random_model() -> Worker {
-    let limits = Limits { context: 4_096, model_context: 4_096, batch_rows: 64, max_sequences: 4, max_waiting: usize::MAX };
+    let limits = Limits {
+        context: 4_096,
+        model_context: 4_096,
+        batch_rows: 64,
+        prompt_rows: 64,
+        max_sequences: 4,
+        max_waiting: usize::MAX,
+    };
     let toy = Toy::new(4 * 128, limits.batch_rows, limits.max_sequences);
     Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap()
 }
