@@ -3,6 +3,7 @@
 //! The comments here are the English help; `help.rs` holds the Korean of each.
 
 mod generation;
+mod records;
 mod serve;
 mod shared;
 
@@ -10,6 +11,9 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 pub(crate) use generation::{ConstraintFlags, GenerationFlags, SamplingFlags};
+pub(crate) use records::{
+    AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
+};
 pub(crate) use serve::Serve;
 pub(crate) use shared::{LoadFlags, ModelFlag};
 
@@ -63,6 +67,17 @@ pub(crate) enum Command {
     /// Deletes models from this machine
     #[command(alias = "remove")]
     Rm(Remove),
+    /// Manages the API keys of the server
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+    Key(KeyCommand),
+    /// Sets up the server's administrator
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+    Admin(AdminCommand),
+    /// Looks at the audit log
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+    Audit(AuditCommand),
+    /// Shows what keys and models used each day
+    Usage(Usage),
     /// Prints a completion script for a shell
     Completions(Completions),
 }
