@@ -102,6 +102,16 @@ def speed_sections() -> list[str]:
                       "File in the page cache. Saem: the whole process `saem run --max-tokens 1`, from its start to its end. llama.cpp: from opening the file to the first token "
                       "inside a process that already runs, and its memory without what Python took.\n",
                       table(["model", "first token: Saem", "llama.cpp", "peak memory: Saem", "llama.cpp", "file", "Saem over file"], rows)]
+    server = load("server")
+    if server:
+        rows = []
+        for line in server["lines"]:
+            ours, theirs = line["saem"], line["llama_cpp.server"]
+            rows.append([str(line["clients"]), str(line["prefix"] or ""), number(ours["tokens_per_second"]), number(theirs["tokens_per_second"]), f"{line['ratio']:.1f} ×",
+                         f"{ours['first_token_seconds']:.2f} s", f"{theirs['first_token_seconds']:.2f} s", f"{line['first_token_ratio']:.2f} ×"])
+        parts += ["## Many clients at once\n", f"{server['machine']['date']}, commit `{server['machine']['commit']}`, {title(server['model'])}, {server['threads']} threads; prompts of about 128 tokens, "
+                  f"answers of {server['tokens']}, through `/v1/completions`. Peer: {server['peer']}, which works on one request at a time. `{server['command']}`\n",
+                  table(["clients", "shared tokens in front", "tokens/s: Saem", "llama_cpp.server", "ratio", "first token: Saem", "llama_cpp.server", "ratio"], rows)]
     tokenizer = load("tokenizer")
     if tokenizer:
         rows = [[line["tokenizer"], line["text"], f"{line['saem'] / 1e6:.1f}", f"{line['tokenizers'] / 1e6:.1f}", f"{line['saem'] / line['tokenizers']:.1f} ×"]
