@@ -196,6 +196,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut answer = response::json(self.status, &self.body());
         answer.headers_mut().extend(self.headers());
+        // Another API's layer can give the error its own shape.
+        answer.extensions_mut().insert(self);
         answer
     }
 }

@@ -44,6 +44,7 @@
 
 mod app;
 mod caller;
+mod clova;
 mod error;
 pub mod http;
 pub mod log;
@@ -57,6 +58,7 @@ mod settings;
 
 pub use app::App;
 pub use caller::{Caller, REQUEST_ID, RequestId};
+pub use clova::ModelNames;
 pub use error::{ApiError, ErrorBody, ErrorDetail};
 pub use metrics::Metrics;
 pub use openapi::document;

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use crate::{http, openai};
+use crate::{clova, http, openai};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,5 +25,5 @@ struct Api;
 /// The OpenAPI document of everything that [`router`](crate::router) answers.
 #[must_use]
 pub fn document() -> Document {
-    Api::openapi()
+    Api::openapi().merge_from(clova::Description::openapi())
 }

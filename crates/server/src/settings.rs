@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::ModelNames;
+
 /// Addresses and limits. [`Default`] is `127.0.0.1:8080` for this machine alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -18,6 +20,8 @@ pub struct Settings {
     pub connections: usize,
     /// How long answers may go on when the server is asked to stop.
     pub drain: Duration,
+    /// Which served model answers for which of CLOVA Studio's.
+    pub clova_models: ModelNames,
 }
 
 impl Default for Settings {
@@ -29,6 +33,7 @@ impl Default for Settings {
             body_bytes: 4 << 20,
             connections: 1024,
             drain: Duration::from_secs(30),
+            clova_models: ModelNames::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use saem_engine::{EngineOptions, Plan};
 use saem_server::service::{ModelFile, Service, ServiceOptions};
-use saem_server::{App, Settings, http, log, router};
+use saem_server::{App, ModelNames, Settings, http, log, router};
 
 use crate::arguments::Serve;
 use crate::failure::{Failure, bytes};
@@ -23,9 +23,10 @@ const WAITING: usize = 256;
 
 /// Loads models and serves them until it is stopped.
 pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
-    let settings = settings(arguments, language)?;
+    let mut settings = settings(arguments, language)?;
     let options = options(arguments, language)?;
     let files = files(arguments, language)?;
+    settings.clova_models = clova_models(&std::env::var("SAEM_CLOVA_MODELS").unwrap_or_default(), &files, language)?;
     log::start(&std::env::var("SAEM_LOG").unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
@@ -103,6 +104,19 @@ fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptio
         None => None,
     };
     Ok(ServiceOptions { engine, memory })
+}
+
+/// Which of the models answers for which of CLOVA Studio's: `NAME=MODEL`, several with commas between them.
+fn clova_models(text: &str, files: &[ModelFile], language: Language) -> anyhow::Result<ModelNames> {
+    let mut pairs = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let known = |(_, model): &(&str, &str)| files.iter().any(|file| file.name == *model);
+        let Some((name, model)) = pair.split_once('=').filter(known) else {
+            return Err(Failure::usage(language.no_clova_model(pair)).hint(language.no_clova_model_hint()).into());
+        };
+        pairs.push((name.to_owned(), model.to_owned()));
+    }
+    Ok(ModelNames::new(pairs))
 }
 
 /// The models, downloaded where they are not here.

@@ -329,6 +329,14 @@ messages! {
         en: "Give an address of this machine, such as 127.0.0.1",
         ko: "127.0.0.1처럼 이 컴퓨터의 주소를 지정하십시오",
     }
+    no_clova_model(text: &str) {
+        en: "SAEM_CLOVA_MODELS: {text} leads to no model that is served",
+        ko: "SAEM_CLOVA_MODELS: {text}: 서비스하는 모델이 아닙니다",
+    }
+    no_clova_model_hint() {
+        en: "Write NAME=MODEL, such as HCX-005=smollm2-135m, with a model that is served",
+        ko: "HCX-005=smollm2-135m처럼 이름=모델로 쓰고, 서비스하는 모델을 지정하십시오",
+    }
     no_size(text: &str) {
         en: "--memory {text} is no size",
         ko: "--memory {text}: 크기가 아닙니다",

@@ -8,7 +8,6 @@ pub(crate) mod response;
 mod sse;
 
 pub use body::JsonBody;
-#[cfg(test)]
 pub(crate) use body::parse;
 pub use listen::{Running, ServeError, bind, serve};
 pub use response::json;

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing helper is a failing test")]
 
 mod border;
+mod clova;
 mod openai;
+mod recite;
 #[path = "../../../cli/tests/it/toy.rs"]
 mod toy;
 mod world;

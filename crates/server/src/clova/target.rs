@@ -1,0 +1,60 @@
+//! Which model a path means, and work that takes its time.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use saem_engine::chat::{Message, RenderOptions};
+
+use crate::service::Served;
+use crate::{ApiError, App};
+
+/// The model of a path: by the name at its end, or by the task that a tuning made.
+#[derive(Debug)]
+pub(crate) struct Target(pub(crate) Arc<Served>);
+
+impl FromRequestParts<App> for Target {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| ApiError::unknown_model(""))?;
+        let param = |name: &str| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+        let served: Vec<&str> = app.service().models().iter().map(|model| model.name()).collect();
+        let names = &app.settings().clova_models;
+        let name = match (param("task"), param("model")) {
+            (Some(task), _) => names.resolve_task(task, &served)?,
+            (None, model) => names.resolve(model.unwrap_or_default(), &served)?,
+        };
+        app.service().model(name).map(|model| Self(Arc::clone(model)))
+    }
+}
+
+/// The header that says how the answer is to come.
+pub(crate) fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok())
+}
+
+/// Runs what computes for longer than the runtime's threads should.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(ApiError::internal()))
+}
+
+/// The tokens of a conversation.
+pub(crate) async fn conversation(
+    model: &Served,
+    messages: Vec<Message>,
+    options: RenderOptions,
+) -> Result<Vec<u32>, ApiError> {
+    let text = Arc::clone(model.text());
+    blocking(move || Ok(text.chat_tokens(&messages, &options)?)).await
+}
+
+/// How templates are asked to write: without thinking, which CLOVA Studio's answers keep apart from the text.
+pub(crate) fn rendering() -> RenderOptions {
+    let variables = [("enable_thinking", false.into()), ("skip_reasoning", true.into())];
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    RenderOptions { variables, ..RenderOptions::default() }
+}
