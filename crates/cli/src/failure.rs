@@ -12,6 +12,7 @@ use saem_kernels::KernelError;
 use saem_model::ModelError;
 use saem_server::http::ServeError;
 use saem_server::service::LoadError;
+use saem_store::StoreError;
 
 use crate::language::Language;
 
@@ -61,7 +62,7 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 pub(crate) fn explain(error: &anyhow::Error, language: Language) -> (String, bool) {
     let known = || match error.downcast_ref::<HubError>() {
         Some(error) => Some(hub(error, language)),
-        None => model(error, language),
+        None => error.downcast_ref().map(|error| store(error, language)).or_else(|| model(error, language)),
     };
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return (failure.to_string(), failure.usage);
@@ -145,6 +146,31 @@ fn source(cause: &HubError, language: Language) -> String {
         HubError::Unreachable { host, .. } if host == "pip" => language.pip_failed(),
         HubError::NotFound { what } if what.starts_with("pypi:") => language.pip_failed(),
         cause => hub(cause, language).what,
+    }
+}
+
+/// What the records ran into.
+fn store(error: &StoreError, language: Language) -> Failure {
+    let l = language;
+    match error {
+        StoreError::Location { location } => {
+            Failure::usage(l.database_unknown(location)).hint(l.database_unknown_hint())
+        }
+        StoreError::Io { path, source } => {
+            Failure::new(l.io_failed(&shown(path))).hint(l.reason(&source.to_string())).hint(l.io_hint())
+        }
+        StoreError::Database { source, .. } => {
+            Failure::new(format!("{}: {error}", l.database_failed())).hint(l.reason(&source.to_string()))
+        }
+        StoreError::Migration { source, .. } => Failure::new(format!("{}: {error}", l.database_newer()))
+            .hint(l.reason(&source.to_string()))
+            .hint(l.database_newer_hint()),
+        StoreError::NotFound { kind: "key", id } => Failure::new(l.key_unknown(id)).hint(l.key_list_hint()),
+        StoreError::KeyInactive { id } => Failure::new(l.key_inactive(id)).hint(l.key_create_hint()),
+        StoreError::Invalid { field: "password", .. } => Failure::new(l.bad_password()),
+        StoreError::Invalid { field, .. } => Failure::usage(l.bad_field(field)),
+        // A new kind of failure speaks English until it is translated.
+        other => Failure::new(l.database_failed()).hint(l.reason(&other.to_string())),
     }
 }
 

@@ -80,6 +80,33 @@ const KOREAN: &[(&str, &str)] = &[
     ("convert.force", "출력이 이미 있으면 덮어씁니다"),
     ("rm", "이 컴퓨터에서 모델을 삭제합니다"),
     ("rm.models", "모델"),
+    ("key", "서버를 쓸 API 키를 관리합니다"),
+    ("key create", "키를 만들어 한 번만 보여 줍니다"),
+    (
+        "key create:after",
+        "권한:\n  infer   생성, 대화, 토큰\n  embed   임베딩\n  tune    튜닝\n  admin   지표 등 서버 관리\n어떤 권한도 다른 권한을 포함하지 않습니다.",
+    ),
+    ("key create.name", "키를 알아볼 이름"),
+    ("key create.scope", "허용할 권한: infer, embed, tune, admin (여러 번 지정 가능) [기본: infer와 embed]"),
+    ("key create.model", "쓸 수 있는 모델 (여러 번 지정 가능) [기본: 모든 모델]"),
+    ("key create.requests", "분당 요청 수의 한도"),
+    ("key create.tokens", "프롬프트와 답변을 합한 분당 토큰 수의 한도"),
+    ("key create.expires", "쓸 수 있는 기간: 90d, 12h, 30m"),
+    ("key create.tenant", "키가 속한 조직 [기본: default]"),
+    ("key list", "모든 키와 상태를 보여 줍니다"),
+    ("key revoke", "키를 즉시 영구히 폐기합니다"),
+    ("key revoke.id", "키의 번호 (`saem key list` 참고)"),
+    ("key rotate", "같은 권한의 새 키를 만듭니다. 기존 키는 유예 기간 뒤에 끝납니다"),
+    ("key rotate.id", "키의 번호 (`saem key list` 참고)"),
+    ("key rotate.overlap", "기존 키를 함께 쓸 수 있는 기간: 7d, 12h, 30m, 0m [기본: 7d]"),
+    ("admin", "서버 관리자를 설정합니다"),
+    ("admin password", "관리자 암호를 정합니다. 단말기에서 묻거나 표준 입력에서 읽습니다"),
+    ("audit", "감사 기록을 확인합니다"),
+    ("audit verify", "감사 기록이 변조되지 않았는지 확인합니다"),
+    ("audit list", "감사 기록의 마지막 행을 보여 줍니다"),
+    ("audit list.rows", "보여 줄 행의 수 [기본: 20]"),
+    ("usage", "키와 모델이 날마다 쓴 요청과 토큰을 보여 줍니다"),
+    ("usage.days", "오늘까지의 일수 (UTC) [기본: 7]"),
     ("completions", "셸 자동 완성 스크립트를 출력합니다"),
     (
         "completions:after",
@@ -133,7 +160,11 @@ pub(crate) fn localised(command: Command, language: Language) -> Command {
 }
 
 fn korean(command: Command, place: &str) -> Command {
-    let usage = if command.has_subcommands() { "saem <명령> [옵션]".to_owned() } else { usage(&command, place) };
+    let usage = match place {
+        "saem" => "saem <명령> [옵션]".to_owned(),
+        place if command.has_subcommands() => format!("saem {place} <명령> [옵션]"),
+        place => usage(&command, place),
+    };
     let template = format!("{{about}}\n\n사용법: {usage}\n\n{{all-args}}{{after-help}}");
     let mut command = command
         .help_template(template)
@@ -150,8 +181,8 @@ fn korean(command: Command, place: &str) -> Command {
         command = command.after_help(after);
     }
     command.mut_subcommands(|sub| {
-        let name = sub.get_name().to_owned();
-        korean(sub.disable_help_flag(true), &name)
+        let place = if place == "saem" { sub.get_name().to_owned() } else { format!("{place} {}", sub.get_name()) };
+        korean(sub.disable_help_flag(true), &place)
     })
 }
 
@@ -180,19 +211,26 @@ fn find(place: &str) -> Option<&'static str> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::CommandFactory as _;
+    use clap::{Command, CommandFactory as _};
 
     use super::{KOREAN, find};
     use crate::arguments::Arguments;
 
+    /// A command and those below it, each with its place.
+    fn tree(command: &Command, place: &str) -> Vec<(String, Command)> {
+        let below = command.get_subcommands().flat_map(|sub| {
+            let place = if place == "saem" { sub.get_name().to_owned() } else { format!("{place} {}", sub.get_name()) };
+            tree(sub, &place)
+        });
+        std::iter::once((place.to_owned(), command.clone())).chain(below).collect()
+    }
+
     #[test]
     fn every_command_and_argument_has_korean_help_and_no_text_is_idle() {
         let mut used = BTreeSet::from(["*.help".to_owned(), "*.version".to_owned()]);
-        let root = Arguments::command();
-        for command in std::iter::once(&root).chain(root.get_subcommands()) {
-            let place = command.get_name();
-            assert!(find(place).is_some(), "{place} has no Korean help");
-            used.insert(place.to_owned());
+        for (place, command) in tree(&Arguments::command(), "saem") {
+            assert!(find(&place).is_some(), "{place} has no Korean help");
+            used.insert(place.clone());
             if command.get_after_help().is_some() {
                 let after = format!("{place}:after");
                 assert!(find(&after).is_some(), "{after} is missing");

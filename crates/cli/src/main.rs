@@ -16,6 +16,7 @@ mod messages;
 mod models;
 mod output;
 mod progress;
+mod records;
 mod resolve;
 mod usage;
 

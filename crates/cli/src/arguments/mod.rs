@@ -4,6 +4,7 @@
 
 mod generation;
 mod serve;
+mod records;
 mod shared;
 
 use clap::{Args, Parser, Subcommand};
@@ -11,6 +12,9 @@ use std::path::PathBuf;
 
 pub(crate) use generation::{GenerationFlags, SamplingFlags};
 pub(crate) use serve::Serve;
+pub(crate) use records::{
+    AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
+};
 pub(crate) use shared::{LoadFlags, ModelFlag};
 
 /// Runs open-weight language models on your own machine
@@ -63,6 +67,17 @@ pub(crate) enum Command {
     /// Deletes models from this machine
     #[command(alias = "remove")]
     Rm(Remove),
+    /// Manages the API keys of the server
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+    Key(KeyCommand),
+    /// Sets up the server's administrator
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+    Admin(AdminCommand),
+    /// Looks at the audit log
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+    Audit(AuditCommand),
+    /// Shows what keys and models used each day
+    Usage(Usage),
     /// Prints a completion script for a shell
     Completions(Completions),
 }

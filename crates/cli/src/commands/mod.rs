@@ -1,10 +1,13 @@
 //! One module for each command.
 
+mod admin;
+mod audit;
 mod bench;
 mod chat;
 mod completions;
 mod convert;
 mod inspect;
+mod key;
 mod list;
 mod perplexity;
 mod pull;
@@ -13,6 +16,7 @@ mod run;
 mod serve;
 mod text_input;
 mod tokenize;
+mod usage;
 
 use crate::arguments::Command;
 use crate::language::Language;
@@ -31,6 +35,10 @@ pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
         Command::Bench(arguments) => bench::run(&arguments, language),
         Command::Convert(arguments) => convert::run(&arguments, language),
         Command::Rm(arguments) => remove::run(&arguments, language),
+        Command::Key(command) => key::run(command, language),
+        Command::Admin(command) => admin::run(&command, language),
+        Command::Audit(command) => audit::run(&command, language),
+        Command::Usage(arguments) => usage::run(&arguments, language),
         Command::Completions(arguments) => completions::run(&arguments, language),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::saem::{run, run_korean};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "pull",
     "list",
     "inspect",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 12] = [
     "bench",
     "convert",
     "rm",
+    "usage",
     "completions",
 ];
 

@@ -8,6 +8,7 @@ mod generate;
 mod help;
 mod list;
 mod real;
+mod records;
 mod saem;
 #[path = "../../../hub/tests/it/server.rs"]
 mod server;
