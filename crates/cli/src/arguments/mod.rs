@@ -5,6 +5,7 @@
 mod generation;
 mod records;
 mod serve;
+mod records;
 mod shared;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,6 +16,9 @@ pub(crate) use records::{
     AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
 };
 pub(crate) use serve::Serve;
+pub(crate) use records::{
+    AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
+};
 pub(crate) use shared::{LoadFlags, ModelFlag};
 
 /// Runs open-weight language models on your own machine
