@@ -30,7 +30,7 @@ impl Decoder {
             return Err(EngineError::OutOfMemory { bytes });
         }
         let cache = KvCache::new(&model.config, plan.kv_type, plan.kv_blocks);
-        let workspace = Workspace::new(&model.config, plan.limits.batch_rows, plan.limits.max_sequences);
+        let workspace = Workspace::new(&model.config, plan.limits.batch_rows, plan.limits.logit_rows());
         Ok(Self { model, pool, cache, workspace })
     }
 

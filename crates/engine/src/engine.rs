@@ -19,7 +19,7 @@ use crate::plan::{EngineOptions, Plan};
 use crate::request::{Limits, Request};
 use crate::sequence::RequestId;
 use crate::worker::Worker;
-use crate::{EngineError, Sampling};
+use crate::{EngineError, Sampling, Stats};
 
 /// A loaded model that answers requests on the threads that ask, one call at a time.
 ///
@@ -265,6 +265,12 @@ impl Engine {
     #[must_use]
     pub fn text(&self) -> &Arc<ModelText> {
         &self.text
+    }
+
+    /// What the engine has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.worker().stats()
     }
 
     /// Gives up the convenience for the loop itself, for a server with a thread of its own, and for the text side

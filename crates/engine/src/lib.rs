@@ -17,12 +17,12 @@
 //! # The key decision: a pass is planned as a whole
 //!
 //! Every pass takes one token from each sequence that decodes and fills the remaining rows with prompts: up to
-//! [`Limits::prompt_rows`] while others decode, so that no stream stands still for long. So requests join and leave between any two passes, a long prompt neither stops the others nor needs memory
-//! by its length, and `n` candidates, a batch benchmark and many users of a server are the same thing: several
-//! sequences. What makes this safe is that nothing is promised that is not there: a request starts only when every
-//! block of cache that it can ever need is reserved, so no sequence is thrown out for another and memory does not run
-//! out in the middle of a text. Whose turn it is depends on what each tenant got so far (see `queue.rs`), and the queue
-//! is bounded ([`Limits::max_waiting`]).
+//! [`Limits::prompt_rows`] while others decode, so that no stream stands still for long. So requests join and leave
+//! between any two passes, a long prompt neither stops the others nor needs memory by its length, and `n` candidates, a
+//! batch benchmark and many users of a server are the same thing: several sequences. What makes this safe is that
+//! nothing is promised that is not there: a request starts only when every block of cache that it can ever need is
+//! reserved, so no sequence is thrown out for another and memory does not run out in the middle of a text. Whose turn it
+//! is depends on what each tenant got so far (see `queue.rs`), and the queue is bounded ([`Limits::max_waiting`]).
 //!
 //! # What was computed stays
 //!
@@ -31,12 +31,21 @@
 //! computes only what is new; of many requests that come at once and begin alike, one computes the beginning for all.
 //! [`Usage::cached_tokens`] tells. Nothing is shared between tenants ([`Request::tenant`]).
 //!
+//! # Guesses cost little
+//!
+//! A sequence that decodes may bring a few tokens more than its next one, copied from where its text stood like this
+//! before; what its sampler would not have chosen is dropped (see `speculate.rs`). [`Request::speculate`] turns it off.
+//!
 //! # What can be relied on
 //!
 //! - The same seed gives the same text with any number of threads. A sampler sees the logits of its own sequence and
 //!   nothing else; random numbers and exponentials are computed by fixed algorithms with the same bits on every
 //!   machine. (The kernels may sum in another order for another number of rows, so a different *batch*, or a beginning
 //!   that comes from the cache, can change the last bits of a logit, and with them a near tie.)
+//! - Guessing changes no text. With quantised weights not even the last bit of a logit: passes with guesses have at
+//!   most 15 rows, for which the kernels sum each row as they sum a single one, and every guessed row is a span of its
+//!   own for attention. (Weights kept as floats are summed in another order for other numbers of rows; there a near tie
+//!   can fall the other way.)
 //! - Text comes in whole characters, stop strings are found across token borders and are no part of the text.
 //! - Every request ends: by an end token, a stop string, its limit, the context, or a cancellation that is looked for
 //!   before each pass.
@@ -82,6 +91,7 @@ pub mod sampler;
 mod sampling;
 mod scheduler;
 mod sequence;
+mod speculate;
 mod stats;
 mod stop;
 mod text;

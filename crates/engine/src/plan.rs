@@ -7,6 +7,7 @@ use saem_model::{Config, Description, KvCache, Workspace};
 use crate::EngineError;
 use crate::blocks::blocks_for;
 use crate::request::Limits;
+use crate::speculate::SAME_BITS_ROWS;
 
 /// The context where nothing else is said and the model allows more.
 pub const DEFAULT_CONTEXT: usize = 4096;
@@ -27,6 +28,8 @@ pub struct EngineOptions {
     pub batch_rows: usize,
     /// Rows of prompts in a pass in which others decode; more than `batch_rows` is as many.
     pub prompt_rows: usize,
+    /// Guessed tokens in one pass, of sequences that allow it (see [`Request::speculate`](crate::Request::speculate)).
+    pub draft_rows: usize,
     /// Sequences (candidates) at work at once.
     pub max_sequences: usize,
     /// Requests that may wait for a place.
@@ -44,6 +47,7 @@ impl Default for EngineOptions {
             quantize: None,
             batch_rows: 512,
             prompt_rows: 128,
+            draft_rows: SAME_BITS_ROWS - 1,
             max_sequences: 1,
             max_waiting: usize::MAX,
             kv_blocks: None,
@@ -98,8 +102,9 @@ impl Plan {
         let kv_blocks = within("kv_blocks", kv_blocks, u32::MAX as usize)?;
         // A pass can never have more rows than there are positions to fill.
         let batch_rows = batch_rows.min(max_sequences.saturating_mul(context)).max(max_sequences);
+        let draft_rows = options.draft_rows.min(SAME_BITS_ROWS - 1).min(batch_rows - max_sequences);
         let max_waiting = options.max_waiting;
-        let limits = Limits { context, model_context, batch_rows, prompt_rows, max_sequences, max_waiting };
+        let limits = Limits { context, model_context, batch_rows, prompt_rows, draft_rows, max_sequences, max_waiting };
         let kv_bytes = kv_blocks as u64 * KvCache::block_bytes(config, options.kv_type) as u64;
         Ok(Self {
             limits,
@@ -107,7 +112,7 @@ impl Plan {
             kv_blocks,
             weight_bytes,
             kv_bytes,
-            workspace_bytes: Workspace::byte_len(config, batch_rows, max_sequences) as u64,
+            workspace_bytes: Workspace::byte_len(config, batch_rows, limits.logit_rows()) as u64,
         })
     }
 

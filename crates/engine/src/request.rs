@@ -43,6 +43,9 @@ pub struct Request {
     /// On whose behalf. Keys and values of common beginnings are shared among the requests of one tenant only, so that
     /// no tenant can learn from the time of an answer what another one asked.
     pub tenant: u64,
+    /// Guess tokens that the text has had before and check several in one pass. The text is the same either way (see
+    /// the crate's documentation for weights that are not quantised).
+    pub speculate: bool,
     /// Go on after an end token as after any other (for measurements).
     pub ignore_end_tokens: bool,
     /// Set from anywhere, it ends the request before the next pass.
@@ -63,6 +66,7 @@ impl Request {
             constraint: None,
             candidates: 1,
             tenant: 0,
+            speculate: true,
             ignore_end_tokens: false,
             cancel: None,
         }
@@ -128,8 +132,18 @@ pub struct Limits {
     pub batch_rows: usize,
     /// Rows of prompts in a pass in which others decode: the fewer, the more evenly their texts flow.
     pub prompt_rows: usize,
+    /// Guessed tokens in one pass; 0 to guess none.
+    pub draft_rows: usize,
     /// Sequences (candidates) at work at once.
     pub max_sequences: usize,
     /// Requests that may wait for a place; one more is refused.
     pub max_waiting: usize,
+}
+
+impl Limits {
+    /// Rows of one pass whose logits are wanted, at most: one for each sequence, and one for each guessed token.
+    #[must_use]
+    pub fn logit_rows(&self) -> usize {
+        self.max_sequences + self.draft_rows
+    }
 }

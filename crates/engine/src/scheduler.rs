@@ -5,7 +5,8 @@
 //! for room and is not passed by, however much smaller another request is.
 //!
 //! A pass has one row for every sequence that decodes, and of what is left a part goes to prompts, those of the tenant
-//! that got least first, so that a long prompt is computed in chunks while the others keep talking.
+//! that got least first, so that a long prompt is computed in chunks while the others keep talking. Where there is no
+//! prompt and few decode, there is room for guesses.
 //!
 //! A prompt takes over what the cache knows of it, when it starts and again at the border of each block: of several
 //! that begin alike, the first is computed and the others follow.
@@ -15,6 +16,7 @@ use crate::prefix::Key;
 use crate::queue::{Queue, Shares};
 use crate::request::Limits;
 use crate::sequence::Sequence;
+use crate::speculate::SAME_BITS_ROWS;
 
 /// The consecutive rows of a pass that belong to one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,10 @@ pub(crate) struct Part {
     pub(crate) first_row: usize,
     pub(crate) rows: usize,
     pub(crate) first_position: usize,
-    /// Index among the rows of logits, where the part reaches the end of the sequence.
+    /// Rows at its end that are guessed.
+    pub(crate) drafted: usize,
+    /// Index among the rows of logits, where the part reaches the end of the sequence: of that row; those of guessed
+    /// rows follow.
     pub(crate) logits: Option<usize>,
 }
 
@@ -85,9 +90,14 @@ impl Scheduler {
         pass.logit_rows.clear();
         pass.blocks.clear();
         pass.order.clear();
+        let decoding = self.running.iter().filter(|sequence| !sequence.is_prompt()).count();
+        let mut drafts = match decoding == self.running.len() {
+            true => self.limits.draft_rows.min(SAME_BITS_ROWS.saturating_sub(decoding)),
+            false => 0,
+        };
         for index in 0..self.running.len() {
             if self.running.get(index).is_some_and(|sequence| !sequence.is_prompt()) {
-                self.add(pass, index, 1);
+                drafts -= self.add(pass, index, 1, drafts);
             }
         }
         let most = if pass.parts.is_empty() { self.limits.batch_rows } else { self.limits.prompt_rows };
@@ -103,27 +113,34 @@ impl Scheduler {
             }
             let rows = sequence.rows_within(room);
             pass.blocks.extend(sequence.next_block(sequence.computed + rows));
-            self.add(pass, index, rows);
+            self.add(pass, index, rows, 0);
             room -= rows;
         }
         !pass.parts.is_empty()
     }
 
-    /// Adds the next `rows` tokens of a sequence to a pass and makes sure that their blocks exist.
-    fn add(&mut self, pass: &mut Pass, index: usize, rows: usize) {
-        let Some(sequence) = self.running.get_mut(index) else { return };
-        let first_position = sequence.computed;
+    /// Adds the next `rows` tokens of a sequence to a pass, and up to `drafts` guessed ones, and makes sure that their
+    /// blocks exist. Returns the number of guesses.
+    fn add(&mut self, pass: &mut Pass, index: usize, rows: usize, drafts: usize) -> usize {
+        let Some(sequence) = self.running.get_mut(index) else { return 0 };
+        let (first_row, first_position) = (pass.tokens.len(), sequence.computed);
         let end = first_position + rows;
-        let fits = sequence.blocks.grow(&mut self.pool, &mut sequence.promise, end);
-        debug_assert!(fits, "a sequence outgrew its promise");
-        let Some(tokens) = sequence.tokens.get(first_position..end).filter(|_| fits) else { return };
-        let first_row = pass.tokens.len();
+        let Some(tokens) = sequence.tokens.get(first_position..end) else { return 0 };
         pass.tokens.extend_from_slice(tokens);
+        let drafted = if drafts > 0 { sequence.guess(drafts, &mut pass.tokens) } else { 0 };
+        let fits = sequence.blocks.grow(&mut self.pool, &mut sequence.promise, end + drafted);
+        debug_assert!(fits, "a sequence outgrew its promise");
+        if !fits {
+            pass.tokens.truncate(first_row);
+            return 0;
+        }
         let logits = (end == sequence.tokens.len()).then_some(pass.logit_rows.len());
         if logits.is_some() {
-            pass.logit_rows.push(first_row + rows - 1);
+            pass.logit_rows.extend(first_row + rows - 1..pass.tokens.len());
         }
-        pass.parts.push(Part { sequence: index, first_row, rows, first_position, logits });
+        let rows = rows + drafted;
+        pass.parts.push(Part { sequence: index, first_row, rows, first_position, drafted, logits });
+        drafted
     }
 
     /// Removes running sequences that are finished, and gives back what they held.

@@ -4,6 +4,7 @@ use crate::blocks::{BLOCK_TOKENS, BlockPool, BlockTable, Reservation, blocks_for
 use crate::output::FinishReason;
 use crate::prefix::Key;
 use crate::sampler::Sampler;
+use crate::speculate::Drafter;
 use crate::text::TextStream;
 
 /// Names a request inside one engine.
@@ -31,6 +32,8 @@ pub(crate) struct Sequence {
     pub(crate) tenant: u64,
     /// How many of the computed tokens were there already.
     pub(crate) cached: usize,
+    /// Guesses tokens, where that is allowed.
+    pub(crate) drafter: Option<Drafter>,
     pub(crate) sampler: Sampler,
     pub(crate) text: TextStream,
     pub(crate) finished: Option<FinishReason>,
@@ -79,6 +82,13 @@ impl Sequence {
             0 => room,
             whole => whole,
         }
+    }
+
+    /// Appends to `out` up to `most` tokens that may come next, as far as they could be kept: the last token of a text
+    /// is never fed back. Returns how many.
+    pub(crate) fn guess(&mut self, most: usize, out: &mut Vec<u32>) -> usize {
+        let most = most.min(self.limit.saturating_sub(self.tokens.len() + 1));
+        self.drafter.as_mut().map_or(0, |drafter| drafter.draft(&self.tokens, most, out))
     }
 
     /// Blocks that this sequence and its siblings can need at the very worst.

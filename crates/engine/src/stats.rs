@@ -30,6 +30,10 @@ pub struct Totals {
     pub cached_tokens: u64,
     /// Tokens that were generated.
     pub completion_tokens: u64,
+    /// Tokens that were guessed and computed along with others.
+    pub drafted_tokens: u64,
+    /// Of these, tokens that were right.
+    pub accepted_tokens: u64,
     /// Passes over the model.
     pub passes: u64,
     /// Rows of all passes: tokens that the model computed.

@@ -19,6 +19,7 @@ use crate::request::{Limits, Request};
 use crate::sampler::{LogProbabilities, Sampler, Scratch};
 use crate::scheduler::{Part, Pass, Scheduler};
 use crate::sequence::{RequestId, Sequence, worst_blocks};
+use crate::speculate::Drafter;
 use crate::stats::{Stats, Totals};
 use crate::text::TextStream;
 use crate::{EngineError, StopMatcher};
@@ -105,8 +106,13 @@ impl Worker {
         check("context", limits.context, usize::MAX)?;
         check("batch_rows", limits.batch_rows, forward.max_rows())?;
         check("prompt_rows", limits.prompt_rows, limits.batch_rows)?;
-        // Every running sequence has a row and a row of logits in each pass.
-        check("max_sequences", limits.max_sequences, limits.batch_rows.min(forward.max_logit_rows()))?;
+        // Every running sequence has a row and a row of logits in each pass, and so has every guessed token.
+        let rows = limits.batch_rows.min(forward.max_logit_rows());
+        check("max_sequences", limits.max_sequences, rows)?;
+        if limits.draft_rows > rows - limits.max_sequences {
+            let (value, expected) = (limits.draft_rows.to_string(), format!("0 to {}", rows - limits.max_sequences));
+            return Err(EngineError::Parameter { parameter: "draft_rows", value, expected });
+        }
         let scheduler = Scheduler::new(limits, forward.blocks());
         let constraints = Constraints::new(Arc::clone(&vocabulary), forward.vocabulary(), end_tokens.clone());
         Ok(Self {
@@ -220,6 +226,7 @@ impl Worker {
             siblings: job.request.candidates - 1,
             tenant: job.request.tenant,
             cached: 0,
+            drafter: job.request.speculate.then(Drafter::default),
             sampler: job.sampler(0, &prompt),
             text: TextStream::new(job.matcher.clone()),
             finished: None,
@@ -276,11 +283,20 @@ impl Worker {
 
     /// The pass itself, then every part of it.
     fn run(&mut self, pass: &Pass, receiver: &mut Receiver<'_>) {
-        let span = |part: &Part| {
+        let mut spans: Vec<Span<'_>> = Vec::with_capacity(pass.parts.len());
+        for part in &pass.parts {
             let blocks = self.scheduler.running.get(part.sequence).map_or(&[][..], |s| s.blocks.as_slice());
-            Span { first_row: part.first_row, rows: part.rows, first_position: part.first_position, blocks }
-        };
-        let spans: Vec<Span<'_>> = pass.parts.iter().map(span).collect();
+            // A guessed row is a span of its own, so that attention sums it as it does a single row.
+            let given = part.rows - part.drafted;
+            let Part { first_row, first_position, .. } = *part;
+            spans.push(Span { first_row, rows: given, first_position, blocks });
+            spans.extend((given..part.rows).map(|row| Span {
+                first_row: first_row + row,
+                rows: 1,
+                first_position: first_position + row,
+                blocks,
+            }));
+        }
         let width = self.forward.vocabulary();
         let logits = match self.forward.forward(&pass.tokens, &spans, &pass.logit_rows) {
             Ok(logits) => logits,
@@ -296,31 +312,52 @@ impl Worker {
         for part in &pass.parts {
             let Some(sequence) = self.scheduler.running.get_mut(part.sequence) else { continue };
             let Some(job) = self.jobs.get_mut(&sequence.request) else { continue };
-            let was_prompt = sequence.computed < sequence.prompt_len;
-            sequence.computed += part.rows;
-            sequence.blocks.register(&mut self.scheduler.pool, &sequence.tokens, sequence.computed);
-            let mut tell = |job: &mut Job, event: Event<'_>| {
-                if receiver(sequence.request, event) == Control::Cancel {
-                    job.cancelled = true;
-                }
-            };
-            if was_prompt {
+            if sequence.is_prompt() {
+                sequence.computed += part.rows;
+                sequence.blocks.register(&mut self.scheduler.pool, &sequence.tokens, sequence.computed);
                 if sequence.computed == sequence.prompt_len {
                     self.totals.prefix_hits += u64::from(sequence.cached > 0);
                     self.totals.cached_tokens += sequence.cached as u64;
                 }
                 job.usage.cached_tokens = sequence.cached;
-                tell(job, Event::Prefill { done: sequence.computed, total: sequence.prompt_len });
+                let event = Event::Prefill { done: sequence.computed, total: sequence.prompt_len };
+                if receiver(sequence.request, event) == Control::Cancel {
+                    job.cancelled = true;
+                }
             }
-            let Some(row) = part.logits.and_then(|row| logits.get(row * width..(row + 1) * width)) else { continue };
+            let Some(first) = part.logits else { continue };
             let mut chooser =
-                Chooser { row, scratch: &mut self.scratch, vocabulary: &*self.vocabulary, ends: &self.end_tokens };
-            if chooser.advance(job, sequence).is_none() {
+                Chooser { row: &[], scratch: &mut self.scratch, vocabulary: &*self.vocabulary, ends: &self.end_tokens };
+            let before = sequence.tokens.len();
+            let drafts = pass.tokens.get(part.first_row + part.rows - part.drafted..part.first_row + part.rows);
+            let mut drafts = drafts.unwrap_or_default().iter();
+            let mut is_number = true;
+            for row in logits.chunks_exact(width).skip(first).take(1 + part.drafted) {
+                chooser.row = row;
+                is_number = chooser.advance(job, sequence).is_some();
+                // The logits after a guess count only where the guess was right.
+                if !is_number || sequence.finished.is_some() || drafts.next() != sequence.tokens.last() {
+                    break;
+                }
+            }
+            if !is_number {
                 failed.push((sequence.request, why_none(sequence)));
                 continue;
             }
-            self.totals.completion_tokens += 1;
-            self.scheduler.shares.charge(sequence.tenant, 1);
+            let made = sequence.tokens.len() - before;
+            self.totals.completion_tokens += made as u64;
+            self.scheduler.shares.charge(sequence.tenant, made);
+            if before > sequence.prompt_len {
+                // Of the rows, those count whose token stayed; the last token of the text was in none.
+                sequence.computed = sequence.tokens.len() - 1;
+                sequence.blocks.register(&mut self.scheduler.pool, &sequence.tokens, sequence.computed);
+                let right = made.saturating_sub(1);
+                self.totals.drafted_tokens += part.drafted as u64;
+                self.totals.accepted_tokens += right as u64;
+                if let Some(drafter) = &mut sequence.drafter {
+                    drafter.learn(part.drafted, right);
+                }
+            }
             report(job, sequence, receiver);
             // The prompt is done: its other candidates begin with tokens of their own.
             for candidate in 1..=std::mem::take(&mut sequence.siblings) {
@@ -407,7 +444,7 @@ impl Worker {
 
 /// Why no token could be chosen for a sequence.
 fn why_none(sequence: &mut Sequence) -> EngineError {
-    let position = sequence.computed - 1;
+    let position = sequence.tokens.len().saturating_sub(1);
     sequence.sampler.take_failure().map_or(EngineError::NotANumber { position }, EngineError::from)
 }
 
@@ -426,6 +463,7 @@ fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
         siblings: 0,
         tenant: first.tenant,
         cached: 0,
+        drafter: job.request.speculate.then(Drafter::default),
         sampler: job.sampler(candidate, prompt),
         text: TextStream::new(job.matcher.clone()),
         finished: None,

@@ -8,6 +8,7 @@ mod families;
 mod models;
 mod prefix;
 mod schemas;
+mod speculation;
 mod tools;
 mod toy;
 mod worker;

@@ -21,7 +21,7 @@ fn model(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn load(name: &str, threads: usize) -> Option<Engine> {
+pub(crate) fn load(name: &str, threads: usize) -> Option<Engine> {
     let options = EngineOptions { threads, max_sequences: 4, context: Some(1024), ..EngineOptions::default() };
     Some(Engine::load(model(name)?, &options, &mut |_, _| {}).unwrap())
 }
@@ -32,7 +32,7 @@ pub(crate) fn smollm2() -> Option<&'static Engine> {
     ENGINE.get_or_init(|| load("smollm2-135m.gguf", 2)).as_ref()
 }
 
-fn quiet(_: Event<'_>) -> Control {
+pub(crate) fn quiet(_: Event<'_>) -> Control {
     Control::Continue
 }
 

@@ -20,7 +20,7 @@ fn run(worker: &mut Worker, request: Request) -> (Vec<u32>, usize) {
 #[test]
 fn a_long_prompt_seen_before_costs_less_than_a_fortieth() {
     let limits = Limits { context: 2000, model_context: 2000, batch_rows: 512, ..limits() };
-    let toy = Toy::new(200, limits.batch_rows, limits.max_sequences);
+    let toy = Toy::new(200, limits.batch_rows, limits.logit_rows());
     let rows = toy.rows();
     let mut worker = Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap();
     let request = Request { max_tokens: Some(1), ..Request::new(prompt(1500, 4), sampling(1)) };
@@ -58,7 +58,7 @@ fn a_conversation_computes_only_what_is_new() {
 #[test]
 fn of_many_that_begin_alike_one_is_computed() {
     let limits = Limits { batch_rows: 256, ..limits() };
-    let toy = Toy::new(100, limits.batch_rows, limits.max_sequences);
+    let toy = Toy::new(100, limits.batch_rows, limits.logit_rows());
     let rows = toy.rows();
     let mut worker = Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap();
     let mut log = Log::default();

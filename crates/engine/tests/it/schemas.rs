@@ -16,10 +16,11 @@ pub(crate) fn random_model() -> Worker {
         model_context: 4_096,
         batch_rows: 64,
         prompt_rows: 64,
+        draft_rows: 8,
         max_sequences: 4,
         max_waiting: usize::MAX,
     };
-    let toy = Toy::new(4 * 128, limits.batch_rows, limits.max_sequences);
+    let toy = Toy::new(4 * 128, limits.batch_rows, limits.logit_rows());
     Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap()
 }
 

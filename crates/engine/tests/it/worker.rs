@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use saem_engine::sampler::{Sampler, Scratch};
 use saem_engine::{Control, EngineError, Event, FinishReason, Limits, Request, RequestId, Sampling, Usage, Worker};
 
-use crate::toy::{Bytes, END, Toy, logits_after};
+use crate::toy::{Bytes, END, Says, Toy, logits_after};
 
 pub(crate) fn limits() -> Limits {
     Limits {
@@ -16,13 +16,14 @@ pub(crate) fn limits() -> Limits {
         model_context: 1000,
         batch_rows: 48,
         prompt_rows: 48,
+        draft_rows: 8,
         max_sequences: 6,
         max_waiting: usize::MAX,
     }
 }
 
 pub(crate) fn worker_with(blocks: usize, limits: Limits) -> Worker {
-    let toy = Toy::new(blocks, limits.batch_rows, limits.max_sequences);
+    let toy = Toy::new(blocks, limits.batch_rows, limits.logit_rows());
     Worker::new(Box::new(toy), Arc::new(Bytes::new()), vec![END], limits).unwrap()
 }
 
@@ -79,6 +80,16 @@ impl Log {
 
 /// The same text without engine: one token after the other, no cache, no batch.
 pub(crate) fn alone(request: &Request, candidate: usize, context: usize) -> (Vec<u32>, FinishReason) {
+    alone_saying(|tokens| logits_after(tokens.iter().copied()), request, candidate, context)
+}
+
+/// [`alone`] with a toy of another opinion.
+pub(crate) fn alone_saying(
+    says: Says,
+    request: &Request,
+    candidate: usize,
+    context: usize,
+) -> (Vec<u32>, FinishReason) {
     let mut sampler = Sampler::new(&request.sampling, request.sampling.seed.unwrap(), candidate, &request.prompt);
     let mut tokens = request.prompt.clone();
     let mut out = Vec::new();
@@ -88,7 +99,7 @@ pub(crate) fn alone(request: &Request, candidate: usize, context: usize) -> (Vec
             let reason = if wanted > context { FinishReason::ContextFull } else { FinishReason::Length };
             return (out, reason);
         }
-        let token = sampler.sample(&logits_after(tokens.iter().copied()), &mut Scratch::default()).unwrap();
+        let token = sampler.sample(&says(&tokens), &mut Scratch::default()).unwrap();
         tokens.push(token);
         if token == END {
             return (out, FinishReason::EndToken(END));

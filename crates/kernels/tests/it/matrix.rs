@@ -102,6 +102,36 @@ proptest! {
     }
 }
 
+/// What speculative decoding relies on: checking a few tokens together gives the very logits of one at a time.
+#[test]
+fn up_to_fifteen_rows_have_the_bits_of_a_single_one() {
+    const MOST: usize = 15;
+    let (outputs, columns) = (75, 512);
+    let values = noise(3, MOST * columns);
+    for isa in Isa::available() {
+        isa.scope(|| {
+            let pool = ThreadPool::new(1).unwrap();
+            for data_type in DataType::ALL.into_iter().filter(|data_type| data_type.block_len() > 1) {
+                let weights = stored(data_type, &noise(9, outputs * columns));
+                let matrix = Matrix::pack(&pool, data_type, outputs, columns, &weights).unwrap();
+                let multiply = |values: &[f32]| {
+                    let rows = values.len() / columns;
+                    let mut input = Input::with_capacity(rows, columns);
+                    input.set(&pool, values, columns, &[&matrix]);
+                    let mut out = vec![0.0; rows * outputs];
+                    matmul(&pool, &input, &mut [(&matrix, &mut out)]);
+                    out
+                };
+                let single: Vec<f32> = values.chunks(columns).flat_map(multiply).collect();
+                for rows in 2..=MOST {
+                    let together = multiply(&values[..rows * columns]);
+                    assert!(together == single[..rows * outputs], "{data_type}, {rows} rows, {isa:?}");
+                }
+            }
+        });
+    }
+}
+
 #[test]
 fn several_products_share_a_region_and_threads_do_not_matter() {
     let (columns, rows) = (256, 11);
