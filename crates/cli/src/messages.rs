@@ -247,6 +247,12 @@ messages! {
         ko: "한글 음절 {syllables}개, 음절당 토큰 {per}개",
     }
 
+    // Embed
+    embed_summary(texts: usize, tokens: usize, seconds: &str) {
+        en: "{texts} texts, {tokens} tokens, {seconds} s",
+        ko: "글 {texts}개, 토큰 {tokens}개, {seconds}초",
+    }
+
     // Chat
     chat_welcome(model: &str) {
         en: "Chatting with {model}. /help shows the commands, /exit leaves.",
@@ -688,6 +694,10 @@ messages! {
     no_prompt_hint() {
         en: "write it as an argument, name a file with --file, or pipe it in",
         ko: "인수로 적거나 --file로 파일을 지정하거나 파이프로 넣으십시오",
+    }
+    not_an_encoder_hint() {
+        en: "saem embed needs an embedding model, such as use-multilingual",
+        ko: "saem embed에는 use-multilingual 같은 임베딩 모델이 필요합니다",
     }
     no_text_hint() {
         en: "write it as an argument, name a file with --file, or pipe it in",
