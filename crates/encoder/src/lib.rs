@@ -37,7 +37,7 @@
 //!   with any number of threads. Texts are cut into segments by their own length alone (`segments`), rows of a product
 //!   do not feel each other, and sums are taken in the order of the text.
 //! - **Memory is bounded**: texts are taken in groups of 64 KiB; a longer text is cut into segments, too.
-//! - **Equal to the package** within 2e-5 for each of the 512 numbers (`tests/it/parity.rs`), with one exception: where
+//! - **Equal to the package** within 1e-5 for each of the 512 numbers (`tests/it/parity.rs`), with one exception: where
 //!   a text spells a control token such as `<s>`, the package takes it for the token, and Saem, like SentencePiece, for
 //!   the characters.
 //! - **Model files are untrusted** (`npz`): each array must have the type and shape that the architecture asks for,

@@ -57,12 +57,12 @@ impl Network {
     pub(crate) fn first_layers(&self, tokens: &mut [(u32, Vec<f32>)], space: &mut Workspace) {
         let weights = &self.weights;
         let rows = tokens.len().next_multiple_of(ROWS);
-        zeroed(&mut space.embedded, rows * WIDTH);
+        sized(&mut space.embedded, rows * WIDTH);
         for ((token, _), out) in tokens.iter().zip(space.embedded.chunks_exact_mut(WIDTH)) {
             weights.embed(*token, out);
         }
-        zeroed(&mut space.projected, rows * BRANCHES);
-        zeroed(&mut space.normal, rows * BRANCHES);
+        sized(&mut space.projected, rows * BRANCHES);
+        sized(&mut space.normal, rows * BRANCHES);
         self.product(&mut space.input, &space.embedded, &weights.projection, &mut space.projected);
         add_bias(&self.alone, &mut space.projected, &weights.projection_bias);
         let norm = &weights.projection_norm;
@@ -73,11 +73,11 @@ impl Network {
         }
         for (index, branch) in weights.branches.iter().enumerate() {
             let width = branch.window.size * BRANCH;
-            zeroed(&mut space.hidden, rows * BRANCH);
+            sized(&mut space.hidden, rows * BRANCH);
             for (normal, hidden) in space.normal.chunks_exact(BRANCHES).zip(space.hidden.chunks_exact_mut(BRANCH)) {
                 copy(normal.get(index * BRANCH..(index + 1) * BRANCH).unwrap_or_default(), Some(hidden));
             }
-            zeroed(&mut space.contributions, rows * width);
+            sized(&mut space.contributions, rows * width);
             self.product(&mut space.input, &space.hidden, &branch.first.matrix, &mut space.contributions);
             let start = cache::contributions_start(index);
             for ((_, row), from) in tokens.iter_mut().zip(space.contributions.chunks_exact(width)) {
@@ -102,7 +102,7 @@ impl Network {
         // The second convolution looks at tokens beside the segment, too.
         let reached: usize = segments.iter().map(|segment| segment.with_reach(REACH).len()).sum();
         let rows = reached.next_multiple_of(ROWS);
-        zeroed(&mut space.features, count * FEATURES);
+        sized(&mut space.features, count * FEATURES);
         for (segment, features) in parts(segments, &mut space.features) {
             let ids = tokens.get(segment.tokens.clone()).unwrap_or_default();
             for (&token, features) in ids.iter().zip(features.chunks_exact_mut(FEATURES)) {
@@ -111,7 +111,7 @@ impl Network {
         }
         for (index, branch) in weights.branches.iter().enumerate() {
             let (window, width) = (branch.window, branch.window.size * BRANCH);
-            zeroed(&mut space.hidden, rows * BRANCH);
+            sized(&mut space.hidden, rows * BRANCH);
             let mut hidden = space.hidden.chunks_exact_mut(BRANCH);
             for segment in segments {
                 let start = cache::contributions_start(index);
@@ -124,7 +124,7 @@ impl Network {
                     convolve(isa, window, segment, at, contribution, &branch.first.bias, residual, out);
                 }
             }
-            zeroed(&mut space.contributions, rows * width);
+            sized(&mut space.contributions, rows * width);
             self.product(&mut space.input, &space.hidden, &branch.second.matrix, &mut space.contributions);
             let mut first = 0;
             for (segment, features) in parts(segments, &mut space.features) {
@@ -143,7 +143,7 @@ impl Network {
                 first += reach.len();
             }
         }
-        zeroed(&mut space.normal_features, count * FEATURES);
+        sized(&mut space.normal_features, count * FEATURES);
         let (norm, epsilon) = (&weights.norm, weights.epsilon);
         let normal = &mut space.normal_features;
         layer_norm(&self.alone, &space.features, &norm.weight, Some(&norm.bias), epsilon, normal);
@@ -241,9 +241,9 @@ fn parts<'a>(segments: &'a [Segment], values: &'a mut [f32]) -> impl Iterator<It
     })
 }
 
-/// Makes a buffer this long; what it held before is not kept.
-fn zeroed(buffer: &mut Vec<f32>, length: usize) {
-    buffer.clear();
+/// Makes a buffer this long. Old numbers stay: all that count are overwritten, and rows that only make up the eight may
+/// hold anything.
+fn sized(buffer: &mut Vec<f32>, length: usize) {
     buffer.resize(length, 0.0);
 }
 

@@ -4,6 +4,8 @@
 //! normaliser's table of replacements. Every length is checked against the bytes that remain; fields that nobody asked
 //! for are stepped over.
 
+use std::borrow::Cow;
+
 use crate::{ModelKind, Parts, TokenizerError};
 
 /// Fields of `ModelProto`.
@@ -14,13 +16,13 @@ const NORMALIZER: u64 = 3;
 /// `TrainerSpec.model_type` of unigram models, also where the field is absent.
 const UNIGRAM: u64 = 1;
 
-impl Parts {
+impl<'a> Parts<'a> {
     /// Takes the model file of a SentencePiece unigram model apart.
     ///
     /// # Errors
     /// [`TokenizerError::Invalid`] with the offset of the damage, [`TokenizerError::Unsupported`] for models that are
     /// not unigram, fall back to bytes, or put the space behind words.
-    pub fn from_sentencepiece(model: &[u8]) -> Result<Self, TokenizerError> {
+    pub fn from_sentencepiece(model: &'a [u8]) -> Result<Self, TokenizerError> {
         let mut parts = Self {
             model: ModelKind::Unigram,
             unk: Some(0),
@@ -44,11 +46,11 @@ impl Parts {
         Ok(parts)
     }
 
-    fn piece(&mut self, mut reader: Reader<'_>) -> Result<(), TokenizerError> {
-        let (mut text, mut score, mut kind) = (Vec::new(), 0.0, 1);
+    fn piece(&mut self, mut reader: Reader<'a>) -> Result<(), TokenizerError> {
+        let (mut text, mut score, mut kind) = (Cow::default(), 0.0, 1);
         while let Some((field, value)) = reader.field()? {
             match (field, value) {
-                (1, Value::Bytes(piece)) => text = piece.bytes.to_vec(),
+                (1, Value::Bytes(piece)) => text = Cow::from(piece.bytes),
                 (2, Value::Fixed32(bits)) => score = f32::from_bits(bits),
                 // User-defined pieces take part in the best path like others; in GGUF they are cut out beforehand.
                 (3, Value::Varint(4)) => kind = 1,
