@@ -118,6 +118,20 @@ def speed_sections() -> list[str]:
                 for line in tokenizer["lines"]]
         parts += ["## Tokenizer\n", f"{tokenizer['machine']['date']}, one thread, MB/s of text encoded; {tokenizer['peer']}. `{tokenizer['command']}`\n",
                   table(["tokenizer", "text", "Saem", "tokenizers", "ratio"], rows)]
+    embeddings = load("embeddings")
+    if embeddings:
+        rates, ratio, single = embeddings["sentences_per_second"], embeddings["ratio"], embeddings["single_seconds"]
+        about = embeddings["machine"]
+        rows = [["whole list, no word met before", f"{rates['cold']:,.0f} /s", f"{rates['peer']:,.0f} /s", f"{ratio['cold']:.1f} ×"],
+                ["whole list, words met before", f"{rates['warm']:,.0f} /s", f"{rates['peer']:,.0f} /s", f"{ratio['warm']:.1f} ×"],
+                ["one sentence at a time", f"{1 / single['saem']:,.0f} /s", f"{1 / single['peer']:,.0f} /s", f"{ratio['single']:.1f} ×"]]
+        quality = (f" Spearman's correlation with the judgement of people (KorSTS, test): Saem {embeddings['spearman']:.4f}, package {embeddings['peer_spearman']:.4f}."
+                   if "spearman" in embeddings else "")
+        parts += ["## Sentence embeddings\n",
+                  f"{about['date']}, commit `{about['commit']}`, {about['processor']}, load before the run {about['load_before']}; {embeddings['texts']}, {embeddings['tokens']} tokens, "
+                  f"{embeddings['threads']} threads, medians of {embeddings['rounds']} turns; {embeddings['peer']}. `{embeddings['command']}`\n",
+                  table(["sentences per second", "Saem", "package", "ratio"], rows),
+                  f"Largest difference of a number of a vector: {embeddings['largest_difference']:.0e}.{quality}\n"]
     return parts
 
 

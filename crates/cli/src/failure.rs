@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use indicatif::DecimalBytes;
+use saem_encoder::EncoderError;
 use saem_engine::EngineError;
 use saem_engine::chat::TemplateError;
 use saem_engine::constraint::ConstraintError;
@@ -189,6 +190,9 @@ fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<ConstraintError>() {
         return Some(constraint(error, language));
     }
+    if let Some(error) = error.downcast_ref::<EncoderError>() {
+        return Some(encoder(error, language));
+    }
     if let Some(error) = error.downcast_ref::<TemplateError>() {
         return Some(template(error, language));
     }
@@ -259,6 +263,23 @@ fn engine(error: &EngineError, language: Language) -> Failure {
 
 fn constraint(error: &ConstraintError, language: Language) -> Failure {
     Failure::usage(language.bad_constraint()).hint(language.reason(&error.to_string()))
+}
+
+/// What kept a sentence encoder's files from being one.
+fn encoder(error: &EncoderError, language: Language) -> Failure {
+    let l = language;
+    match error {
+        EncoderError::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let directory = path.parent().map(shown).unwrap_or_default();
+            Failure::new(l.missing_file(&file, &directory)).hint(l.not_an_encoder_hint())
+        }
+        EncoderError::Io { path, source } => {
+            Failure::new(l.io_failed(&shown(path))).hint(l.reason(&source.to_string())).hint(l.not_an_encoder_hint())
+        }
+        EncoderError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
+        other => Failure::new(l.bad_model_file()).hint(l.reason(&other.to_string())).hint(l.bad_model_file_hint()),
+    }
 }
 
 fn template(error: &TemplateError, language: Language) -> Failure {

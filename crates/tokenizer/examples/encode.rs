@@ -39,6 +39,7 @@ fn parts(value: &Value) -> Option<Parts<'static>> {
         add_space_prefix: flag("add_space_prefix"),
         remove_extra_whitespaces: flag("remove_extra_whitespaces"),
         precompiled_charsmap: list("precompiled_charsmap").filter_map(Value::as_i64).map(|byte| byte as u8).collect(),
+        split_unknown: false,
     })
 }
 

@@ -129,7 +129,9 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Tokenizer, TokenizerError> {
                 prepend_space: add_space_prefix,
                 merge_spaces: parts.remove_extra_whitespaces.unwrap_or(false),
             });
-            Model::new(Algorithm::Unigram(unigram(&parts, &types, &vocabulary, named.unk)?), Seams::none())
+            // The best path cannot pass a place that no token reaches across, so words can be taken one by one.
+            let seams = Seams::new(SPACE, &vocabulary.text);
+            Model::new(Algorithm::Unigram(unigram(&parts, &types, &vocabulary, named.unk)?), seams)
         }
     };
 
@@ -315,5 +317,6 @@ fn unigram(
     });
     let normal = types.iter().zip(&parts.scores).filter(|(kind, _)| **kind == Type::Normal);
     let least = normal.map(|(_, &score)| score).fold(f32::MAX, f32::min);
-    Ok(Unigram::new(&vocabulary.text, scores.collect(), f64::from(least), unknown.unwrap_or(NONE), None))
+    let unigram = Unigram::new(&vocabulary.text, scores.collect(), f64::from(least), unknown.unwrap_or(NONE), None);
+    Ok(unigram.with_split_unknown(parts.split_unknown))
 }

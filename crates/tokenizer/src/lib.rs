@@ -79,6 +79,7 @@ mod model;
 mod normalize;
 mod parts;
 mod pretokenize;
+mod sentencepiece;
 mod stream;
 mod tokenizer;
 mod vocabulary;

@@ -65,4 +65,7 @@ pub struct Parts<'a> {
     pub remove_extra_whitespaces: Option<bool>,
     /// `tokenizer.ggml.precompiled_charsmap`; empty when absent.
     pub precompiled_charsmap: Vec<u8>,
+    /// Whether each unknown character is a token, where SentencePiece makes one of a run of them; for
+    /// [`ModelKind::Unigram`]. No key of GGUF says so, but some encoders were made that way.
+    pub split_unknown: bool,
 }

@@ -53,6 +53,16 @@ impl Tokenizer {
         json::load(tokenizer, config)
     }
 
+    /// Builds a tokenizer from the bytes of a SentencePiece model file (`sp.model`, `tokenizer.model`) of the unigram
+    /// kind. `add_special` then adds the begin and end tokens that the file names.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Invalid`] with the offset of the damage, [`TokenizerError::Unsupported`] for the other kinds,
+    /// and those of [`from_parts`](Self::from_parts).
+    pub fn from_sentencepiece(model: &[u8]) -> Result<Self, TokenizerError> {
+        gguf::load(Parts::from_sentencepiece(model)?)
+    }
+
     /// The token ids of `text`.
     ///
     /// `add_special` adds the tokens a model expects around a text (such as `<bos>`). `parse_special` lets the

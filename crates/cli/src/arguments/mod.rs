@@ -5,7 +5,6 @@
 mod generation;
 mod records;
 mod serve;
-mod records;
 mod shared;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,9 +15,6 @@ pub(crate) use records::{
     AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
 };
 pub(crate) use serve::Serve;
-pub(crate) use records::{
-    AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
-};
 pub(crate) use shared::{LoadFlags, ModelFlag};
 
 /// Runs open-weight language models on your own machine
@@ -62,6 +58,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Shows the tokens of a text
     Tokenize(Tokenize),
+    /// Turns texts into vectors, for search and similarity
+    Embed(Embed),
     /// Measures how well a model predicts a text
     Perplexity(Perplexity),
     /// Measures speed
@@ -198,6 +196,32 @@ pub(crate) struct Tokenize {
     #[arg(long, conflicts_with = "json")]
     pub(crate) count: bool,
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `saem embed`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An argument is one text; of a file (`--file`) or standard input (`-`, or what is piped in) each line is one.
+One line goes out for each text: its numbers, or with --json an object with them and the count of tokens."
+)]
+pub(crate) struct Embed {
+    /// The text; `-` reads standard input, line by line
+    pub(crate) text: Option<String>,
+    /// An embedding model: a name (see `saem list`) or a directory [default: use-multilingual]
+    #[arg(long, short = 'm', value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Accept the model's licence without being asked, if it has to be downloaded
+    #[arg(long, alias = "accept-license")]
+    pub(crate) accept_licence: bool,
+    /// Read texts from a file, line by line
+    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "text")]
+    pub(crate) file: Option<PathBuf>,
+    /// Threads [default: all cores]
+    #[arg(long, short = 't', value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Print JSON, one object for each text
     #[arg(long)]
     pub(crate) json: bool,
 }

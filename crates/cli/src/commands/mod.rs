@@ -6,6 +6,7 @@ mod bench;
 mod chat;
 mod completions;
 mod convert;
+mod embed;
 mod inspect;
 mod key;
 mod list;
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
         Command::Chat(arguments) => chat::run(&arguments, language),
         Command::Serve(arguments) => serve::run(&arguments, language),
         Command::Tokenize(arguments) => tokenize::run(&arguments, language),
+        Command::Embed(arguments) => embed::run(&arguments, language),
         Command::Perplexity(arguments) => perplexity::run(&arguments, language),
         Command::Bench(arguments) => bench::run(&arguments, language),
         Command::Convert(arguments) => convert::run(&arguments, language),

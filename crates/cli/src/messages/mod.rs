@@ -27,6 +27,7 @@ macro_rules! messages {
 }
 
 // Below the macro, which it uses.
+mod embeddings;
 mod records;
 
 messages! {
@@ -754,7 +755,7 @@ messages! {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, records};
+    use super::{ALL, embeddings, records};
 
     /// Names between braces, without their formats.
     fn values(text: &str) -> Vec<&str> {
@@ -771,7 +772,7 @@ mod tests {
 
     #[test]
     fn every_message_exists_in_both_languages_with_the_same_values() {
-        for (name, en, ko) in ALL.iter().chain(records::ALL) {
+        for (name, en, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL) {
             assert!(!en.is_empty() && !ko.is_empty(), "{name}");
             assert_eq!(values(en), values(ko), "{name}");
             let speaks_korean = ko.chars().any(|letter| ('가'..='힣').contains(&letter));
@@ -782,7 +783,7 @@ mod tests {
 
     #[test]
     fn korean_is_formal_throughout() {
-        for (name, _, ko) in ALL.iter().chain(records::ALL) {
+        for (name, _, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL) {
             for ending in ["해요", "세요", "어요", "아요", "예요", "네요", "한다.", "이다."] {
                 assert!(!ko.contains(ending), "{name}: {ko}");
             }

@@ -2,7 +2,7 @@
 
 use crate::saem::{run, run_korean};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "pull",
     "list",
     "inspect",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 13] = [
     "chat",
     "serve",
     "tokenize",
+    "embed",
     "perplexity",
     "bench",
     "convert",

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod download;
+mod embed;
 mod failures;
 mod generate;
 mod help;

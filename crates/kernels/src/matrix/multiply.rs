@@ -10,7 +10,7 @@ use super::format::{
 };
 use super::input::{FACTORS, Quantized, Scheme, TILE_ROWS, tile_rows};
 use super::layout::{GROUP, GROUP_LINES, LINE, PANEL_ROWS};
-use super::product::{Rows, float, quantized};
+use super::product::{Rows, float, float_pair, quantized};
 use super::{Input, Line, Matrix};
 use crate::DataType;
 
@@ -295,8 +295,21 @@ impl Task<'_> {
         let (data_type, columns) = (matrix.data_type, matrix.columns);
         for first in (0..rows).step_by(TILE_ROWS) {
             let count = tile_rows(first, rows);
-            for index in self.panels.clone() {
+            let mut index = self.panels.start;
+            while index < self.panels.end {
                 let panel = matrix.panel(index).as_ptr();
+                let is_pair = index + 1 < self.panels.end && self.outputs(index + 1) == PANEL_ROWS;
+                if is_pair && count == TILE_ROWS && S::REGISTERS >= 32 {
+                    let panels = [panel, matrix.panel(index + 1).as_ptr()];
+                    let input = self.input.floats[first * columns..].as_ptr();
+                    // SAFETY: the caller's promise; both panels are whole.
+                    unsafe {
+                        let (out, stride) = self.place(index, first, &mut []);
+                        float_pair(simd, data_type, panels, columns, input, count, out, stride);
+                    }
+                    index += 2;
+                    continue;
+                }
                 let mut done = 0;
                 while done < count {
                     let input = self.input.floats[first * columns + done..].as_ptr();
@@ -326,6 +339,7 @@ impl Task<'_> {
                         done += multiplied;
                     }
                 }
+                index += 1;
             }
         }
     }

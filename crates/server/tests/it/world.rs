@@ -99,6 +99,7 @@ impl World {
             prompt_rows: 512,
             max_sequences: sequences,
             max_waiting: waiting,
+            draft_rows: 0,
         };
         let kv_blocks = 16 * sequences;
         let millis = Arc::new(AtomicU64::new(0));

@@ -18,6 +18,8 @@ pub(crate) struct Unigram {
     unknown: u32,
     unknown_score: f64,
     unknown_spelling: Vec<u8>,
+    /// Whether neighbouring unknown characters stay tokens of their own.
+    split_unknown: bool,
     /// Tokens `<0x00>` to `<0xFF>`, if unknown characters fall back to them.
     fallback: Option<Box<[u32; 256]>>,
 }
@@ -67,7 +69,12 @@ impl Unigram {
         let scores = scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)).collect();
         let unknown_spelling = strings.get(unknown).unwrap_or_default().to_vec();
         let unknown_score = least - UNKNOWN_PENALTY;
-        Self { children, tokens, scores, unknown, unknown_score, unknown_spelling, fallback }
+        Self { children, tokens, scores, unknown, unknown_score, unknown_spelling, split_unknown: false, fallback }
+    }
+
+    /// Keeps neighbouring unknown characters apart, or not.
+    pub(crate) fn with_split_unknown(self, split_unknown: bool) -> Self {
+        Self { split_unknown, ..self }
     }
 
     /// Encodes one piece.
@@ -106,7 +113,7 @@ impl Unigram {
         self.backtrack(bytes, steps, ids);
     }
 
-    /// Reads the best path from its end; neighbouring unknown characters become one token.
+    /// Reads the best path from its end; neighbouring unknown characters become one token unless they are to be split.
     fn backtrack(&self, bytes: &[u8], steps: &[Step], ids: &mut Vec<u32>) {
         let from = ids.len();
         let mut end = bytes.len();
@@ -118,7 +125,8 @@ impl Unigram {
                 end = start;
                 continue;
             }
-            while let Some(earlier) = steps.get(start).filter(|step| start > 0 && step.id == self.unknown) {
+            let joins = |step: &&Step, start: usize| !self.split_unknown && start > 0 && step.id == self.unknown;
+            while let Some(earlier) = steps.get(start).filter(|step| joins(step, start)) {
                 start = earlier.start;
             }
             let unknown = bytes.get(start..end).unwrap_or_default();

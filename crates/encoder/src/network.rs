@@ -1,0 +1,256 @@
+//! The forward pass, in the pieces that threads take.
+//!
+//! 1. [`Network::first_layers`], for tokens that the cache lacks: embedding, projection, normalisation, and what the
+//!    token contributes to the first convolution of each branch.
+//! 2. [`Network::sum`], for some segments of texts: both convolutions, the normalisation of each token's features, and
+//!    their sum over the segment.
+//! 3. [`Network::head`], for the sums of many texts: mean, dense layers, unit length.
+//!
+//! A convolution over a window is the sum of what the tokens in it contribute, each by a product of its own. That way
+//! no input is copied into windows, and the products are short enough to stay in the first caches.
+
+use saem_kernels::ops::{add_bias, add_scaled, layer_norm};
+use saem_kernels::simd::Isa;
+use saem_kernels::{Input, Matrix, ThreadPool, matmul};
+
+use crate::cache::{self, Cache};
+use crate::functions::{gather, relu, tanh};
+use crate::segments::Segment;
+use crate::weights::{BRANCH, BRANCHES, FEATURES, NARROW, REACH, WIDTH, Weights, Window};
+
+/// Products take rows eight at a time, and sum in another order where fewer remain; so rows are made up to eight, and
+/// the result for a row does not depend on how many others there are.
+const ROWS: usize = 8;
+
+/// The model, ready to compute.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) weights: Weights,
+    /// For what one thread does by itself.
+    alone: ThreadPool,
+}
+
+/// Buffers of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    input: Input,
+    /// `[tokens, WIDTH]`.
+    embedded: Vec<f32>,
+    /// `[tokens, BRANCHES]`, before and after normalisation.
+    projected: Vec<f32>,
+    normal: Vec<f32>,
+    /// `[tokens, BRANCH]`: one branch, after its first convolution.
+    hidden: Vec<f32>,
+    /// `[tokens, size * BRANCH]`.
+    contributions: Vec<f32>,
+    /// `[tokens, FEATURES]`, before and after normalisation.
+    features: Vec<f32>,
+    normal_features: Vec<f32>,
+}
+
+impl Network {
+    pub(crate) fn new(weights: Weights) -> Result<Self, saem_kernels::KernelError> {
+        Ok(Self { weights, alone: ThreadPool::new(1)? })
+    }
+
+    /// Fills the rows of tokens for the cache.
+    pub(crate) fn first_layers(&self, tokens: &mut [(u32, Vec<f32>)], space: &mut Workspace) {
+        let weights = &self.weights;
+        let rows = tokens.len().next_multiple_of(ROWS);
+        sized(&mut space.embedded, rows * WIDTH);
+        for ((token, _), out) in tokens.iter().zip(space.embedded.chunks_exact_mut(WIDTH)) {
+            weights.embed(*token, out);
+        }
+        sized(&mut space.projected, rows * BRANCHES);
+        sized(&mut space.normal, rows * BRANCHES);
+        self.product(&mut space.input, &space.embedded, &weights.projection, &mut space.projected);
+        add_bias(&self.alone, &mut space.projected, &weights.projection_bias);
+        let norm = &weights.projection_norm;
+        let epsilon = weights.epsilon;
+        layer_norm(&self.alone, &space.projected, &norm.weight, Some(&norm.bias), epsilon, &mut space.normal);
+        for ((_, row), normal) in tokens.iter_mut().zip(space.normal.chunks_exact(BRANCHES)) {
+            copy(normal, row.get_mut(..BRANCHES));
+        }
+        for (index, branch) in weights.branches.iter().enumerate() {
+            let width = branch.window.size * BRANCH;
+            sized(&mut space.hidden, rows * BRANCH);
+            for (normal, hidden) in space.normal.chunks_exact(BRANCHES).zip(space.hidden.chunks_exact_mut(BRANCH)) {
+                copy(normal.get(index * BRANCH..(index + 1) * BRANCH).unwrap_or_default(), Some(hidden));
+            }
+            sized(&mut space.contributions, rows * width);
+            self.product(&mut space.input, &space.hidden, &branch.first.matrix, &mut space.contributions);
+            let start = cache::contributions_start(index);
+            for ((_, row), from) in tokens.iter_mut().zip(space.contributions.chunks_exact(width)) {
+                copy(from, row.get_mut(start..start + width));
+            }
+        }
+    }
+
+    /// The sum of features over each segment, `[segments, FEATURES]`. The cache has the rows of all tokens that the
+    /// segments' [reaches](Segment::with_reach) have.
+    pub(crate) fn sum(
+        &self,
+        segments: &[Segment],
+        tokens: &[u32],
+        cache: &Cache,
+        space: &mut Workspace,
+        out: &mut Vec<f32>,
+    ) {
+        let isa = Isa::detect();
+        let weights = &self.weights;
+        let count: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
+        // The second convolution looks at tokens beside the segment, too.
+        let reached: usize = segments.iter().map(|segment| segment.with_reach(REACH).len()).sum();
+        let rows = reached.next_multiple_of(ROWS);
+        sized(&mut space.features, count * FEATURES);
+        for (segment, features) in parts(segments, &mut space.features) {
+            let ids = tokens.get(segment.tokens.clone()).unwrap_or_default();
+            for (&token, features) in ids.iter().zip(features.chunks_exact_mut(FEATURES)) {
+                weights.embed(token, features.get_mut(..WIDTH).unwrap_or_default());
+            }
+        }
+        for (index, branch) in weights.branches.iter().enumerate() {
+            let (window, width) = (branch.window, branch.window.size * BRANCH);
+            sized(&mut space.hidden, rows * BRANCH);
+            let mut hidden = space.hidden.chunks_exact_mut(BRANCH);
+            for segment in segments {
+                let start = cache::contributions_start(index);
+                for (at, out) in segment.with_reach(REACH).zip(hidden.by_ref()) {
+                    let row = |at: usize| cache.row(tokens.get(at).copied().unwrap_or_default());
+                    let contribution = |at: usize, position: usize| {
+                        row(at).get(start + position * BRANCH..start + (position + 1) * BRANCH).unwrap_or_default()
+                    };
+                    let residual = cache::projection(row(at), index);
+                    convolve(isa, window, segment, at, contribution, &branch.first.bias, residual, out);
+                }
+            }
+            sized(&mut space.contributions, rows * width);
+            self.product(&mut space.input, &space.hidden, &branch.second.matrix, &mut space.contributions);
+            let mut first = 0;
+            for (segment, features) in parts(segments, &mut space.features) {
+                let reach = segment.with_reach(REACH);
+                let row = |at: usize| first + at - reach.start;
+                for (at, features) in segment.tokens.clone().zip(features.chunks_exact_mut(FEATURES)) {
+                    let contribution = |at: usize, position: usize| {
+                        let start = row(at) * width + position * BRANCH;
+                        space.contributions.get(start..start + BRANCH).unwrap_or_default()
+                    };
+                    let residual = space.hidden.get(row(at) * BRANCH..(row(at) + 1) * BRANCH).unwrap_or_default();
+                    let start = WIDTH + index * BRANCH;
+                    let out = features.get_mut(start..start + BRANCH).unwrap_or_default();
+                    convolve(isa, window, segment, at, contribution, &branch.second.bias, residual, out);
+                }
+                first += reach.len();
+            }
+        }
+        sized(&mut space.normal_features, count * FEATURES);
+        let (norm, epsilon) = (&weights.norm, weights.epsilon);
+        let normal = &mut space.normal_features;
+        layer_norm(&self.alone, &space.features, &norm.weight, Some(&norm.bias), epsilon, normal);
+        out.clear();
+        out.resize(segments.len() * FEATURES, 0.0);
+        for ((_, features), sum) in parts(segments, normal).zip(out.chunks_exact_mut(FEATURES)) {
+            for features in features.chunks_exact(FEATURES) {
+                add_scaled(&self.alone, sum, features, 1.0);
+            }
+        }
+    }
+
+    /// The embeddings of texts, from the sums of their features `[texts, FEATURES]` and their numbers of tokens.
+    pub(crate) fn head(&self, pool: &ThreadPool, sums: &mut Vec<f32>, lengths: &[usize]) -> Vec<[f32; WIDTH]> {
+        let head = &self.weights.head;
+        let rows = lengths.len().next_multiple_of(ROWS);
+        sums.resize(rows * FEATURES, 0.0);
+        let mut input = Input::default();
+        let buffer = |width: usize| vec![0.0; rows * width];
+        let mut mean = buffer(WIDTH);
+        input.set(pool, sums, FEATURES, &[&head.mean]);
+        matmul(pool, &input, &mut [(&head.mean, &mut mean)]);
+        // The mean of the products is the product of the mean, but for a factor: sums are divided by the root of the
+        // length, which lets long texts weigh more before the dense layers.
+        for (mean, &length) in mean.chunks_exact_mut(WIDTH).zip(lengths) {
+            let length = length as f32;
+            let factor = length.sqrt().recip();
+            mean.iter_mut().zip(&head.mean_bias).for_each(|(mean, bias)| *mean = (*mean + length * bias) * factor);
+        }
+        let (mut first, mut second, mut residual) = (buffer(NARROW), buffer(NARROW), buffer(NARROW));
+        input.set(pool, &mean, WIDTH, &[&head.first, &head.first_residual]);
+        matmul(pool, &input, &mut [(&head.first, &mut first), (&head.first_residual, &mut residual)]);
+        relu(&mut first);
+        input.set(pool, &first, NARROW, &[&head.second]);
+        matmul(pool, &input, &mut [(&head.second, &mut second)]);
+        add_scaled(pool, &mut second, &residual, 1.0);
+        relu(&mut second);
+        let (mut third, mut residual, mut last) = (buffer(WIDTH), buffer(WIDTH), buffer(WIDTH));
+        input.set(pool, &second, NARROW, &[&head.third, &head.third_residual]);
+        matmul(pool, &input, &mut [(&head.third, &mut third), (&head.third_residual, &mut residual)]);
+        relu(&mut third);
+        input.set(pool, &third, WIDTH, &[&head.last]);
+        matmul(pool, &input, &mut [(&head.last, &mut last)]);
+        add_scaled(pool, &mut last, &residual, 1.0);
+        tanh(Isa::detect(), &mut last);
+        last.as_chunks::<WIDTH>().0.iter().take(lengths.len()).map(|vector| self.unit(vector)).collect()
+    }
+
+    /// The vector at length one.
+    fn unit(&self, vector: &[f32; WIDTH]) -> [f32; WIDTH] {
+        let square: f32 = vector.iter().map(|x| x * x).sum();
+        let factor = square.max(self.weights.epsilon).sqrt().recip();
+        vector.map(|x| x * factor)
+    }
+
+    /// `out = input . matrix`, on this thread.
+    fn product(&self, input: &mut Input, values: &[f32], matrix: &Matrix, out: &mut [f32]) {
+        input.set(&self.alone, values, matrix.columns(), &[matrix]);
+        matmul(&self.alone, input, &mut [(matrix, out)]);
+    }
+}
+
+/// One token's result of a convolution: what the tokens in its window contribute; beyond the text there is nothing.
+#[inline(always)]
+fn convolve<'a>(
+    isa: Isa,
+    window: Window,
+    segment: &Segment,
+    at: usize,
+    contribution: impl Fn(usize, usize) -> &'a [f32],
+    bias: &[f32],
+    residual: &[f32],
+    out: &mut [f32],
+) {
+    let mut rows: [&[f32]; 2 * REACH + 1] = [&[]; 2 * REACH + 1];
+    let mut count = 0;
+    for position in 0..window.size {
+        let neighbour = (at + position).checked_sub(window.left).filter(|at| segment.text.contains(at));
+        if let (Some(neighbour), Some(row)) = (neighbour, rows.get_mut(count)) {
+            *row = contribution(neighbour, position);
+            count += 1;
+        }
+    }
+    gather(isa, rows.get(..count).unwrap_or_default(), bias, residual, out);
+}
+
+/// The part of `values` (`[tokens of all segments, FEATURES]`) that belongs to each segment.
+fn parts<'a>(segments: &'a [Segment], values: &'a mut [f32]) -> impl Iterator<Item = (&'a Segment, &'a mut [f32])> {
+    let mut rest = values;
+    segments.iter().map(move |segment| {
+        let length = (segment.tokens.len() * FEATURES).min(rest.len());
+        let (part, after) = std::mem::take(&mut rest).split_at_mut(length);
+        rest = after;
+        (segment, part)
+    })
+}
+
+/// Makes a buffer this long. Old numbers stay: all that count are overwritten, and rows that only make up the eight may
+/// hold anything.
+fn sized(buffer: &mut Vec<f32>, length: usize) {
+    buffer.resize(length, 0.0);
+}
+
+fn copy(from: &[f32], to: Option<&mut [f32]>) {
+    if let Some(to) = to
+        && to.len() == from.len()
+    {
+        to.copy_from_slice(from);
+    }
+}
