@@ -247,7 +247,8 @@ mod tests {
         assert_eq!(tokenizer.pad(), None);
         // A user's text holds no control tokens.
         assert!(!tokenizer.encode("<s>", false, false).contains(&1));
-        let mut parts = Parts::from_sentencepiece(&file(PIECES, &[])).unwrap();
+        let bytes = file(PIECES, &[]);
+        let mut parts = Parts::from_sentencepiece(&bytes).unwrap();
         parts.split_unknown = true;
         assert_eq!(Tokenizer::from_parts(parts).unwrap().encode("a☃☃", false, false), [4, 0, 0]);
     }
