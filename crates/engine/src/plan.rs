@@ -97,11 +97,12 @@ impl Plan {
         let context = within("context", context, model_context)?;
         let batch_rows = within("batch_rows", options.batch_rows, 1 << 16)?;
         let max_sequences = within("max_sequences", options.max_sequences, batch_rows)?;
-        let prompt_rows = within("prompt_rows", options.prompt_rows, usize::MAX)?.min(batch_rows);
+        let prompt_rows = within("prompt_rows", options.prompt_rows, usize::MAX)?;
         let kv_blocks = options.kv_blocks.unwrap_or(max_sequences.saturating_mul(blocks_for(context)));
         let kv_blocks = within("kv_blocks", kv_blocks, u32::MAX as usize)?;
         // A pass can never have more rows than there are positions to fill.
         let batch_rows = batch_rows.min(max_sequences.saturating_mul(context)).max(max_sequences);
+        let prompt_rows = prompt_rows.min(batch_rows);
         let draft_rows = options.draft_rows.min(SAME_BITS_ROWS - 1).min(batch_rows - max_sequences);
         let max_waiting = options.max_waiting;
         let limits = Limits { context, model_context, batch_rows, prompt_rows, draft_rows, max_sequences, max_waiting };
