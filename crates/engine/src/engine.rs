@@ -128,7 +128,8 @@ impl Engine {
         self.text.default_sampling()
     }
 
-    /// The model's chat template, or one of Saem's own where the files have none (see [`Builtin::for_model`]).
+    /// The model's chat template, or one of Saem's own where the files have none (see
+    /// [`for_model`](crate::chat::Builtin::for_model)).
     ///
     /// # Errors
     /// Where the model's template is broken; its texts can be completed all the same.
@@ -136,7 +137,8 @@ impl Engine {
         self.text.chat_template()
     }
 
-    /// Stop strings that a conversation needs beside the end tokens: those of [`Builtin::Transcript`], else none.
+    /// Stop strings that a conversation needs beside the end tokens: those of
+    /// [`Transcript`](crate::chat::Builtin::Transcript), else none.
     #[must_use]
     pub fn chat_stop_strings(&self) -> Vec<String> {
         self.text.chat_stop_strings()

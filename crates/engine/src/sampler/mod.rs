@@ -70,7 +70,7 @@ impl Sampler {
     }
 
     /// Chooses a token and remembers it. `None` where the logits of the tokens that may come hold no finite largest
-    /// number, and where the text's constraint failed (see [`Self::take_failure`]).
+    /// number, and where the text's constraint failed (see `take_failure`).
     pub fn sample(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<u32> {
         let token = self.changed(logits, scratch)?;
         self.history.push(&self.sampling, token, true);
