@@ -171,6 +171,12 @@ def machine() -> dict:
     }
 
 
+def command() -> str:
+    """How the script was called, without the folders of this machine."""
+    words = (part for word in sys.argv[1:] for part in word.split("=", 1))
+    return " ".join(["bench/" + Path(sys.argv[0]).name, *(Path(word).name if word.startswith("/") else word for word in words)])
+
+
 def save(name: str, result: dict) -> Path:
     """Keeps a result where report.py finds it."""
     path = ROOT / "bench/results" / f"{name}.json"

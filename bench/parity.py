@@ -25,7 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engines import ROOT, LlamaCpp, Saem, machine, model_path, need, run, save
+from engines import ROOT, LlamaCpp, Saem, command, machine, model_path, need, run, save
 
 need("numpy")
 import numpy  # noqa: E402
@@ -154,7 +154,7 @@ def main() -> None:
     args = parser.parse_args()
     llama, saem, model = LlamaCpp(args.python), Saem(args.saem), model_path(args.model)
     begin = time.monotonic()
-    result: dict = {"machine": machine(), "command": " ".join(sys.argv), "model": model.stem, "tolerance": EXACT | {"ratio": QUANTISED_RATIO}}
+    result: dict = {"machine": machine(), "command": command(), "model": model.stem, "tolerance": EXACT | {"ratio": QUANTISED_RATIO}}
     print(f"{model.stem}:", flush=True)
     with tempfile.TemporaryDirectory(prefix="saem-parity-", dir=ROOT / "target" if (ROOT / "target").is_dir() else None) as name:
         comparison = Comparison(llama, saem, args.threads, Path(name))

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engines import MODELS, EngineFailed, LlamaCpp, Saem, machine, median, model_path, run, save
+from engines import MODELS, EngineFailed, LlamaCpp, Saem, command, machine, median, model_path, run, save
 
 PREFILL, DECODE = "prefill_tokens_per_second", "decode_tokens_per_second"
 SETTINGS = {
@@ -121,7 +121,7 @@ def main() -> None:
     if args.suite == "no-amx":
         os.environ["SAEM_ISA"] = "avx512"
     llama, saem, times = LlamaCpp(args.python), Saem(args.saem), args.repetitions
-    result: dict = {"machine": machine(), "command": " ".join(sys.argv),
+    result: dict = {"machine": machine(), "command": command(),
                     "isa": os.environ.get("SAEM_ISA")}
     info = llama.call("info", model_path(args.models[0]))
     result["peer"] = {key: info[key] for key in ("engine", "system_info")}
