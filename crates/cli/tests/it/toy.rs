@@ -13,10 +13,18 @@ use saem_formats::gguf::{Value, Writer};
 
 const HIDDEN: usize = 288;
 const HEADS: usize = 9;
-const END: usize = 257;
+/// The end of a turn.
+pub(crate) const END: usize = 257;
+/// Positions of prompt and answer together.
+pub(crate) const CONTEXT: usize = 512;
 
 /// Writes the model and returns its path.
 pub(crate) fn alphabet(directory: &Path) -> PathBuf {
+    reciting(directory, after)
+}
+
+/// As [`alphabet`], for another order: `after` says what follows a token.
+pub(crate) fn reciting(directory: &Path, after: fn(usize) -> usize) -> PathBuf {
     let path = directory.join("alphabet.gguf");
     let mut tokens: Vec<String> = (0..=255).map(spelling).collect();
     tokens.extend(["<|im_start|>", "<|im_end|>"].map(str::to_owned));
@@ -28,7 +36,7 @@ pub(crate) fn alphabet(directory: &Path) -> PathBuf {
         ("general.architecture", text("llama")),
         ("general.name", text("Alphabet")),
         ("general.license", text("apache-2.0")),
-        ("llama.context_length", number(512)),
+        ("llama.context_length", number(CONTEXT)),
         ("llama.embedding_length", number(HIDDEN)),
         ("llama.block_count", number(1)),
         ("llama.feed_forward_length", number(32)),
@@ -89,8 +97,8 @@ pub(crate) fn alphabet(directory: &Path) -> PathBuf {
     path
 }
 
-/// What follows a token.
-fn after(token: usize) -> usize {
+/// What follows a token in the alphabet.
+pub(crate) fn after(token: usize) -> usize {
     match u8::try_from(token) {
         Ok(b'z') => END,
         Ok(b'\n') => usize::from(b'a'),

@@ -186,7 +186,7 @@ struct Expanded {
 /// What a thread works in: some panels' block, which stay in the first-level cache while all input rows go by, and the
 /// sums of those panels over the blocks so far.
 struct Scratch {
-    expanded: Box<[Expanded; PANELS]>,
+    expanded: [Expanded; PANELS],
     /// `[panel, row, 16]`.
     sums: Vec<Line>,
     tiles: Tiles,
@@ -196,13 +196,13 @@ impl Task<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     unsafe fn run<F: Format>(self, format: F) {
         let layout = Layout::of(self.matrix.data_type);
-        let kind = layout.as_ref().map_or(ScaleKind::Super, |layout| layout.scales);
+        let (kind, zero) = layout.map_or((ScaleKind::Super, 0), |layout| (layout.scales, layout.zero));
         // SAFETY: the caller's promise.
         unsafe {
             match kind {
-                ScaleKind::SuperMinimum => self.blocks::<F, SUPER_GROUPS>(format, kind),
-                ScaleKind::SuperHalvesMinimum => self.blocks::<F, { 2 * SUPER_GROUPS }>(format, kind),
-                _ => self.blocks::<F, 0>(format, kind),
+                ScaleKind::SuperMinimum => self.blocks::<F, SUPER_GROUPS>(format, kind, zero),
+                ScaleKind::SuperHalvesMinimum => self.blocks::<F, { 2 * SUPER_GROUPS }>(format, kind, zero),
+                _ => self.blocks::<F, 0>(format, kind, zero),
             }
         }
     }
@@ -213,8 +213,7 @@ impl Task<'_> {
     /// first-level cache, the input once for all the panels, and what is expanded is never written further than that.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     #[inline]
-    unsafe fn blocks<F: Format, const MINIMUMS: usize>(&self, format: F, kind: ScaleKind) {
-        let zero = Layout::of(self.matrix.data_type).map_or(0, |layout| layout.zero);
+    unsafe fn blocks<F: Format, const MINIMUMS: usize>(&self, format: F, kind: ScaleKind, zero: i32) {
         let (rows, columns) = (self.input.rows(), self.matrix.columns);
         let mut scratch = SCRATCH.take().unwrap_or_else(Scratch::new);
         if scratch.sums.len() < PANELS * rows {
@@ -452,8 +451,7 @@ impl Scratch {
             scales: [0.0; PANEL_ROWS],
             minimums: [[0.0; PANEL_ROWS]; 2 * SUPER_GROUPS],
         };
-        let expanded = Box::new(std::array::from_fn(|_| empty()));
-        Box::new(Self { expanded, sums: Vec::new(), tiles: Tiles([0; 4 * 256]) })
+        Box::new(Self { expanded: std::array::from_fn(|_| empty()), sums: Vec::new(), tiles: Tiles([0; 4 * 256]) })
     }
 }
 

@@ -9,7 +9,8 @@ use saem_server::service::{ModelFile, Service, ServiceOptions};
 use saem_server::{App, ModelNames, Settings, http, router};
 use serde_json::{Value, json};
 
-use crate::recite::{CONTEXT, SAYS, reciter};
+use crate::recite::{SAYS, reciter};
+use crate::toy::CONTEXT;
 
 /// A server for all tests of this file.
 fn server() -> SocketAddr {
