@@ -92,7 +92,7 @@ def start(llama: LlamaCpp, saem: Saem, name: str, threads: int, repetitions: int
     for key in ("first_token_seconds", "peak_bytes"):
         line[key] = {"saem": median([run[key] for run in ours]), "llama.cpp": median([run[key] for run in theirs])}
     note(f"  {name}: first token {1000 * line['first_token_seconds']['saem']:.0f} / {1000 * line['first_token_seconds']['llama.cpp']:.0f} ms,"
-         f" peak {line['peak_bytes']['saem'] >> 20} / {int(line['peak_bytes']['llama.cpp']) >> 20} MiB, file {line['file_bytes'] >> 20} MiB")
+         f" peak {int(line['peak_bytes']['saem']) >> 20} / {int(line['peak_bytes']['llama.cpp']) >> 20} MiB, file {line['file_bytes'] >> 20} MiB")
     return line
 
 

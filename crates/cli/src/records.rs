@@ -4,9 +4,14 @@ use jiff::Timestamp;
 use saem_hub::Settings;
 use saem_store::{Location, Origin, Store, StoreError};
 
+/// Where they are: `$DATABASE_URL`, else in Saem's home.
+pub(crate) fn location() -> anyhow::Result<Location> {
+    Ok(Location::from_env(&Settings::from_env()?.home)?)
+}
+
 /// Opens the records, does something with them, and closes them.
 pub(crate) fn with_store<T>(work: impl AsyncFnOnce(&Store) -> Result<T, StoreError>) -> anyhow::Result<T> {
-    let location = Location::from_env(&Settings::from_env()?.home)?;
+    let location = location()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Store::open(location).await?;

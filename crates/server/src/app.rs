@@ -7,7 +7,7 @@ use saem_engine::Request;
 
 use crate::log::LogRecorder;
 use crate::service::{Generation, Recorder, Served, Service};
-use crate::{ApiError, Caller, Metrics, Settings};
+use crate::{Access, ApiError, Caller, Metrics, Settings};
 
 /// Models, settings and counters of a server; cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ struct Inner {
     settings: Settings,
     metrics: Arc<Metrics>,
     recorders: Arc<[Arc<dyn Recorder>]>,
+    access: Option<Arc<Access>>,
     draining: AtomicBool,
 }
 
@@ -26,10 +27,31 @@ impl App {
     /// A server's state. Log and metrics are always told how requests end; `recorders` are told too.
     #[must_use]
     pub fn new(service: Service, settings: Settings, recorders: Vec<Arc<dyn Recorder>>) -> Self {
+        Self::build(service, settings, recorders, None)
+    }
+
+    /// A server whose requests pass `access`, which hears how they end.
+    #[must_use]
+    pub fn with_access(
+        service: Service,
+        settings: Settings,
+        mut recorders: Vec<Arc<dyn Recorder>>,
+        access: Arc<Access>,
+    ) -> Self {
+        recorders.push(Arc::clone(&access) as Arc<dyn Recorder>);
+        Self::build(service, settings, recorders, Some(access))
+    }
+
+    fn build(
+        service: Service,
+        settings: Settings,
+        recorders: Vec<Arc<dyn Recorder>>,
+        access: Option<Arc<Access>>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new());
         let own: [Arc<dyn Recorder>; 2] = [Arc::clone(&metrics) as Arc<dyn Recorder>, Arc::new(LogRecorder)];
         let recorders = own.into_iter().chain(recorders).collect();
-        Self(Arc::new(Inner { service, settings, metrics, recorders, draining: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { service, settings, metrics, recorders, access, draining: AtomicBool::new(false) }))
     }
 
     /// The models.
@@ -42,6 +64,20 @@ impl App {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// Who may pass, where that is asked.
+    pub(crate) fn access(&self) -> Option<&Arc<Access>> {
+        self.0.access.as_ref()
+    }
+
+    /// The model of this name, if this caller may use it.
+    ///
+    /// # Errors
+    /// 404 `model_not_found`, 403 `model_not_allowed`.
+    pub fn model(&self, caller: &Caller, name: &str) -> Result<&Arc<Served>, ApiError> {
+        let model = self.service().model(name)?;
+        if caller.allows_model(model.name()) { Ok(model) } else { Err(caller.refused(name)) }
     }
 
     /// What was counted so far.
@@ -64,7 +100,8 @@ impl App {
     /// Starts a request on behalf of `caller`.
     ///
     /// # Errors
-    /// As [`Served::start`]; 503 `shutting_down` while draining.
+    /// As [`Served::start`]; 503 `shutting_down` while draining; 429 `rate_limit_exceeded` where the caller's key has
+    /// used up its allowance.
     pub async fn start(
         &self,
         caller: &Caller,
@@ -75,6 +112,33 @@ impl App {
             return Err(ApiError::draining());
         }
         request.tenant = caller.tenant;
-        model.start(caller, request, &self.0.recorders).await
+        let caller = caller.admitted(model.name(), most_tokens(&request, model.limits().context)).await?;
+        model.start(&caller, request, &self.0.recorders).await
+    }
+}
+
+/// The most tokens that a request may take: its prompt once, and the longest answer of each candidate.
+fn most_tokens(request: &Request, context: usize) -> usize {
+    let prompt = request.prompt.len();
+    let room = context.saturating_sub(prompt);
+    let answer = request.max_tokens.map_or(room, |most| most.min(room));
+    prompt.saturating_add(answer.saturating_mul(request.candidates))
+}
+
+#[cfg(test)]
+mod tests {
+    use saem_engine::Sampling;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_answer_is_bounded_by_the_context() {
+        let mut request = Request::new(vec![0; 100], Sampling::default());
+        assert_eq!(most_tokens(&request, 512), 512);
+        request.max_tokens = Some(10);
+        request.candidates = 3;
+        assert_eq!(most_tokens(&request, 512), 130);
+        request.max_tokens = Some(1_000_000);
+        assert_eq!(most_tokens(&request, 512), 100 + 3 * 412);
     }
 }

@@ -8,6 +8,9 @@ use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use saem_engine::random::fresh_seed;
 
+use crate::ApiError;
+use crate::access::{Holder, Reservation};
+
 /// Longest request id that is taken over from a client.
 const MAX_ID: usize = 128;
 
@@ -56,13 +59,41 @@ pub struct Caller {
     pub request_id: RequestId,
     /// On whose behalf; 0 where there are no keys. Requests of one tenant share cached prompts and a place in the queue.
     pub tenant: u64,
+    /// The key and where the request comes from, where access is by keys.
+    pub(crate) holder: Option<Arc<Holder>>,
+    /// What was set aside of the key's allowance.
+    pub(crate) reservation: Option<Arc<Reservation>>,
 }
 
 impl Caller {
     /// Somebody without a key.
     #[must_use]
     pub fn anonymous(request_id: RequestId) -> Self {
-        Self { request_id, tenant: 0 }
+        Self { request_id, tenant: 0, holder: None, reservation: None }
+    }
+
+    /// Whether this caller may know of a model and use it.
+    #[must_use]
+    pub fn allows_model(&self, model: &str) -> bool {
+        self.holder.as_ref().is_none_or(|holder| holder.allows_model(model))
+    }
+
+    /// That this caller may not use a model, noted.
+    pub(crate) fn refused(&self, model: &str) -> ApiError {
+        let error = ApiError::model_not_allowed(model);
+        match &self.holder {
+            Some(holder) => holder.refused(model, error),
+            None => error,
+        }
+    }
+
+    /// The caller with what a request to this model may take set aside.
+    pub(crate) async fn admitted(&self, model: &str, tokens: usize) -> Result<Self, ApiError> {
+        let mut admitted = self.clone();
+        if let Some(holder) = &self.holder {
+            admitted.reservation = holder.admit(model, tokens).await?;
+        }
+        Ok(admitted)
     }
 }
 

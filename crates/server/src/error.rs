@@ -86,6 +86,21 @@ impl ApiError {
         Self { param: Some("model".into()), ..error }
     }
 
+    /// 403: the model exists, and this key is not for it.
+    #[must_use]
+    pub fn model_not_allowed(name: &str) -> Self {
+        let error = Self::forbidden("model_not_allowed", format!("This key may not use the model `{name}`"));
+        Self { param: Some("model".into()), ..error }
+    }
+
+    /// 503: keys cannot be checked or records not be written, so nobody is let in.
+    #[must_use]
+    pub fn records_unavailable() -> Self {
+        let message = "The server cannot reach its records; try again";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "records_unavailable", message);
+        Self { retry_after: Some(5), ..error }
+    }
+
     /// 404: no route has this path.
     #[must_use]
     pub fn unknown_path(method: &str, path: &str) -> Self {

@@ -42,6 +42,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod access;
 mod app;
 mod caller;
 mod clova;
@@ -56,6 +57,7 @@ mod routes;
 pub mod service;
 mod settings;
 
+pub use access::Access;
 pub use app::App;
 pub use caller::{Caller, REQUEST_ID, RequestId};
 pub use clova::ModelNames;

@@ -3,8 +3,9 @@
 //! What people write and what models answer is not in it, at any level: ids, names of routes and models, counts and
 //! times only.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, stderr};
 
+use saem_store::mask_personal_data;
 use tracing::level_filters::LevelFilter;
 
 use crate::service::{Finished, Recorder};
@@ -13,7 +14,7 @@ use crate::service::{Finished, Recorder};
 /// `error`, `warn`, `info` or `debug`; anything else means `info`. A second call changes nothing.
 pub fn start(level: &str) {
     let level = level.parse::<LevelFilter>().unwrap_or(LevelFilter::INFO);
-    let log = tracing_subscriber::fmt().with_writer(stderr).with_max_level(level).with_target(false);
+    let log = tracing_subscriber::fmt().with_writer(|| Masked).with_max_level(level).with_target(false);
     let started = if stderr().is_terminal() {
         log.compact().with_ansi(false).try_init()
     } else {
@@ -21,6 +22,23 @@ pub fn start(level: &str) {
     };
     // Somebody else's log is as good.
     drop(started);
+}
+
+/// Standard error without personal data. No text of a user is logged on purpose; an error's words may hold a piece of
+/// one by accident, and so may an id that a client chose.
+#[derive(Clone, Copy, Debug)]
+struct Masked;
+
+impl io::Write for Masked {
+    /// Takes the whole line at once, as the log hands it over.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        stderr().lock().write_all(mask_personal_data(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stderr().lock().flush()
+    }
 }
 
 /// Writes how requests end.

@@ -1,17 +1,19 @@
 //! `saem serve`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use saem_engine::{EngineOptions, Plan};
 use saem_server::service::{ModelFile, Service, ServiceOptions};
-use saem_server::{App, ModelNames, Settings, http, log, router};
+use saem_server::{Access, App, ModelNames, Settings, http, log, router};
+use saem_store::Store;
 
 use crate::arguments::Serve;
 use crate::failure::{Failure, bytes};
 use crate::language::Language;
 use crate::output::note;
 use crate::progress::{Progress, Unit};
-use crate::{models, resolve};
+use crate::{models, records, resolve};
 
 /// Threads that move bytes; those that compute belong to the models.
 const RUNTIME_THREADS: usize = 2;
@@ -33,6 +35,11 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
         .max_blocking_threads(TEXT_THREADS)
         .enable_all()
         .build()?;
+    let location = records::location()?;
+    let store = Arc::new(runtime.block_on(Store::open(location))?);
+    let access = Access::new(Arc::clone(&store));
+    // Strangers may knock once there is a key to ask them for.
+    settings.public = runtime.block_on(access.may_be_public())?;
     // A port that is taken is better known before the models are read.
     let running = runtime.block_on(http::bind(&settings))?;
     let plans = Service::plan(&files, &options)?;
@@ -54,7 +61,7 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     })?;
     drop(progress);
     note(&language.serving(&format!("http://{}", running.address())));
-    let app = App::new(service, settings, Vec::new());
+    let app = App::with_access(service, settings, Vec::new(), access);
     runtime.block_on(async {
         #[cfg(unix)]
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -74,9 +81,10 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
             }
         };
         http::serve(running, app.clone(), router(app), stop).await;
-        std::io::Result::Ok(())
-    })?;
-    Ok(())
+        // What the last requests left behind.
+        store.close().await?;
+        anyhow::Ok(())
+    })
 }
 
 fn settings(arguments: &Serve, language: Language) -> anyhow::Result<Settings> {

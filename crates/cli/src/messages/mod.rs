@@ -347,12 +347,12 @@ messages! {
         ko: "8GB 또는 900MiB처럼 크기를 지정하십시오",
     }
     public_address(address: &str) {
-        en: "{address} can be reached from other machines, and there are no keys to keep strangers out",
-        ko: "{address} 주소는 다른 컴퓨터에서 접근할 수 있는데, 외부인을 막을 키가 없습니다",
+        en: "{address} can be reached from other machines, and that needs a key and a password of the administrator first",
+        ko: "{address} 주소는 다른 컴퓨터에서 접근할 수 있으므로, 먼저 키와 관리자 암호가 있어야 합니다",
     }
     public_address_hint() {
-        en: "Listen on 127.0.0.1 and let a proxy that checks who asks stand in front",
-        ko: "127.0.0.1에서 수신하고, 사용자를 확인하는 프록시를 앞에 두십시오",
+        en: "saem key create NAME; saem admin password",
+        ko: "명령: saem key create 이름; saem admin password",
     }
     bind_failed(address: &str) {
         en: "Cannot listen on {address}",

@@ -1,6 +1,6 @@
 //! The border: what every request passes before any route sees it, and every response on its way back.
 //!
-//! Who may talk to the server is decided here without looking at keys. A web page in the user's browser can reach a
+//! Who may talk to the server at all is decided here, before keys are looked at. A web page in the user's browser can reach a
 //! server on the same machine; that it may not use it is the work of two checks. The name in `Host` must be one of the
 //! server's own, so that a hostile name which resolves to 127.0.0.1 gets nothing (DNS rebinding). And `Origin`, which
 //! browsers send and pages cannot forge, must be the server itself; no header of CORS is ever sent.
@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::listen::Peer;
 use crate::caller::REQUEST_ID;
 use crate::{ApiError, App, Caller, RequestId};
 
@@ -25,12 +26,22 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let id = RequestId::from_header(request.headers().get(REQUEST_ID));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    request.extensions_mut().insert(Caller::anonymous(id.clone()));
-    let mut response = match admit(&app, request.uri(), request.headers()) {
-        Ok(()) => caught(next.run(request)).await.unwrap_or_else(|| {
-            tracing::error!(id = id.as_str(), "a handler panicked");
-            ApiError::internal().into_response()
-        }),
+    let admitted = match admit(&app, request.uri(), request.headers()) {
+        Ok(()) => {
+            let peer = request.extensions().get::<Peer>().copied();
+            let action = format!("{method} {}", route.as_deref().unwrap_or("other"));
+            identify(&app, &id, request.headers(), route.as_deref(), action, peer).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut response = match admitted {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            caught(next.run(request)).await.unwrap_or_else(|| {
+                tracing::error!(id = id.as_str(), "a handler panicked");
+                ApiError::internal().into_response()
+            })
+        }
         Err(error) => error.into_response(),
     };
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -51,6 +62,19 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         "answered"
     );
     response
+}
+
+/// Who asks, by the key that the request shows where one is needed.
+async fn identify(
+    app: &App,
+    id: &RequestId,
+    headers: &HeaderMap,
+    route: Option<&str>,
+    action: String,
+    peer: Option<Peer>,
+) -> Result<Caller, ApiError> {
+    let Some(access) = app.access() else { return Ok(Caller::anonymous(id.clone())) };
+    access.identify(id.clone(), headers, route, action, peer.map(|peer| peer.0.ip())).await
 }
 
 /// Whether a request may be looked at.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -24,7 +27,7 @@ const HEAD_BYTES: usize = 32 << 10;
 #[non_exhaustive]
 pub enum ServeError {
     /// The address can be reached from other machines, and nothing keeps strangers out.
-    #[error("{address} can be reached from other machines, and there are no keys to keep strangers out")]
+    #[error("{address} can be reached from other machines, and there is no key and administrator's password yet")]
     Public {
         /// The address.
         address: IpAddr,
@@ -38,6 +41,10 @@ pub enum ServeError {
         source: std::io::Error,
     },
 }
+
+/// The other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// A socket that is open and not yet served.
 #[derive(Debug)]
@@ -89,14 +96,18 @@ pub async fn serve(running: Running, app: App, router: Router, mut stop: impl As
                     (listener.accept().await, place)
                 } => accepted,
             };
-            let (Ok((stream, _)), Ok(place)) = accepted else {
+            let (Ok((stream, peer)), Ok(place)) = accepted else {
                 // Out of file descriptors, most likely: give those that are open time to close.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             // Tokens are small and wanted at once.
             let _ = stream.set_nodelay(true);
-            let service = TowerToHyperService::new(router.clone());
+            let routes = TowerToHyperService::new(router.clone());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer));
+                routes.call(request)
+            });
             let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
                 // Errors here are broken connections and bad requests; the other side knows already.

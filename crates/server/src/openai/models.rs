@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::http::json;
 use crate::service::Served;
-use crate::{ApiError, App, ErrorBody};
+use crate::{ApiError, App, Caller, ErrorBody};
 
 /// A model that is served.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,8 +46,9 @@ fn describe(model: &Served) -> Model {
 
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models)))]
-pub(crate) async fn list(State(app): State<App>) -> Response {
-    let data = app.service().models().iter().map(|model| describe(model)).collect();
+pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Response {
+    let models = app.service().models().iter().filter(|model| caller.allows_model(model.name()));
+    let data = models.map(|model| describe(model)).collect();
     json(StatusCode::OK, &Models { object: "list", data })
 }
 
@@ -55,6 +56,10 @@ pub(crate) async fn list(State(app): State<App>) -> Response {
 #[utoipa::path(get, path = "/v1/models/{model}", tag = "openai",
     params(("model" = String, Path, description = "Name of the model; it may have slashes")),
     responses((status = 200, body = Model), (status = 404, body = ErrorBody)))]
-pub(crate) async fn retrieve(State(app): State<App>, Path(model): Path<String>) -> Result<Response, ApiError> {
-    Ok(json(StatusCode::OK, &describe(app.service().model(&model)?)))
+pub(crate) async fn retrieve(
+    State(app): State<App>,
+    caller: Caller,
+    Path(model): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &describe(app.model(&caller, &model)?)))
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::http::{JsonBody, json};
 use crate::nfc::nfc;
-use crate::{ApiError, App, ErrorBody};
+use crate::{ApiError, App, Caller, ErrorBody};
 
 /// A text to cut into tokens.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -59,9 +59,10 @@ pub(crate) struct Detokenized {
     responses((status = 200, body = Tokenized), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn tokenize(
     State(app): State<App>,
+    caller: Caller,
     JsonBody(body): JsonBody<TokenizeRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.service().model(&body.model)?.clone();
+    let model = app.model(&caller, &body.model)?.clone();
     let tokenized = tokio::task::spawn_blocking(move || {
         let tokenizer = model.text().tokenizer();
         let tokens = tokenizer.encode(&nfc(body.prompt), body.add_special_tokens.unwrap_or(true), true);
@@ -78,9 +79,10 @@ pub(crate) async fn tokenize(
     responses((status = 200, body = Detokenized), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn detokenize(
     State(app): State<App>,
+    caller: Caller,
     JsonBody(body): JsonBody<DetokenizeRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.service().model(&body.model)?;
+    let model = app.model(&caller, &body.model)?;
     let tokenizer = model.text().tokenizer();
     let size = tokenizer.vocabulary_len();
     if let Some(position) = body.tokens.iter().position(|token| *token as usize >= size) {

@@ -15,8 +15,10 @@ use saem_engine::blocks::BlockCopy;
 use saem_engine::{EngineError, Forward, Limits, ModelText, Plan, Worker};
 use saem_kernels::attention::{KvType, Span};
 use saem_server::service::{Served, Service};
-use saem_server::{App, Settings, http, router};
+use saem_server::{Access, App, Settings, http, router};
+use saem_store::{Location, Store};
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::toy;
@@ -77,6 +79,9 @@ pub(crate) struct World {
     pub(crate) app: App,
     /// Milliseconds of each pass.
     pub(crate) millis: Arc<AtomicU64>,
+    /// The keys and records of a server that has them, and a runtime to ask them on.
+    pub(crate) store: Option<Arc<Store>>,
+    handle: Handle,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,6 +93,15 @@ impl World {
 
     /// A server whose model works on `sequences` texts and lets `waiting` requests wait.
     pub(crate) fn with(settings: Settings, sequences: usize, waiting: usize) -> Self {
+        Self::build(settings, sequences, waiting, None)
+    }
+
+    /// A server whose keys and records are here.
+    pub(crate) fn guarded(location: Location) -> Self {
+        Self::build(Settings::default(), 4, 64, Some(location))
+    }
+
+    fn build(settings: Settings, sequences: usize, waiting: usize, location: Option<Location>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let source = saem_formats::Source::open(toy::alphabet(directory.path())).unwrap();
         let description = saem_model::describe(&source).unwrap();
@@ -108,17 +122,31 @@ impl World {
         let plan = Plan { limits, kv_type: KvType::F16, kv_blocks, weight_bytes: 0, kv_bytes: 0, workspace_bytes: 0 };
         let served = Served::new("alphabet".into(), worker, text, plan).unwrap();
         let settings = Settings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
-        let app = App::new(Service::new(vec![served]), settings, Vec::new());
         let stop = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let service = Service::new(vec![served]);
+        let store = location.map(|location| Arc::new(runtime.block_on(Store::open(location)).unwrap()));
+        let app = match &store {
+            Some(store) => App::with_access(service, settings, Vec::new(), Access::new(Arc::clone(store))),
+            None => App::new(service, settings, Vec::new()),
+        };
         let running = runtime.block_on(http::bind(app.settings())).unwrap();
         let address = running.address();
-        let (served, stopped) = (app.clone(), Arc::clone(&stop));
+        let (served, stopped, kept) = (app.clone(), Arc::clone(&stop), store.clone());
         let thread = std::thread::spawn(move || {
             let router = router(served.clone());
             runtime.block_on(http::serve(running, served, router, async || stopped.notified().await));
+            if let Some(store) = kept {
+                runtime.block_on(store.close()).unwrap();
+            }
         });
-        Self { address, app, millis, stop, thread: Some(thread) }
+        Self { address, app, millis, store, handle, stop, thread: Some(thread) }
+    }
+
+    /// Asks the store of a guarded server.
+    pub(crate) fn ask<T>(&self, question: impl AsyncFnOnce(&Store) -> T) -> T {
+        self.handle.block_on(question(self.store.as_ref().unwrap()))
     }
 
     /// Asks the server to stop, as a signal would.

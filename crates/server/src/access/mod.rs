@@ -1,0 +1,241 @@
+//! Keys, limits and records in front of the models.
+//!
+//! A server on the loopback without a single key answers whoever can reach it: that is one person's own machine. From
+//! the first key on, every request needs one, on the loopback too, and only then, with an administrator's password
+//! beside it, may the server listen to other machines ([`Access::may_be_public`]).
+//!
+//! The border asks [`Access::identify`] who a request is from before any route sees it; starting a request asks
+//! [`Access::admit`] whether its key may use the model now and sets aside what it may take; and as a [`Recorder`],
+//! [`Access`] hears how it ended, gives back what was not used, counts the usage and writes the audit log. While that
+//! log cannot be written, nobody is let in.
+
+mod refusals;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::{HeaderMap, header};
+use saem_store::{Denied, Grant, Key, Origin, Refusal, Scope, Store, StoreError, Used, UsedBy, tenant_number};
+
+use crate::service::{Finished, Recorder};
+use crate::{ApiError, Caller, RequestId};
+
+use refusals::Refusals;
+
+/// Rows of the audit log that may wait to be written; beyond it the log is taken to be broken.
+const MOST_WAITING: usize = 10_000;
+
+/// The store, and who may pass.
+#[derive(Debug)]
+pub struct Access {
+    store: Arc<Store>,
+    /// Keys are never deleted, so once there is one this stays.
+    has_keys: AtomicBool,
+    refusals: Refusals,
+}
+
+/// Whose request it is, from where, and what it does.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    access: Arc<Access>,
+    key: Option<Key>,
+    source: String,
+    action: String,
+    /// Whether the request was counted: one may ask a model several times.
+    is_counted: AtomicBool,
+}
+
+/// What was set aside for a request; given back when the last of its copies goes, unless it was settled before.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    store: Arc<Store>,
+    grant: Mutex<Option<Grant>>,
+}
+
+impl Access {
+    /// Access by the keys of this store.
+    #[must_use]
+    pub fn new(store: Arc<Store>) -> Arc<Self> {
+        Arc::new(Self { store, has_keys: AtomicBool::new(false), refusals: Refusals::default() })
+    }
+
+    /// Whether other machines may reach the server: there is a key that works, and a password of the administrator.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn may_be_public(&self) -> Result<bool, StoreError> {
+        Ok(self.store.has_usable_key().await? && self.store.has_admin_password().await?)
+    }
+
+    /// Who asks, if they may use this route at all. `route` is its pattern.
+    pub(crate) async fn identify(
+        self: &Arc<Self>,
+        id: RequestId,
+        headers: &HeaderMap,
+        route: Option<&str>,
+        action: String,
+        source: Option<IpAddr>,
+    ) -> Result<Caller, ApiError> {
+        let Some(scope) = scope(route) else { return Ok(Caller::anonymous(id)) };
+        if self.store.backlog() > MOST_WAITING {
+            return Err(ApiError::records_unavailable());
+        }
+        let source = source.map_or_else(|| "unknown".to_owned(), |source| source.to_string());
+        let mut holder =
+            Holder { access: Arc::clone(self), key: None, source, action, is_counted: AtomicBool::new(false) };
+        if self.needs_key().await? {
+            let checked = match presented(headers) {
+                Some(text) => self.store.authenticate(text).await.map_err(failed)?.map_err(denied),
+                None => Err(ApiError::unauthorized(
+                    "You did not provide an API key: send the header Authorization: Bearer <key>",
+                )),
+            };
+            let key = match checked {
+                Ok(key) => key,
+                Err(error) => return Err(holder.refused("", error)),
+            };
+            let may = key.allows(scope);
+            holder.key = Some(key);
+            if !may {
+                let message = format!("This key does not have the scope `{scope}`");
+                return Err(holder.refused("", ApiError::forbidden("scope_missing", message)));
+            }
+        }
+        let tenant = holder.key.as_ref().map_or(0, |key| tenant_number(&key.made.tenant));
+        Ok(Caller { tenant, holder: Some(Arc::new(holder)), ..Caller::anonymous(id) })
+    }
+
+    async fn needs_key(&self) -> Result<bool, ApiError> {
+        if self.has_keys.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let has_keys = self.store.has_any_key().await.map_err(failed)?;
+        self.has_keys.store(has_keys, Ordering::Relaxed);
+        Ok(has_keys)
+    }
+}
+
+impl Holder {
+    /// Whether the key may use this model.
+    pub(crate) fn allows_model(&self, model: &str) -> bool {
+        self.key.as_ref().is_none_or(|key| key.allows_model(model))
+    }
+
+    /// Lets a request to this model begin that may take so many tokens, or tells when to come back.
+    pub(crate) async fn admit(&self, model: &str, tokens: usize) -> Result<Option<Arc<Reservation>>, ApiError> {
+        if !self.allows_model(model) {
+            return Err(self.refused(model, ApiError::model_not_allowed(model)));
+        }
+        let Some(key) = &self.key else { return Ok(None) };
+        let requests = u32::from(!self.is_counted.swap(true, Ordering::Relaxed));
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        let store = &self.access.store;
+        match store.admit(key, requests, tokens).await.map_err(failed)? {
+            Ok(grant) => Ok(Some(Arc::new(Reservation { store: Arc::clone(store), grant: Mutex::new(Some(grant)) }))),
+            Err(refusal) => Err(self.refused(model, limited(&refusal))),
+        }
+    }
+
+    /// Notes a refusal in the audit log and hands it on.
+    pub(crate) fn refused(&self, model: &str, error: ApiError) -> ApiError {
+        if let Some(unnoted) = self.access.refusals.next() {
+            let more = if unnoted > 0 { format!(" ({unnoted} more before)") } else { String::new() };
+            self.record(model, &format!("{} {}{more}", error.status.as_u16(), error.code));
+        }
+        error
+    }
+
+    fn record(&self, model: &str, result: &str) {
+        let (who, tenant) = match &self.key {
+            Some(key) => (format!("key:{}", key.id), key.made.tenant.as_str()),
+            None => ("anonymous".to_owned(), ""),
+        };
+        let entry = Origin::new(who, &*self.source).entry(tenant, &self.action, model);
+        self.access.store.record_audit(entry.with_result(result));
+    }
+}
+
+impl Reservation {
+    fn settle(&self, used: u64) {
+        let grant = self.grant.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(grant) = grant {
+            self.store.settle(grant, used);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.settle(0);
+    }
+}
+
+impl Recorder for Access {
+    fn finished(&self, finished: &Finished<'_>) {
+        let Some(holder) = &finished.caller.holder else { return };
+        let count = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);
+        let (prompt_tokens, completion_tokens) =
+            (count(finished.usage.prompt_tokens), count(finished.usage.completion_tokens));
+        if let Some(reservation) = &finished.caller.reservation {
+            reservation.settle(prompt_tokens.saturating_add(completion_tokens));
+        }
+        let key = holder.key.as_ref();
+        let by = UsedBy {
+            tenant: key.map_or(saem_store::DEFAULT_TENANT, |key| &key.made.tenant).to_owned(),
+            key: key.map(|key| key.id.clone()).unwrap_or_default(),
+            app: key.and_then(|key| key.made.app.clone()).unwrap_or_default(),
+            model: finished.model.name().to_owned(),
+        };
+        let cached_tokens = count(finished.usage.cached_tokens);
+        self.store.record_usage(by, Used { requests: 1, prompt_tokens, cached_tokens, completion_tokens });
+        holder.record(finished.model.name(), finished.outcome.as_str());
+    }
+}
+
+/// What a route asks of a key; nothing where everybody may know.
+fn scope(route: Option<&str>) -> Option<Scope> {
+    match route {
+        Some("/openapi.json" | "/health/live" | "/health/ready") => None,
+        Some("/metrics") => Some(Scope::Admin),
+        Some(route) if route.contains("embedding") => Some(Scope::Embed),
+        // Also where there is no route: strangers are not told what there is.
+        _ => Some(Scope::Infer),
+    }
+}
+
+/// The key in `Authorization: Bearer`, or in the header that CLOVA Studio's older clients use.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let bearer = text(header::AUTHORIZATION).and_then(|value| {
+        let (kind, key) = value.trim().split_once(' ')?;
+        kind.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    bearer.or_else(|| headers.get("x-ncp-clovastudio-api-key").and_then(|value| value.to_str().ok()))
+}
+
+fn denied(denied: Denied) -> ApiError {
+    ApiError::unauthorized(match denied {
+        Denied::Unknown => "Incorrect API key provided",
+        Denied::Expired => "This API key has expired",
+        Denied::Revoked => "This API key was revoked",
+    })
+}
+
+fn limited(refusal: &Refusal) -> ApiError {
+    // A whole second more at most: who waits as long as told gets in.
+    let seconds = u32::try_from(refusal.retry_after.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1);
+    let message = format!(
+        "Rate limit reached for this key: {} {} per minute. Please try again in {seconds}s",
+        refusal.per_minute,
+        refusal.limit.name(),
+    );
+    ApiError::rate_limited("rate_limit_exceeded", message, seconds)
+}
+
+/// The records cannot be reached. Clients learn no more; the log does, without the database's password.
+fn failed(error: StoreError) -> ApiError {
+    let reason = std::error::Error::source(&error).map(ToString::to_string);
+    tracing::error!(error = %error, reason, "the records cannot be reached");
+    ApiError::records_unavailable()
+}
