@@ -228,6 +228,7 @@ impl From<EngineError> for ApiError {
                 Self::invalid("context_length_exceeded", "messages", text)
             }
             EngineError::QueueFull { .. } => Self::rate_limited("queue_full", text, QUEUE_SECONDS),
+            EngineError::Constraint(_) => Self::invalid_value("response_format", text),
             EngineError::Template(error) => error.into(),
             _ => {
                 tracing::error!(error = text, "the engine failed");

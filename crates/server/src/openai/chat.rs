@@ -1,10 +1,13 @@
 //! `/v1/chat/completions`: from messages to choices.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use saem_engine::chat::RenderOptions;
-use saem_engine::{Completion, TokenOutput};
+use saem_engine::tools::ToolSyntax;
+use saem_engine::{Completion, FinishReason, TokenOutput};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -13,6 +16,7 @@ use super::chat_stream::ChatStream;
 use super::flexible::TextOrList;
 use super::messages::{ChatMessage, to_engine};
 use super::parameters::{FINGERPRINT, Heading, Parameters, StreamOptions, Usage, finish_reason, finite, wants_usage};
+use super::structure::{Functions, ResponseFormat, ToolCall, logit_bias, read_calls, refused};
 use crate::http::{JsonBody, json, stream};
 use crate::{ApiError, App, Caller, ErrorBody};
 
@@ -69,6 +73,18 @@ pub(crate) struct ChatRequest {
     /// Report so many alternatives of each token; needs `logprobs`.
     #[schema(maximum = 20)]
     top_logprobs: Option<u32>,
+    /// What is added to the logits of tokens, by their ids: -100 to 100.
+    logit_bias: Option<BTreeMap<String, f32>>,
+    /// The form of the answer.
+    response_format: Option<ResponseFormat>,
+    /// Functions that the model may call.
+    #[schema(value_type = Option<Vec<Object>>)]
+    tools: Option<Value>,
+    /// `none`, `auto`, `required`, or the name of a function in OpenAI's form.
+    #[schema(value_type = Option<Object>)]
+    tool_choice: Option<Value>,
+    /// Whether one answer may hold several calls; true where absent.
+    parallel_tool_calls: Option<bool>,
     /// The client's name for its user; not looked at.
     #[allow(dead_code, reason = "clients send it, and it changes nothing")]
     user: Option<String>,
@@ -95,7 +111,7 @@ pub(crate) struct ChatChoice {
     index: usize,
     message: Answer,
     logprobs: Option<ChatLogprobs>,
-    /// `stop` or `length`.
+    /// `stop`, `length` or `tool_calls`.
     finish_reason: &'static str,
 }
 
@@ -107,6 +123,8 @@ pub(crate) struct Answer {
     content: Option<String>,
     /// Always null: models refuse in their own words.
     refusal: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
 }
 
 /// Log-probabilities of a text.
@@ -150,28 +168,37 @@ pub(crate) async fn create(
     let model = app.model(&caller, &body.model)?.clone();
     let streams = body.stream.unwrap_or(false);
     let include_usage = wants_usage(streams, body.stream_options)?;
-    let parameters = body.parameters()?;
-    let messages = to_engine(body.messages)?;
+    let functions =
+        Functions::read(body.tools.as_ref(), body.tool_choice.as_ref(), body.parallel_tool_calls, model.text())?;
+    let parameters = body.parameters(functions.as_ref())?;
+    let messages = to_engine(body.messages, functions.as_ref())?;
+    // Models that know calls are shown the functions by their templates; the others are told in a message.
+    let tools = body.tools.filter(|_| functions.as_ref().is_some_and(|known| known.syntax != ToolSyntax::Json));
     let variables = body.chat_template_kwargs.unwrap_or_default().into_iter().collect();
-    let text = model.text().clone();
+    let constraint = parameters.constraint.clone();
+    let reader = model.clone();
     // A template is a program and a long text is work: neither may hold up the threads that move bytes.
     let prompt = tokio::task::spawn_blocking(move || {
-        text.chat_tokens(&messages, &RenderOptions { variables, ..RenderOptions::default() })
+        if let Some(constraint) = &constraint {
+            reader.constraints().prepare(constraint).map_err(|error| refused(&error))?;
+        }
+        let options = RenderOptions { variables, tools, ..RenderOptions::default() };
+        reader.text().chat_tokens(&messages, &options).map_err(ApiError::from)
     });
     let prompt = prompt.await.map_err(|_| ApiError::internal())??;
     let request = parameters.request(prompt, &model, model.text().chat_stop_strings())?;
     let heading = Heading::new("chatcmpl", &caller.request_id, &model);
     let generation = app.start(&caller, &model, request).await?;
     if streams {
-        let narrator = ChatStream::new(heading, generation.candidates(), include_usage);
+        let narrator = ChatStream::new(heading, generation.candidates(), include_usage, functions.as_ref());
         return Ok(stream(vec![generation], narrator));
     }
     let completion = generation.complete().await?;
-    Ok(json(StatusCode::OK, &answer(&heading, completion)))
+    Ok(json(StatusCode::OK, &answer(&heading, completion, functions.as_ref())))
 }
 
 impl ChatRequest {
-    fn parameters(&self) -> Result<Parameters, ApiError> {
+    fn parameters(&self, functions: Option<&Functions>) -> Result<Parameters, ApiError> {
         let max_tokens = match (self.max_tokens, self.max_completion_tokens) {
             (Some(old), Some(new)) if old != new => {
                 let message = "max_tokens is the older name of max_completion_tokens; set one of them";
@@ -193,7 +220,15 @@ impl ChatRequest {
             }
             (wanted, top) => wanted.then_some(top.unwrap_or(0) as usize),
         };
+        let called = functions.map(Functions::constraint).transpose()?.flatten();
+        let formed = self.response_format.as_ref().map(ResponseFormat::constraint).transpose()?.flatten();
+        if functions.is_some() && formed.is_some() {
+            let message = "response_format and tools cannot be combined; set tool_choice to none";
+            return Err(ApiError::unsupported("response_format", message));
+        }
         Ok(Parameters {
+            constraint: called.or(formed),
+            logit_bias: self.logit_bias.as_ref().map(logit_bias).transpose()?.unwrap_or_default(),
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
@@ -210,14 +245,21 @@ impl ChatRequest {
     }
 }
 
-fn answer(heading: &Heading, completion: Completion) -> ChatCompletion<'_> {
+fn answer<'a>(heading: &'a Heading, completion: Completion, functions: Option<&Functions>) -> ChatCompletion<'a> {
     let mut usage = Usage::default();
     usage.add(completion.usage);
-    let choices = completion.candidates.into_iter().enumerate().map(|(index, candidate)| ChatChoice {
-        index,
-        logprobs: logprobs(&candidate.tokens),
-        message: Answer { role: "assistant", content: Some(candidate.text), refusal: None },
-        finish_reason: finish_reason(candidate.reason),
+    let choices = completion.candidates.into_iter().enumerate().map(|(index, candidate)| {
+        let (content, tool_calls) = match functions {
+            Some(functions) => read_calls(functions.parser(), &candidate.text),
+            None => (candidate.text, Vec::new()),
+        };
+        let content = Some(content).filter(|content| tool_calls.is_empty() || !content.is_empty());
+        ChatChoice {
+            index,
+            logprobs: logprobs(&candidate.tokens),
+            finish_reason: chat_finish_reason(candidate.reason, !tool_calls.is_empty()),
+            message: Answer { role: "assistant", content, refusal: None, tool_calls },
+        }
     });
     ChatCompletion {
         id: &heading.id,
@@ -227,6 +269,14 @@ fn answer(heading: &Heading, completion: Completion) -> ChatCompletion<'_> {
         choices: choices.collect(),
         usage,
         system_fingerprint: FINGERPRINT,
+    }
+}
+
+/// Why a choice ended: calls are the reason unless the limit was.
+pub(super) fn chat_finish_reason(reason: FinishReason, calls: bool) -> &'static str {
+    match finish_reason(reason) {
+        "stop" if calls => "tool_calls",
+        reason => reason,
     }
 }
 

@@ -1,9 +1,11 @@
 //! `/v1/chat/completions` piece by piece.
 
+use saem_engine::tools::{ToolCallParser, ToolEvent};
 use serde::Serialize;
 
-use super::chat::{ChatLogprobs, logprobs};
-use super::parameters::{FINGERPRINT, Heading, Usage, finish_reason};
+use super::chat::{ChatLogprobs, chat_finish_reason, logprobs};
+use super::parameters::{FINGERPRINT, Heading, Usage};
+use super::structure::{Functions, ToolCallKind, call_id};
 use crate::http::{Narrator, SseWriter};
 use crate::service::GenerationEvent;
 
@@ -13,6 +15,8 @@ pub(super) struct ChatStream {
     choices: usize,
     include_usage: bool,
     usage: Usage,
+    /// One for each choice, where functions may be called.
+    parsers: Vec<ToolCallParser>,
 }
 
 /// A piece of an answer.
@@ -44,11 +48,69 @@ struct Delta<'a> {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[CallDelta<'a>; 1]>,
+}
+
+/// What is new of a call.
+#[derive(Serialize)]
+struct CallDelta<'a> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<ToolCallKind>,
+    function: FunctionDelta<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionDelta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
+
+impl<'a> Delta<'a> {
+    fn call(call: CallDelta<'a>) -> Self {
+        Self { tool_calls: Some([call]), ..Self::default() }
+    }
 }
 
 impl ChatStream {
-    pub(super) fn new(heading: Heading, choices: usize, include_usage: bool) -> Self {
-        Self { heading, choices, include_usage, usage: Usage::default() }
+    pub(super) fn new(heading: Heading, choices: usize, include_usage: bool, functions: Option<&Functions>) -> Self {
+        let parsers = functions.map(|functions| vec![functions.parser(); choices]).unwrap_or_default();
+        Self { heading, choices, include_usage, usage: Usage::default(), parsers }
+    }
+
+    /// Passes text through the choice's parser, and all that it holds back where the text is at its `end`.
+    fn parsed(&mut self, index: usize, text: &str, end: bool, out: &mut SseWriter) {
+        let mut events = Vec::new();
+        if let Some(parser) = self.parsers.get_mut(index) {
+            let mut tell = |event| events.push(event);
+            parser.push(text, &mut tell);
+            if end {
+                parser.finish(&mut tell);
+            }
+        }
+        for event in &events {
+            let delta = match event {
+                ToolEvent::Text(text) => Delta { content: Some(text), ..Delta::default() },
+                ToolEvent::Begin { index, name } => Delta::call(CallDelta {
+                    index: *index,
+                    id: Some(call_id()),
+                    kind: Some(ToolCallKind::Function),
+                    function: FunctionDelta { name: Some(name), arguments: "" },
+                }),
+                ToolEvent::Arguments { index, text } => Delta::call(CallDelta {
+                    index: *index,
+                    id: None,
+                    kind: None,
+                    function: FunctionDelta { name: None, arguments: text },
+                }),
+                _ => continue,
+            };
+            self.chunk(&[ChunkChoice { index, delta, logprobs: None, finish_reason: None }], None, out);
+        }
     }
 
     fn chunk(&self, choices: &[ChunkChoice<'_>], usage: Option<Usage>, out: &mut SseWriter) {
@@ -67,7 +129,7 @@ impl ChatStream {
 impl Narrator for ChatStream {
     fn begin(&mut self, out: &mut SseWriter) {
         for index in 0..self.choices {
-            let delta = Delta { role: Some("assistant"), content: Some("") };
+            let delta = Delta { role: Some("assistant"), content: Some(""), ..Delta::default() };
             self.chunk(&[ChunkChoice { index, delta, logprobs: None, finish_reason: None }], None, out);
         }
     }
@@ -76,14 +138,19 @@ impl Narrator for ChatStream {
         match event {
             GenerationEvent::Text { candidate: index, text, tokens, .. } => {
                 let logprobs = logprobs(&tokens);
+                if !self.parsers.is_empty() {
+                    return self.parsed(index, &text, false, out);
+                }
                 if text.is_empty() && logprobs.is_none() {
                     return;
                 }
-                let delta = Delta { role: None, content: Some(&text) };
+                let delta = Delta { content: Some(&text), ..Delta::default() };
                 self.chunk(&[ChunkChoice { index, delta, logprobs, finish_reason: None }], None, out);
             }
             GenerationEvent::Finished { candidate: index, reason } => {
-                let finish_reason = Some(finish_reason(reason));
+                self.parsed(index, "", true, out);
+                let calls = self.parsers.get(index).is_some_and(|parser| parser.calls() > 0);
+                let finish_reason = Some(chat_finish_reason(reason, calls));
                 let delta = Delta::default();
                 self.chunk(&[ChunkChoice { index, delta, logprobs: None, finish_reason }], None, out);
             }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::flexible::{Prompts, TextOrList};
 use super::parameters::{FINGERPRINT, Heading, Parameters, StreamOptions, Usage, finish_reason, finite, wants_usage};
+use super::structure::logit_bias;
 use crate::http::{JsonBody, Narrator, SseWriter, json, stream};
 use crate::nfc::nfc;
 use crate::service::{GenerationEvent, Served};
@@ -69,6 +70,8 @@ pub(crate) struct CompletionRequest {
     /// Report the log-probability of each token and of so many alternatives.
     #[schema(maximum = 5)]
     logprobs: Option<u32>,
+    /// What is added to the logits of tokens, by their ids: -100 to 100.
+    logit_bias: Option<BTreeMap<String, f32>>,
     /// The client's name for its user; not looked at.
     #[allow(dead_code, reason = "clients send it, and it changes nothing")]
     user: Option<String>,
@@ -185,6 +188,8 @@ impl CompletionRequest {
             n: self.n,
             max_tokens: Some(self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
             logprobs: self.logprobs.map(|count| count as usize),
+            logit_bias: self.logit_bias.as_ref().map(logit_bias).transpose()?.unwrap_or_default(),
+            constraint: None,
         })
     }
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use saem_engine::chat::Message;
+use saem_engine::tools::{ToolSyntax, instructions};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::structure::{Functions, ToolCall};
 use crate::ApiError;
 use crate::nfc::nfc;
 
@@ -24,6 +26,10 @@ pub(crate) struct ChatMessage {
     name: Option<String>,
     /// Comes back from clients that repeat an answer as they got it.
     refusal: Option<String>,
+    /// Calls that the model made.
+    tool_calls: Option<Vec<ToolCall>>,
+    /// Which call a function's answer belongs to.
+    tool_call_id: Option<String>,
 }
 
 /// Who speaks.
@@ -38,6 +44,8 @@ pub(crate) enum Role {
     User,
     /// The model.
     Assistant,
+    /// A function, with its answer.
+    Tool,
 }
 
 impl Role {
@@ -47,6 +55,7 @@ impl Role {
             Self::System | Self::Developer => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -114,23 +123,72 @@ impl Content {
     }
 }
 
-/// The messages as a template takes them.
-pub(crate) fn to_engine(messages: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
+/// The messages as a template takes them. Where the template knows nothing of calls, `functions` are described to the
+/// model in a message of their own, and calls and their answers become plain text.
+pub(crate) fn to_engine(messages: Vec<ChatMessage>, functions: Option<&Functions>) -> Result<Vec<Message>, ApiError> {
     if messages.is_empty() {
         return Err(ApiError::invalid_value("messages", "messages must have at least one message"));
     }
-    let convert = |(index, message): (usize, ChatMessage)| {
-        let Some(content) = message.content.map(Content::into_text).or(message.refusal) else {
-            let param = format!("messages[{index}].content");
-            return Err(ApiError::invalid_value(param, "a message of this role needs content"));
-        };
-        let mut extra = Map::new();
-        if let Some(name) = message.name {
-            extra.insert("name".into(), Value::String(nfc(name)));
+    let plain = functions.filter(|functions| functions.syntax == ToolSyntax::Json);
+    let mut all = Vec::with_capacity(messages.len() + 1);
+    for (index, message) in messages.into_iter().enumerate() {
+        all.push(convert(index, message, plain.is_some())?);
+    }
+    if let Some(functions) = plain {
+        let told = instructions(&functions.tools);
+        // One message of instructions: not every template takes two.
+        match all.first_mut().filter(|first| first.role == "system") {
+            Some(first) => {
+                let own = first.content.as_str().unwrap_or_default();
+                first.content = Value::String(format!("{own}\n\n{told}"));
+            }
+            None => all.insert(0, Message::new("system", told)),
         }
-        Ok(Message { role: message.role.in_templates().to_owned(), content: Value::String(nfc(content)), extra })
-    };
-    messages.into_iter().enumerate().map(convert).collect()
+    }
+    Ok(all)
+}
+
+fn convert(index: usize, message: ChatMessage, plain: bool) -> Result<Message, ApiError> {
+    let at = |field: &str| format!("messages[{index}].{field}");
+    let calls = message.tool_calls.unwrap_or_default();
+    if !calls.is_empty() && message.role != Role::Assistant {
+        return Err(ApiError::invalid_value(at("tool_calls"), "only the assistant calls functions"));
+    }
+    if message.tool_call_id.is_some() != (message.role == Role::Tool) {
+        let message = "belongs to messages of the role `tool`, and to each of them";
+        return Err(ApiError::invalid_value(at("tool_call_id"), message));
+    }
+    let content = message.content.map(Content::into_text).or(message.refusal);
+    if content.is_none() && calls.is_empty() {
+        return Err(ApiError::invalid_value(at("content"), "a message of this role needs content"));
+    }
+    let content = nfc(content.unwrap_or_default());
+    let mut extra = Map::new();
+    if let Some(name) = message.name {
+        extra.insert("name".into(), Value::String(nfc(name)));
+    }
+    let mut called = Vec::with_capacity(calls.len());
+    for (number, call) in calls.into_iter().enumerate() {
+        // Templates write the arguments themselves, so they get the value and not its text.
+        let arguments: Value = serde_json::from_str(&call.function.arguments).map_err(|_| {
+            ApiError::invalid_value(at(&format!("tool_calls[{number}].function.arguments")), "must be JSON")
+        })?;
+        let function = json!({"name": call.function.name, "arguments": arguments});
+        called.push(if plain { function } else { json!({"id": call.id, "type": "function", "function": function}) });
+    }
+    if plain {
+        let role = if message.role == Role::Tool { "user" } else { message.role.in_templates() };
+        let calls = called.iter().map(Value::to_string);
+        let lines: Vec<String> = Some(content).filter(|content| !content.is_empty()).into_iter().chain(calls).collect();
+        return Ok(Message { extra, ..Message::new(role, lines.join("\n")) });
+    }
+    if !called.is_empty() {
+        extra.insert("tool_calls".into(), Value::Array(called));
+    }
+    if let Some(id) = message.tool_call_id {
+        extra.insert("tool_call_id".into(), Value::String(id));
+    }
+    Ok(Message { role: message.role.in_templates().to_owned(), content: Value::String(content), extra })
 }
 
 #[cfg(test)]
@@ -138,7 +196,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Message>, ApiError> {
-        to_engine(crate::http::parse(text.as_bytes())?)
+        to_engine(crate::http::parse(text.as_bytes())?, None)
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod flexible;
 mod messages;
 pub(crate) mod models;
 mod parameters;
+mod structure;
 pub(crate) mod tokens;
 
 use axum::Router;

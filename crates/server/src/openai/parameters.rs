@@ -1,5 +1,6 @@
 //! What both kinds of completion have in common: sampling and its ranges, usage, names of answers.
 
+use saem_engine::constraint::Constraint;
 use saem_engine::{FinishReason, Request, Sampling};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,6 +25,8 @@ pub(crate) struct Parameters {
     pub(crate) n: Option<u32>,
     pub(crate) max_tokens: Option<u32>,
     pub(crate) logprobs: Option<usize>,
+    pub(crate) logit_bias: Vec<(u32, f32)>,
+    pub(crate) constraint: Option<Constraint>,
 }
 
 impl Parameters {
@@ -52,6 +55,8 @@ impl Parameters {
             stop: own.into_iter().map(nfc).chain(stop).collect(),
             logprobs: self.logprobs,
             candidates: self.n.unwrap_or(1) as usize,
+            logit_bias: self.logit_bias,
+            constraint: self.constraint,
             ..Request::new(prompt, sampling)
         })
     }

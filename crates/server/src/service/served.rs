@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
+use saem_engine::constraint::Constraints;
 use saem_engine::{EngineError, Limits, ModelText, Plan, Request, Worker};
 use tokio::sync::{mpsc as channel, oneshot};
 
@@ -17,6 +18,7 @@ use crate::{ApiError, Caller};
 pub struct Served {
     name: String,
     text: Arc<ModelText>,
+    constraints: Arc<Constraints>,
     plan: Plan,
     created: u64,
     commands: mpsc::Sender<Command>,
@@ -29,12 +31,13 @@ impl Served {
     /// # Errors
     /// Where the system refuses a thread.
     pub fn new(name: String, worker: Worker, text: Arc<ModelText>, plan: Plan) -> std::io::Result<Self> {
+        let constraints = Arc::clone(worker.constraints());
         let (commands, receiver) = mpsc::channel();
         let status = Arc::new(Status::new(&worker));
         let shared = Arc::clone(&status);
         std::thread::Builder::new().name(format!("saem-{name}")).spawn(move || run(worker, &receiver, &shared))?;
         let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-        Ok(Self { name, text, plan, created, commands, status })
+        Ok(Self { name, text, constraints, plan, created, commands, status })
     }
 
     /// The name that requests use.
@@ -47,6 +50,13 @@ impl Served {
     #[must_use]
     pub fn text(&self) -> &Arc<ModelText> {
         &self.text
+    }
+
+    /// Compiles constraints for the model's tokens. That takes time, so do it where waiting is allowed, before
+    /// [`Served::start`]: the model's thread then finds them ready.
+    #[must_use]
+    pub fn constraints(&self) -> &Arc<Constraints> {
+        &self.constraints
     }
 
     /// The memory that the model takes.
