@@ -15,8 +15,9 @@ import urllib.error
 import urllib.request
 
 from langchain_community.chat_models import ChatClovaX as CommunityChat
+from langchain_community.embeddings import ClovaXEmbeddings as CommunityEmbeddings
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from langchain_naver import ChatClovaX
+from langchain_naver import ChatClovaX, ClovaXEmbeddings
 from strands_clova import ClovaModel
 
 base = sys.argv[1].rstrip("/")
@@ -111,6 +112,44 @@ def strands() -> None:
     check(len(stops) == 1, "strands-clova sees one end", stops)
 
 
+def cosine(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def embeddings() -> None:
+    texts = ["오늘은 날씨가 좋다.", "The weather is nice today.", "I like fish."]
+    native = CommunityEmbeddings(base_url=base, api_key=key, model="bge-m3")
+    shaped = ClovaXEmbeddings(base_url=f"{base}/v1/openai", api_key=key, model="bge-m3")
+    for client in (native, shaped):
+        korean, english, fish = client.embed_documents(texts)
+        check(len(korean) == 1024, "vectors of the documented size", len(korean))
+        check(cosine(korean, english) > cosine(korean, fish) + 0.2, "meaning crosses languages", (cosine(korean, english), cosine(korean, fish)))
+    check(native.embed_query(texts[0]) == native.embed_documents(texts)[0], "a query is a document")
+    old = CommunityEmbeddings(base_url=base, api_key="old-key", apigw_api_key="gateway", app_id="my-app", model="clir-emb-dolphin")
+    check(key != "nv-none" or len(old.embed_query("안녕")) == 1024, "the headers of 2024 are taken")
+    tokens = result("/v1/api-tools/embedding/v2/tokenize", {"text": texts[0]})["numTokens"]
+    check(result("/v1/api-tools/embedding/v2", {"text": texts[0]})["inputTokens"] == tokens > 3, "tokens are counted", tokens)
+
+
+def forms_and_functions() -> None:
+    ask = [{"role": "user", "content": "What is the weather in Seoul?"}]
+    schema = {"type": "object", "additionalProperties": False, "required": ["city", "unit"],
+              "properties": {"city": {"type": "string", "maxLength": 20}, "unit": {"enum": ["celsius", "fahrenheit"]}}}
+    formed = result("/v3/chat-completions/HCX-007", {"messages": ask, "maxTokens": 80, "temperature": 0, "responseFormat": {"type": "json", "schema": schema}})
+    check(set(json.loads(formed["message"]["content"])) == {"city", "unit"} and formed["finishReason"] == "stop", "a form is kept", formed)
+    tools = [{"type": "function", "function": {"name": "weather", "description": "The weather of a city.", "parameters": schema}}]
+    called = result("/v3/chat-completions/HCX-005", {"messages": ask, "maxTokens": 80, "temperature": 0, "tools": tools,
+                                                     "toolChoice": {"type": "function", "function": {"name": "weather"}}})
+    call = called["message"]["toolCalls"][0]
+    check(called["finishReason"] == "tool_calls" and set(call["function"]["arguments"]) == {"city", "unit"}, "a function is called", called)
+    history = [*ask, {"role": "assistant", "content": "", "toolCalls": called["message"]["toolCalls"]},
+               {"role": "tool", "toolCallId": call["id"], "content": "sunny"}]
+    said = result("/v3/chat-completions/HCX-005", {"messages": history, "maxTokens": 8, "tools": tools, "toolChoice": "none"})
+    check("toolCalls" not in said["message"], "its result is taken", said)
+    tool = ChatClovaX(base_url=f"{base}/v1/openai", api_key=key, model="HCX-005", temperature=0.0, max_tokens=80).bind_tools(tools, tool_choice="weather")
+    check(tool.invoke("What is the weather in Seoul?").tool_calls[0]["name"] == "weather", "langchain-naver's tools")
+
+
 def plain() -> None:
     done = result("/testapp/v1/completions/LK-D2", {
         "text": "Q: What is 2 + 2?", "start": "\nA:", "restart": "\nQ:", "stopBefore": ["\n"], "maxTokens": 8, "temperature": 0.0,
@@ -142,7 +181,7 @@ def plain() -> None:
     check(summary["text"].startswith("- ") and len(summary["text"].splitlines()) == 2, "one line for each part", summary)
 
 
-for step in (langchain_naver, langchain_community, strands, plain):
+for step in (langchain_naver, langchain_community, strands, embeddings, forms_and_functions, plain):
     step()
     print(f"clova: {step.__name__} works")
 print(f"clova: {checks} checks passed")

@@ -1,13 +1,13 @@
 // Runs OpenAI's Node package against a running `saem serve`.
 //
-//     node scripts/clients/openai.mjs http://127.0.0.1:8080 smollm2-135m
+//     node scripts/clients/openai.mjs http://127.0.0.1:8080 smollm2-135m use-multilingual
 //
 // Needs the package `openai` in a folder `node_modules` above the working directory.
 import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [base, model] = process.argv.slice(2);
+const [base, model, encoder] = process.argv.slice(2);
 const require = createRequire(path.join(process.cwd(), "index.js"));
 const { default: OpenAI } = await import(pathToFileURL(require.resolve("openai")).href);
 const client = new (OpenAI.OpenAI ?? OpenAI)({ baseURL: `${base}/v1`, apiKey: "none", maxRetries: 0 });
@@ -43,6 +43,20 @@ for await (const chunk of stream) {
 }
 check(streamed === text, "the stream says the same", streamed);
 check(usage.completion_tokens === answer.usage.completion_tokens, "the stream counts the same", usage);
+
+const vectors = await client.embeddings.create({ model: encoder, input: ["샘", "spring"] });
+check(vectors.data.length === 2 && vectors.data[0].embedding.length === 512, "vectors", vectors.usage);
+
+const schema = { type: "object", properties: { city: { type: "string", maxLength: 12 } }, required: ["city"], additionalProperties: false };
+const formed = await client.chat.completions.create({
+  model, messages, max_tokens: 40, response_format: { type: "json_schema", json_schema: { name: "city", strict: true, schema } },
+});
+check(typeof JSON.parse(formed.choices[0].message.content).city === "string", "a form", formed.choices[0]);
+
+const called = await client.chat.completions.create({
+  model, messages, max_tokens: 60, tools: [{ type: "function", function: { name: "find", parameters: schema } }], tool_choice: "required", parallel_tool_calls: false,
+});
+check(JSON.parse(called.choices[0].message.tool_calls[0].function.arguments).city !== undefined, "a function", called.choices[0]);
 
 try {
   await client.chat.completions.create({ model: "gpt", messages });

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs OpenAI's Python package and langchain-openai against a running `saem serve`.
 
-    scripts/clients/openai.py http://127.0.0.1:8080 smollm2-135m
+    scripts/clients/openai.py http://127.0.0.1:8080 smollm2-135m use-multilingual
 
 Needs the packages of scripts/clients/openai.txt.
 """
@@ -12,11 +12,14 @@ import sys
 sys.path = [path for path in sys.path if not path.rstrip("/").endswith("scripts/clients")]
 
 import asyncio  # noqa: E402
+import json  # noqa: E402
+from enum import Enum  # noqa: E402
 
 import openai  # noqa: E402
-from langchain_openai import ChatOpenAI  # noqa: E402
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings  # noqa: E402
+from pydantic import BaseModel, Field  # noqa: E402
 
-base, model = sys.argv[1].rstrip("/") + "/v1", sys.argv[2]
+base, model, encoder = sys.argv[1].rstrip("/") + "/v1", sys.argv[2], sys.argv[3]
 client = openai.OpenAI(base_url=base, api_key="none", max_retries=0)
 conversation = [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "What is the capital of France?"}]
 checks = 0
@@ -77,6 +80,80 @@ def completions() -> None:
     check("".join(pieces) == answer.choices[0].text, "the stream says the same", pieces)
 
 
+class Feeling(str, Enum):
+    positive = "positive"
+    negative = "negative"
+
+
+class Review(BaseModel):
+    product: str = Field(max_length=20)
+    feeling: Feeling
+    stars: int = Field(ge=1, le=5)
+
+
+WEATHER = {"type": "function", "function": {
+    "name": "weather", "description": "The weather of a city.",
+    "parameters": {"type": "object", "additionalProperties": False, "required": ["city", "unit"],
+                   "properties": {"city": {"type": "string", "maxLength": 20}, "unit": {"enum": ["celsius", "fahrenheit"]}}}}}
+TIME = {"type": "function", "function": {"name": "time", "description": "The time.", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}}
+
+
+def forms() -> None:
+    ask = [{"role": "user", "content": "Describe as JSON: I love this phone, five stars."}]
+    parsed = client.chat.completions.parse(model=model, messages=ask, response_format=Review, temperature=0, max_tokens=60)
+    check(isinstance(parsed.choices[0].message.parsed, Review), "a pydantic model comes back", parsed)
+    answer = client.chat.completions.create(model=model, messages=ask, response_format={"type": "json_object"}, temperature=0, max_tokens=200)
+    if answer.choices[0].finish_reason == "stop":
+        check(isinstance(json.loads(answer.choices[0].message.content), dict), "an object", answer)
+    form = {"type": "json_schema", "json_schema": {"name": "pick", "strict": True, "schema": {"enum": ["yes", "no"]}}}
+    stream = client.chat.completions.create(model=model, messages=ask, response_format=form, stream=True, max_tokens=20)
+    text = "".join(choice.delta.content or "" for chunk in stream for choice in chunk.choices)
+    check(json.loads(text) in ("yes", "no"), "a stream keeps to the form", text)
+    token = client.post("/../tokenize", body={"model": model, "prompt": " Paris", "add_special_tokens": False}, cast_to=object)["tokens"][0]
+    biased = client.completions.create(model=model, prompt="The capital of France is", max_tokens=1, temperature=0, logit_bias={str(token): -100})
+    check("Paris" not in biased.choices[0].text, "a bias of -100 forbids a token", biased)
+
+
+def tools() -> None:
+    ask = [{"role": "user", "content": "What is the weather in Seoul?"}]
+    answer = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER, TIME], tool_choice="required", temperature=0, max_tokens=80)
+    choice = answer.choices[0]
+    check(choice.finish_reason == "tool_calls" and choice.message.tool_calls, "a function is called", answer)
+    named = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER, TIME], temperature=0, max_tokens=80,
+                                           tool_choice={"type": "function", "function": {"name": "weather"}}, parallel_tool_calls=False)
+    call = named.choices[0].message.tool_calls[0]
+    arguments = json.loads(call.function.arguments)
+    check(call.function.name == "weather" and set(arguments) == {"city", "unit"}, "the named one, with its arguments", named)
+    stream = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER], temperature=0, max_tokens=80, stream=True,
+                                            tool_choice={"type": "function", "function": {"name": "weather"}}, parallel_tool_calls=False)
+    pieces = [piece for chunk in stream for choice in chunk.choices for piece in choice.delta.tool_calls or []]
+    check(pieces[0].id and pieces[0].function.name == "weather", "a stream begins a call", pieces)
+    check(json.loads("".join(piece.function.arguments or "" for piece in pieces)) == arguments, "and streams its arguments", pieces)
+    # The conversation goes on with the function's answer.
+    history = [*ask, named.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny, 21 degrees"}]
+    check(client.chat.completions.create(model=model, messages=history, tools=[WEATHER], tool_choice="none", max_tokens=8).choices[0].message.content, "a result follows")
+    silent = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER], tool_choice="none", max_tokens=8)
+    check(not silent.choices[0].message.tool_calls, "none is none", silent)
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def embeddings() -> None:
+    texts = ["오늘은 날씨가 좋다.", "The weather is nice today.", "I like fish."]
+    packed = client.embeddings.create(model=encoder, input=texts)  # this client asks for Base64
+    plain = client.embeddings.create(model=encoder, input=texts, encoding_format="float")
+    check([e.embedding for e in packed.data] == [e.embedding for e in plain.data] and len(plain.data[0].embedding) == 512, "both spellings agree")
+    korean, english, fish = (e.embedding for e in plain.data)
+    check(cosine(korean, english) > cosine(korean, fish) + 0.2, "meaning crosses languages", (cosine(korean, english), cosine(korean, fish)))
+    check(plain.usage.prompt_tokens == plain.usage.total_tokens > 10, "tokens are counted", plain.usage)
+    store = OpenAIEmbeddings(base_url=base, api_key="none", model=encoder, check_embedding_ctx_length=False)
+    # The client's own rounding is that of JSON.
+    check(cosine(store.embed_query(texts[0]), korean) > 0.999, "langchain-openai embeds")
+    check(len(store.embed_documents(texts)) == 3, "langchain-openai embeds several")
+
+
 def errors() -> None:
     for kind, status, param, code, call in (
             (openai.NotFoundError, 404, "model", "model_not_found", lambda: client.chat.completions.create(model="gpt", messages=conversation)),
@@ -107,12 +184,19 @@ def langchain() -> None:
     check("Paris" in answer.content and answer.usage_metadata["output_tokens"] > 0, "langchain-openai answers", answer)
     pieces = [piece.content for piece in chain.stream([("system", "Answer in one word."), ("human", "What is the capital of France?")])]
     check("".join(pieces) == answer.content, "langchain-openai streams the same", pieces)
+    review = ChatOpenAI(base_url=base, api_key="none", model=model, temperature=0, max_tokens=60)
+    check(isinstance(review.with_structured_output(Review).invoke("I love this phone, five stars."), Review), "langchain-openai's structured output")
+    called = review.bind_tools([WEATHER], tool_choice="weather").invoke("What is the weather in Seoul?")
+    check(called.tool_calls[0]["name"] == "weather", "langchain-openai's tools", called)
 
 
 models()
 chat()
 korean()
 completions()
+forms()
+tools()
+embeddings()
 errors()
 asyncio.run(together())
 langchain()

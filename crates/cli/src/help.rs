@@ -55,6 +55,7 @@ const KOREAN: &[(&str, &str)] = &[
     ("serve.host", "수신할 주소 [기본: 127.0.0.1]"),
     ("serve.port", "포트. 0이면 비어 있는 포트를 씁니다 [기본: 8080]"),
     ("serve.allow_host", "localhost와 주소 외에 클라이언트가 쓸 수 있는 호스트 이름 (여러 번 지정 가능)"),
+    ("serve.keep_prompts", "계산한 프롬프트를 다음 시작까지 Saem의 집에 남겨 둠. 그곳에서 읽을 수 있음"),
     ("serve.max_sequences", "모델마다 동시에 처리할 글의 수 [기본: 16]"),
     ("serve.memory", "모든 모델이 함께 쓸 수 있는 메모리. 예: 8GB, 900MiB [기본: 계획대로]"),
     ("tokenize", "글을 토큰으로 나누어 보여 줍니다"),

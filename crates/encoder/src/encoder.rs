@@ -84,6 +84,12 @@ impl SentenceEncoder {
         Ok(Self { tokenizer, unknown, network: Network::new(weights)?, pool, state })
     }
 
+    /// Whether `path` looks like a model of this kind: a directory with its weights in it.
+    #[must_use]
+    pub fn is_at(path: &Path) -> bool {
+        path.join(WEIGHTS).is_file()
+    }
+
     /// The embeddings of texts.
     ///
     /// The same text has the same embedding, to the bit, in any company and with any number of threads. Beside the

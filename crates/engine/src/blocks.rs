@@ -95,6 +95,31 @@ impl BlockPool {
         self.reserved -= reservation.blocks;
     }
 
+    /// What is kept, those used last first, and each after the one before it.
+    pub(crate) fn kept_texts(&self) -> Vec<(u32, &Key)> {
+        self.prefixes.kept()
+    }
+
+    /// A block that was never used, for a text that is known from elsewhere. `None` where the text is known here, or no
+    /// such block is left. [`BlockPool::settle`] must follow.
+    pub(crate) fn recall(&mut self, key: Key) -> Option<u32> {
+        if self.available() == 0 || self.untouched == self.references.len() || self.prefixes.find(&key).is_some() {
+            return None;
+        }
+        let block = u32::try_from(self.untouched).ok()?;
+        self.untouched += 1;
+        self.prefixes.insert(key, block);
+        Some(block)
+    }
+
+    /// Blocks that were recalled are kept now, the first of them as those that were used last.
+    pub(crate) fn settle(&mut self, recalled: &[u32]) {
+        for block in recalled.iter().rev() {
+            self.prefixes.tick();
+            self.prefixes.leave(*block);
+        }
+    }
+
     fn allocate(&mut self, reservation: &mut Reservation) -> Option<u32> {
         // The promise is checked, not trusted: a mistake in the sum must not give a block to two sequences.
         reservation.blocks = reservation.blocks.checked_sub(1)?;

@@ -71,6 +71,18 @@ impl Forward for Decoder {
         self.cache.copy_block(copy.from, copy.to);
     }
 
+    fn block_bytes(&self) -> usize {
+        KvCache::block_bytes(&self.model.config, self.cache.kv_type())
+    }
+
+    fn read_block(&self, block: u32, to: &mut Vec<u8>) {
+        self.cache.read_block(block, to);
+    }
+
+    fn write_block(&mut self, block: u32, bytes: &[u8]) {
+        self.cache.write_block(block, bytes);
+    }
+
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
         let batch = Batch { tokens, spans, logit_rows };
         Ok(self.model.forward(&self.pool, &mut self.cache, &batch, &mut self.workspace)?)

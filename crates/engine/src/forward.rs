@@ -28,6 +28,21 @@ pub trait Forward: Send {
     /// Copies the keys and values of one block to another, in every layer.
     fn copy_block(&mut self, copy: BlockCopy);
 
+    /// Bytes of one block's keys and values in all layers; 0 where they cannot be taken out of the cache.
+    fn block_bytes(&self) -> usize {
+        0
+    }
+
+    /// Appends the [`Forward::block_bytes`] of a block.
+    fn read_block(&self, block: u32, to: &mut Vec<u8>) {
+        let _ = (block, to);
+    }
+
+    /// Writes to a block what [`Forward::read_block`] read.
+    fn write_block(&mut self, block: u32, bytes: &[u8]) {
+        let _ = (block, bytes);
+    }
+
     /// Computes `tokens` (rows that lie in sequences as `spans` say), stores their keys and values, and returns the
     /// logits of the rows `logit_rows` (ascending), `[logit_rows, vocabulary]`.
     ///

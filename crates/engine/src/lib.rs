@@ -79,6 +79,7 @@ mod decoder;
 mod engine;
 mod error;
 mod forward;
+mod keep;
 mod model_text;
 mod output;
 pub mod perplexity;
@@ -102,6 +103,7 @@ pub use decoder::Decoder;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use forward::{Forward, Vocabulary};
+pub use keep::RecallError;
 pub use model_text::ModelText;
 pub use output::{
     Alternative, CandidateText, Completion, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage,

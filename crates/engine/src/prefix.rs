@@ -9,7 +9,7 @@
 //! before it (see [`BlockTable::register`](crate::blocks::BlockTable)), so what follows an idle block is idle, and idle
 //! blocks can all be given up, leaves first and among those the one that has been idle longest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::blocks::BLOCK_TOKENS;
 
@@ -30,6 +30,16 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// What comes before the block.
+    pub(crate) fn before(&self) -> Before {
+        self.before
+    }
+
+    /// The text of the block.
+    pub(crate) fn tokens(&self) -> &[u32; BLOCK_TOKENS] {
+        &self.tokens
+    }
+
     /// The key of the block that holds `tokens`; `None` where they do not fill one exactly.
     pub(crate) fn new(before: Before, tokens: &[u32]) -> Option<Self> {
         Some(Self { before, tokens: tokens.try_into().ok()? })
@@ -65,6 +75,28 @@ impl PrefixIndex {
     /// Blocks that are known and in no table.
     pub(crate) fn idle(&self) -> usize {
         self.idle
+    }
+
+    /// Idle blocks, those that were used last first, and each after the one before it.
+    pub(crate) fn kept(&self) -> Vec<(u32, &Key)> {
+        let mut newest: Vec<(u64, u32)> =
+            self.entries.iter().filter_map(|(block, entry)| Some((entry.idle_since?, *block))).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        let mut kept = Vec::with_capacity(newest.len());
+        let mut taken = HashSet::new();
+        for (_, mut block) in newest {
+            let mut line = Vec::new();
+            // Up to a block that is taken already, or to the beginning.
+            while taken.insert(block)
+                && let Some(entry) = self.entries.get(&block)
+            {
+                line.push((block, &entry.key));
+                let Before::Block(before) = entry.key.before else { break };
+                block = before;
+            }
+            kept.extend(line.into_iter().rev());
+        }
+        kept
     }
 
     /// Adds a block in use, whose predecessor is in use too, under a key that is not there yet.
@@ -150,6 +182,22 @@ mod tests {
         index.leave(0);
         assert_eq!((index.evict(), index.idle()), (Some(0), 0));
         assert!(index.blocks.is_empty() && index.entries.is_empty() && index.leaves.is_empty());
+    }
+
+    #[test]
+    fn kept_blocks_come_after_the_ones_before_them() {
+        let mut index = PrefixIndex::default();
+        for (block, before) in
+            [(4, Before::Salt(7)), (1, Before::Block(4)), (2, Before::Block(1)), (3, Before::Block(4))]
+        {
+            index.insert(key(before, block), block);
+        }
+        index.tick();
+        assert!([2].into_iter().all(|block| index.leave(block)));
+        index.tick();
+        assert!([4, 1, 3].into_iter().all(|block| index.leave(block)));
+        let order: Vec<u32> = index.kept().into_iter().map(|(block, _)| block).collect();
+        assert_eq!((order.len(), order[0], order[3]), (4, 4, 2), "{order:?}");
     }
 
     #[test]

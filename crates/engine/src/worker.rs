@@ -5,6 +5,7 @@
 //! its own.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use saem_kernels::attention::Span;
 use crate::blocks::BlockTable;
 use crate::constraint::{Constraints, Guide};
 use crate::forward::{Forward, Vocabulary};
+use crate::keep::{self, RecallError};
 use crate::output::{Alternative, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage};
 use crate::random::fresh_seed;
 use crate::request::{Limits, Request};
@@ -174,6 +176,28 @@ impl Worker {
         }
         self.scheduler.pool.forget();
         Ok(&mut *self.forward)
+    }
+
+    /// Writes the texts that nobody uses now and that are kept for later, with their keys and values, so that
+    /// [`Worker::recall`] finds them after a restart. `model` stands for the weights: 32 bytes that no other model has.
+    /// Returns how many blocks were written, at most `most`. The texts themselves are in it: keep it as you keep them.
+    ///
+    /// # Errors
+    /// What `to` reports.
+    pub fn keep(&self, model: &[u8; 32], most: usize, to: &mut dyn Write) -> std::io::Result<usize> {
+        keep::write(&*self.forward, &self.scheduler.pool, model, most, to)
+    }
+
+    /// Reads what [`Worker::keep`] wrote, before the first request. Returns how many blocks are known now.
+    ///
+    /// # Errors
+    /// [`RecallError`], and then nothing is known.
+    pub fn recall(&mut self, model: &[u8; 32], from: &mut dyn Read) -> Result<usize, RecallError> {
+        let recalled = keep::read(&mut *self.forward, &mut self.scheduler.pool, model, from);
+        if recalled.is_err() {
+            self.reset();
+        }
+        recalled
     }
 
     /// Puts a request into the queue.

@@ -47,6 +47,30 @@ impl KvCache {
         self.kv_type
     }
 
+    /// Appends the keys and values of a block, layer by layer, in the layout of this memory:
+    /// [`KvCache::block_bytes`] bytes.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn read_block(&self, block: u32, to: &mut Vec<u8>) {
+        for pages in &self.layers {
+            pages.block(block).iter().for_each(|part| to.extend_from_slice(part));
+        }
+    }
+
+    /// Writes what [`KvCache::read_block`] read. Bytes that are missing are left as they are.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn write_block(&mut self, block: u32, bytes: &[u8]) {
+        let mut rest = bytes;
+        for part in self.layers.iter_mut().flat_map(|pages| pages.block_mut(block)) {
+            let Some((own, after)) = rest.split_at_checked(part.len()) else { return };
+            part.copy_from_slice(own);
+            rest = after;
+        }
+    }
+
     /// Copies block `from` to block `to` in every layer: how a sequence that shares a block gets its own.
     pub fn copy_block(&mut self, from: u32, to: u32) {
         for pages in &mut self.layers {

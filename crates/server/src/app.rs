@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use saem_engine::Request;
+use saem_encoder::Embeddings;
+use saem_engine::{Request, Usage};
 
 use crate::log::LogRecorder;
-use crate::service::{Generation, Recorder, Served, Service};
+use crate::service::{Embedder, Finished, Generation, Outcome, Recorder, Served, Service};
 use crate::{Access, ApiError, Caller, Metrics, Settings};
 
 /// Models, settings and counters of a server; cheap to clone.
@@ -80,6 +82,15 @@ impl App {
         if caller.allows_model(model.name()) { Ok(model) } else { Err(caller.refused(name)) }
     }
 
+    /// The sentence encoder of this name, if this caller may use it.
+    ///
+    /// # Errors
+    /// As [`Service::embedder`]; 403 `model_not_allowed`.
+    pub fn embedder(&self, caller: &Caller, name: &str) -> Result<&Arc<Embedder>, ApiError> {
+        let embedder = self.service().embedder(name)?;
+        if caller.allows_model(embedder.name()) { Ok(embedder) } else { Err(caller.refused(name)) }
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
@@ -114,6 +125,36 @@ impl App {
         request.tenant = caller.tenant;
         let caller = caller.admitted(model.name(), most_tokens(&request, model.limits().context)).await?;
         model.start(&caller, request, &self.0.recorders).await
+    }
+
+    /// The vectors of texts, on behalf of `caller`.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn embed(
+        &self,
+        caller: &Caller,
+        embedder: &Arc<Embedder>,
+        texts: Vec<String>,
+    ) -> Result<Embeddings, ApiError> {
+        if self.is_draining() {
+            return Err(ApiError::draining());
+        }
+        let begun = Instant::now();
+        // No token is shorter than a character, but for the two at the ends.
+        let most = texts.iter().map(|text| text.chars().count() + 2).sum();
+        let caller = caller.admitted(embedder.name(), most).await?;
+        let embeddings = embedder.encode(texts).await?;
+        let finished = Finished {
+            caller: &caller,
+            model: embedder.name(),
+            outcome: Outcome::Done,
+            usage: Usage { prompt_tokens: embeddings.tokens.iter().sum(), ..Usage::default() },
+            timings: None,
+            elapsed: begun.elapsed(),
+        };
+        self.0.recorders.iter().for_each(|recorder| recorder.finished(&finished));
+        Ok(embeddings)
     }
 }
 

@@ -31,7 +31,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let models = [ModelFile { name: "tiny".into(), path: "tiny.gguf".into() }];
-//! let options = ServiceOptions { engine: Default::default(), memory: None };
+//! let options = ServiceOptions { engine: Default::default(), memory: None, prompts: None };
 //! let service = Service::load(&models, &options, &mut |_, _, _| {})?;
 //! let app = App::new(service, Settings::default(), Vec::new());
 //! let running = http::bind(app.settings()).await?;

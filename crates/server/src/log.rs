@@ -50,7 +50,7 @@ impl Recorder for LogRecorder {
         let millis = |time: std::time::Duration| time.as_millis() as u64;
         tracing::info!(
             id = finished.caller.request_id.as_str(),
-            model = finished.model.name(),
+            model = finished.model,
             outcome = finished.outcome.as_str(),
             prompt_tokens = finished.usage.prompt_tokens,
             cached_tokens = finished.usage.cached_tokens,

@@ -120,7 +120,7 @@ impl Metrics {
 
 impl Recorder for Metrics {
     fn finished(&self, finished: &Finished<'_>) {
-        let model = ModelLabels { model: finished.model.name().to_owned() };
+        let model = ModelLabels { model: finished.model.to_owned() };
         let outcome = OutcomeLabels { model: model.model.clone(), outcome: finished.outcome.as_str() };
         self.requests.get_or_create(&outcome).inc();
         self.prompt_tokens.get_or_create(&model).inc_by(finished.usage.prompt_tokens as u64);

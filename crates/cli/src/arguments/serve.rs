@@ -31,6 +31,9 @@ pub(crate) struct Serve {
     /// Memory that all models together may take, such as 8GB or 900MiB [default: as the plan says]
     #[arg(long, value_name = "SIZE", help_heading = "Loading")]
     pub(crate) memory: Option<String>,
+    /// Keep computed prompts from one start to the next, in Saem's home, where they can be read
+    #[arg(long)]
+    pub(crate) keep_prompts: bool,
     #[command(flatten)]
     pub(crate) load: LoadFlags,
 }

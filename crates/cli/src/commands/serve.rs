@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use saem_encoder::SentenceEncoder;
 use saem_engine::{EngineOptions, Plan};
-use saem_server::service::{ModelFile, Service, ServiceOptions};
+use saem_server::service::{Embedder, ModelFile, Service, ServiceOptions};
 use saem_server::{Access, App, ModelNames, Settings, http, log, router};
 use saem_store::Store;
 
@@ -26,8 +27,9 @@ const WAITING: usize = 256;
 /// Loads models and serves them until it is stopped.
 pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     let mut settings = settings(arguments, language)?;
-    let options = options(arguments, language)?;
-    let files = files(arguments, language)?;
+    let mut options = options(arguments, language)?;
+    let (encoders, files): (Vec<_>, Vec<_>) =
+        files(arguments, language)?.into_iter().partition(|file| SentenceEncoder::is_at(&file.path));
     settings.clova_models = clova_models(&std::env::var("SAEM_CLOVA_MODELS").unwrap_or_default(), &files, language)?;
     log::start(&std::env::var("SAEM_LOG").unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,12 +44,16 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     settings.public = runtime.block_on(access.may_be_public())?;
     // A port that is taken is better known before the models are read.
     let running = runtime.block_on(http::bind(&settings))?;
+    let (embedders, encoder_bytes) = embedders(&encoders, arguments, language)?;
+    if let Some(memory) = &mut options.memory {
+        *memory = memory.saturating_sub(encoder_bytes);
+    }
     let plans = Service::plan(&files, &options)?;
-    let total = plans.iter().map(|(_, plan)| plan.total_bytes()).sum();
+    let total = plans.iter().map(|(_, plan)| plan.total_bytes()).sum::<u64>() + encoder_bytes;
     for (file, (_, plan)) in files.iter().zip(&plans) {
         note(&plan_line(&file.name, plan, language));
     }
-    if files.len() > 1 {
+    if files.len() + encoders.len() > 1 {
         note(&language.serve_total(&bytes(total)));
     }
     let mut progress: Option<(String, Progress)> = None;
@@ -60,6 +66,7 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
         }
     })?;
     drop(progress);
+    let service = service.with_embedders(embedders);
     note(&language.serving(&format!("http://{}", running.address())));
     let app = App::with_access(service, settings, Vec::new(), access);
     runtime.block_on(async {
@@ -80,7 +87,10 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
                 note(&language.serve_draining());
             }
         };
-        http::serve(running, app.clone(), router(app), stop).await;
+        http::serve(running, app.clone(), router(app.clone()), stop).await;
+        if let Err(error) = app.service().keep().await {
+            note(&language.serve_not_kept(&error.to_string()));
+        }
         // What the last requests left behind.
         store.close().await?;
         anyhow::Ok(())
@@ -111,7 +121,11 @@ fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptio
         }
         None => None,
     };
-    Ok(ServiceOptions { engine, memory })
+    let prompts = match arguments.keep_prompts {
+        true => Some(models::hub()?.home().join("prompts")),
+        false => None,
+    };
+    Ok(ServiceOptions { engine, memory, prompts })
 }
 
 /// Which of the models answers for which of CLOVA Studio's: `NAME=MODEL`, several with commas between them.
@@ -145,6 +159,22 @@ fn files(arguments: &Serve, language: Language) -> anyhow::Result<Vec<ModelFile>
         Ok(ModelFile { name: stem.unwrap_or(chosen.name), path: chosen.path })
     };
     names.iter().map(file).collect()
+}
+
+/// Opens the sentence encoders, and says what they take.
+fn embedders(files: &[ModelFile], arguments: &Serve, language: Language) -> anyhow::Result<(Vec<Embedder>, u64)> {
+    let threads = arguments.load.threads.unwrap_or_else(resolve::available_threads);
+    let mut total = 0;
+    let mut embedders = Vec::with_capacity(files.len());
+    for file in files {
+        let progress = Progress::new(language, language.loading(&file.name), Unit::Bytes, None);
+        let encoder = SentenceEncoder::open(&file.path, threads)?;
+        drop(progress);
+        total += encoder.byte_len() as u64;
+        note(&language.serve_encoder(&file.name, &bytes(encoder.byte_len() as u64)));
+        embedders.push(Embedder::new(file.name.clone(), encoder, WAITING));
+    }
+    Ok((embedders, total))
 }
 
 fn plan_line(name: &str, plan: &Plan, language: Language) -> String {

@@ -310,6 +310,10 @@ messages! {
         en: "{model}: up to {total}: weights {weights}, keys and values {cache} ({tokens} tokens; {sequences} texts at once, {context} tokens each at most), buffers {buffers}",
         ko: "{model}: 최대 {total}: 가중치 {weights}, 키와 값 {cache} (토큰 {tokens}개, 동시에 글 {sequences}개, 글마다 최대 {context}토큰), 버퍼 {buffers}",
     }
+    serve_encoder(model: &str, total: &str) {
+        en: "{model}: up to {total} (sentence encoder, for /v1/embeddings)",
+        ko: "{model}: 최대 {total} (문장 인코더, /v1/embeddings 용)",
+    }
     serve_total(total: &str) {
         en: "All models together: up to {total}",
         ko: "모든 모델 합계: 최대 {total}",
@@ -321,6 +325,10 @@ messages! {
     serve_draining() {
         en: "Stopping once the answers at work are complete; press Ctrl-C again not to wait",
         ko: "진행 중인 답변을 마치고 멈춥니다. 기다리지 않으려면 Ctrl-C를 한 번 더 누르십시오",
+    }
+    serve_not_kept(reason: &str) {
+        en: "The prompts could not be kept for the next start: {reason}",
+        ko: "프롬프트를 다음 시작까지 남겨 두지 못했습니다: {reason}",
     }
     no_address(text: &str) {
         en: "--host {text} is no address",

@@ -11,6 +11,7 @@ mod list;
 mod real;
 mod records;
 mod saem;
+mod serve;
 #[path = "../../../hub/tests/it/server.rs"]
 mod server;
 mod toy;

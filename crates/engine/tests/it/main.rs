@@ -5,6 +5,7 @@ mod chat;
 mod constraint;
 mod fairness;
 mod families;
+mod keep;
 mod models;
 mod prefix;
 mod schemas;

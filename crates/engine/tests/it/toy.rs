@@ -98,6 +98,27 @@ impl Forward for Toy {
         self.slots.copy_within(from..from + BLOCK_TOKENS, copy.to as usize * BLOCK_TOKENS);
     }
 
+    fn block_bytes(&self) -> usize {
+        12 * BLOCK_TOKENS
+    }
+
+    fn read_block(&self, block: u32, to: &mut Vec<u8>) {
+        for slot in &self.slots[block as usize * BLOCK_TOKENS..][..BLOCK_TOKENS] {
+            let (token, position) = slot.unwrap_or((u32::MAX, 0));
+            to.extend(token.to_le_bytes());
+            to.extend((position as u64).to_le_bytes());
+        }
+    }
+
+    fn write_block(&mut self, block: u32, bytes: &[u8]) {
+        let slots = &mut self.slots[block as usize * BLOCK_TOKENS..][..BLOCK_TOKENS];
+        for (slot, bytes) in slots.iter_mut().zip(bytes.chunks_exact(12)) {
+            let (token, position) = bytes.split_at(4);
+            let token = u32::from_le_bytes(token.try_into().unwrap());
+            *slot = Some((token, u64::from_le_bytes(position.try_into().unwrap()) as usize));
+        }
+    }
+
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
         assert!(tokens.len() <= self.max_rows && logit_rows.len() <= self.max_logit_rows);
         assert!(logit_rows.is_sorted());

@@ -115,6 +115,31 @@ impl KvPages {
         }
     }
 
+    /// The keys and the values of a block as they lie in memory, for keeping them elsewhere.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    #[must_use]
+    pub fn block(&self, block: u32) -> [&[u8]; 2] {
+        let (begin, len) = self.place(block);
+        [&self.keys.get()[begin..begin + len], &self.values.get()[begin..begin + len]]
+    }
+
+    /// As [`KvPages::block`], for writing.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn block_mut(&mut self, block: u32) -> [&mut [u8]; 2] {
+        let (begin, len) = self.place(block);
+        [&mut self.keys.get_mut()[begin..begin + len], &mut self.values.get_mut()[begin..begin + len]]
+    }
+
+    /// Where a block's keys (and values) begin, and their length, in bytes.
+    fn place(&self, block: u32) -> (usize, usize) {
+        let len = self.layout.tile_bytes() * self.layout.kv_heads;
+        (block as usize * len, len)
+    }
+
     /// One key and one value of one head, as f32: slow, for tests and for looking into the cache.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 //! the base 128. Both digits are summed exactly over the block's 256 columns, and only then turned into f32. The sums
 //! are the very integers that the other kernels compute group by group.
 //!
-//! Minimums are a small f32 product of their own: one term for each group.
+//! Minimums are a small product of their own, of 16-bit integers: one term for each group, or each half of a group.
 //!
 //! The instructions are not in stable Rust, so they are written in assembly; the compiler never touches tile registers
 //! on its own.
@@ -32,8 +32,13 @@ const STEP: usize = 64;
 const PAIR: usize = 2 * AMX_ROWS;
 /// Columns in a block of the stored types.
 const BLOCK: usize = GROUP * SUPER_GROUPS;
-/// Panels that go through together: their expanded blocks must fit the first-level cache beside a block of the input.
-const PANELS: usize = 4;
+/// Steps of tiles in a block, and quarters of a result: [`PAIR`] rows in tiles of [`TILE_ROWS`].
+const STEPS: usize = BLOCK / STEP;
+const _: () = assert!(STEPS == PAIR / TILE_ROWS);
+/// Panels that go through together: for each of them the input is read from the second-level cache once less.
+const PANELS: usize = 8;
+/// Of a block of an input row: sums of the codes, two groups in 32 bits, and then two halves of a group.
+pub(super) const SUM_PAIRS: usize = SUPER_GROUPS / 2 + SUPER_GROUPS;
 
 /// Whether the processor has int8 tiles and the system lets this process use them.
 pub(crate) fn is_available() -> bool {
@@ -146,6 +151,42 @@ pub(super) fn arrange(codes: &[i8], count: usize, groups: usize, first: usize, o
     }
 }
 
+/// The sums of a tile's codes as integers, in pairs: `[block, SUM_PAIRS, row]` from `factors`, `[group, FACTORS, row]`.
+///
+/// A factor is the scale times a whole number below 2^13, so dividing and rounding gives the number back exactly.
+///
+/// # Safety
+/// [`is_available`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn pair_sums(factors: &[f32], count: usize, out: &mut [i32]) {
+    let rows = ((1_u32 << count) - 1) as __mmask8;
+    let factors = factors.chunks_exact(SUPER_GROUPS * FACTORS * count);
+    for (factors, out) in factors.zip(out.chunks_exact_mut(SUM_PAIRS * count)) {
+        // SAFETY: the masks keep loads and stores to `count` rows of the chunks.
+        unsafe {
+            let load = |group: usize, which: usize| {
+                _mm256_maskz_loadu_ps(rows, factors.as_ptr().add((group * FACTORS + which) * count))
+            };
+            let scale = load(0, 0);
+            let inverse = _mm256_div_ps(_mm256_set1_ps(1.0), scale);
+            // All codes of a block without a scale are 0.
+            let known = _mm256_mask_cmp_ps_mask::<_CMP_NEQ_OQ>(rows, scale, _mm256_setzero_ps());
+            let number = |group, which| _mm256_cvtps_epi32(_mm256_maskz_mul_ps(known, load(group, which), inverse));
+            let low_half = _mm256_set1_epi32(0xffff);
+            let mut put = |slot: usize, first: __m256i, second: __m256i| {
+                let pair = _mm256_or_si256(_mm256_and_si256(first, low_half), _mm256_slli_epi32::<16>(second));
+                _mm256_mask_storeu_epi32(out.as_mut_ptr().add(slot * count), rows, pair);
+            };
+            for group in 0..SUPER_GROUPS {
+                if group % 2 == 0 {
+                    put(group / 2, number(group, 1), number(group + 1, 1));
+                }
+                put(SUPER_GROUPS / 2 + group, number(group, 2), number(group, 3));
+            }
+        }
+    }
+}
+
 /// As [`super::multiply::multiply`], for products that [`suits`].
 ///
 /// # Safety
@@ -179,8 +220,10 @@ struct Expanded {
     /// Two signed digits of code times scale, `[columns / 64, 2, 16, 64]`.
     digits: [u8; 2 * BLOCK * PANEL_ROWS],
     scales: [f32; PANEL_ROWS],
-    /// For each group, or each half of a group.
-    minimums: [[f32; PANEL_ROWS]; 2 * SUPER_GROUPS],
+    /// For two groups, or two halves of a group, in 16 bits each.
+    minimums: [[i32; PANEL_ROWS]; SUPER_GROUPS],
+    /// What the minimums are multiples of.
+    units: [f32; PANEL_ROWS],
 }
 
 /// What a thread works in: some panels' block, which stay in the first-level cache while all input rows go by, and the
@@ -200,17 +243,17 @@ impl Task<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             match kind {
-                ScaleKind::SuperMinimum => self.blocks::<F, SUPER_GROUPS>(format, kind, zero),
-                ScaleKind::SuperHalvesMinimum => self.blocks::<F, { 2 * SUPER_GROUPS }>(format, kind, zero),
+                ScaleKind::SuperMinimum => self.blocks::<F, { SUPER_GROUPS / 2 }>(format, kind, zero),
+                ScaleKind::SuperHalvesMinimum => self.blocks::<F, SUPER_GROUPS>(format, kind, zero),
                 _ => self.blocks::<F, 0>(format, kind, zero),
             }
         }
     }
 
-    /// All panels, some at a time; each has `MINIMUMS` minimums in a block.
+    /// All panels, some at a time; each has `MINIMUMS` pairs of minimums in a block.
     ///
-    /// Block by block the panels are expanded and all input rows multiplied with them. So the weights are read from the
-    /// first-level cache, the input once for all the panels, and what is expanded is never written further than that.
+    /// Block by block the panels are expanded and all input rows multiplied with them. So weights and input are read from
+    /// the nearest caches, the input once for all the panels, and what is expanded is never written further than that.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
     #[inline]
     unsafe fn blocks<F: Format, const MINIMUMS: usize>(&self, format: F, kind: ScaleKind, zero: i32) {
@@ -230,8 +273,8 @@ impl Task<'_> {
                     // SAFETY: the features are enabled here, and the panel has the block.
                     unsafe { self.expand(format, kind, zero, first + index, block, to) };
                 }
-                // Tiles and vectors have units of their own: while the tiles of one product are multiplied, the vectors
-                // take in the results of the product before.
+                // Tiles and vectors have units of their own: between the steps of one product, the vectors take in the
+                // results of the product before, a quarter at a time, so that the processor sees enough of both.
                 let mut before: Option<(usize, usize)> = None;
                 for row in (0..rows).step_by(PAIR) {
                     let top = self.input.tiles[row * columns + block * BLOCK * AMX_ROWS..].as_ptr();
@@ -240,10 +283,21 @@ impl Task<'_> {
                     for index in 0..count {
                         // SAFETY: the arranged input has the block of these rows; sums have room for all panels.
                         unsafe {
-                            tile_block(expanded[index].digits.as_ptr(), top, top.add(next));
-                            if let Some((index, row)) = before {
-                                let sums = sums.add(index * rows * PANEL_ROWS);
-                                self.collect::<MINIMUMS>(tiles, &expanded[index], row, block, sums);
+                            clear_tiles();
+                            for step in 0..STEPS {
+                                tile_step(step, expanded[index].digits.as_ptr(), top, top.add(next));
+                                if let Some((index, row)) = before {
+                                    let sums = sums.add(index * rows * PANEL_ROWS);
+                                    self.collect::<MINIMUMS>(
+                                        tiles,
+                                        step,
+                                        &expanded[index],
+                                        first + index,
+                                        row,
+                                        block,
+                                        sums,
+                                    );
+                                }
                             }
                             store_tiles(tiles);
                         }
@@ -254,34 +308,16 @@ impl Task<'_> {
                     // SAFETY: as above.
                     unsafe {
                         let sums = sums.add(index * rows * PANEL_ROWS);
-                        self.collect::<MINIMUMS>(tiles, &expanded[index], row, block, sums);
+                        for quarter in 0..STEPS {
+                            self.collect::<MINIMUMS>(tiles, quarter, &expanded[index], first + index, row, block, sums);
+                        }
                     }
                 }
-            }
-            for index in 0..count {
-                // SAFETY: the sums of `count` panels are there; outputs are the caller's promise.
-                unsafe { self.write(first + index, sums.add(index * rows * PANEL_ROWS)) };
             }
         }
         // SAFETY: tiles are available.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
         SCRATCH.set(Some(scratch));
-    }
-
-    /// Copies the sums of a panel, `[row, 16]`, to its outputs.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
-    #[inline]
-    unsafe fn write(&self, index: usize, sums: *const f32) {
-        let outputs = PANEL_ROWS.min(self.matrix.rows - index * PANEL_ROWS);
-        let mask = ((1_u32 << outputs) - 1) as __mmask16;
-        let column = (index - self.panels.start) * PANEL_ROWS;
-        for row in 0..self.input.rows() {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let sum = _mm512_loadu_ps(sums.add(row * PANEL_ROWS));
-                _mm512_mask_storeu_ps(self.out.add(row * self.out_stride + column), mask, sum);
-            }
-        }
     }
 
     /// Code times scale, as two signed digits to the base 128, for one block of panel `index`.
@@ -316,6 +352,11 @@ impl Task<'_> {
             let scales = panel.scales.add(block * super_bytes);
             let scale = _mm512_cvtph_ps(_mm256_loadu_si256(scales.cast()));
             _mm512_storeu_ps(to.scales.as_mut_ptr(), scale);
+            if matches!(kind, ScaleKind::SuperMinimum | ScaleKind::SuperHalvesMinimum) {
+                let unit = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(32).cast()));
+                _mm512_storeu_ps(to.units.as_mut_ptr(), unit);
+            }
+            let mut pair = _mm512_setzero_si512();
             for group in 0..SUPER_GROUPS {
                 let lines = format.lines(simd, panel, block * SUPER_GROUPS + group, 0);
                 for half in 0..2 {
@@ -334,10 +375,13 @@ impl Task<'_> {
                         _ => (_mm512_cvtepi8_epi32(bytes), None),
                     };
                     if let Some(minimum) = minimum.filter(|_| half == 0 || second > 0) {
-                        let factor = _mm512_cvtph_ps(_mm256_loadu_si256(scales.add(32).cast()));
-                        let minimum = _mm512_mul_ps(factor, _mm512_cvtepi32_ps(minimum));
-                        let slot = if second > 0 { 2 * group + half } else { group };
-                        _mm512_storeu_ps(to.minimums[slot].as_mut_ptr(), minimum);
+                        let number = if second > 0 { 2 * group + half } else { group };
+                        if number % 2 == 0 {
+                            pair = minimum;
+                        } else {
+                            pair = _mm512_or_si512(pair, _mm512_slli_epi32::<16>(minimum));
+                            _mm512_storeu_si512(to.minimums[number / 2].as_mut_ptr().cast(), pair);
+                        }
                     }
                     let low_half = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
                     let scale = _mm512_or_si512(low_half, _mm512_slli_epi32::<16>(scale));
@@ -363,7 +407,8 @@ impl Task<'_> {
         }
     }
 
-    /// Adds one block's product with up to 32 input rows from `first` on to `sums`, which begin anew at block 0.
+    /// Adds a quarter of one block's product with up to 32 input rows from `first` on to the panel's `sums`, which begin
+    /// anew at block 0; at the last block what comes of it goes to the outputs.
     ///
     /// # Safety
     /// `sums` has 16 values for every input row.
@@ -372,74 +417,102 @@ impl Task<'_> {
     unsafe fn collect<const MINIMUMS: usize>(
         &self,
         tiles: &Tiles,
+        quarter: usize,
         weights: &Expanded,
+        panel: usize,
         first: usize,
         block: usize,
         sums: *mut f32,
     ) {
         let rows = self.input.rows();
         let block_factors = SUPER_GROUPS * FACTORS;
-        for tile in 0..PAIR / TILE_ROWS {
-            let base = first + tile * TILE_ROWS;
-            if base >= rows {
-                break;
+        let base = first + quarter * TILE_ROWS;
+        if base >= rows {
+            return;
+        }
+        let count = tile_rows(base, rows);
+        let at = base * (self.matrix.columns / GROUP) * FACTORS + block * block_factors * count;
+        let factors = &self.input.blocks.factors[at..at + count];
+        let blocks = self.matrix.columns / BLOCK;
+        let pairs = &self.input.sums[(base * blocks + block * count) * SUM_PAIRS..][..SUM_PAIRS * count];
+        let tiles = &tiles.0[quarter / 2 * 512 + quarter % 2 * TILE_ROWS * 16..][..256 + TILE_ROWS * 16];
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sums = sums.add(base * PANEL_ROWS);
+            let mut sums = Sums { from: sums, to: sums, stride: PANEL_ROWS, mask: u16::MAX, fresh: block == 0 };
+            if (block + 1) * BLOCK == self.matrix.columns {
+                let outputs = PANEL_ROWS.min(self.matrix.rows - panel * PANEL_ROWS);
+                sums.mask = ((1_u32 << outputs) - 1) as u16;
+                sums.to = self.out.add(base * self.out_stride + (panel - self.panels.start) * PANEL_ROWS);
+                sums.stride = self.out_stride;
             }
-            let count = tile_rows(base, rows);
-            let at = base * (self.matrix.columns / GROUP) * FACTORS + block * block_factors * count;
-            let factors = &self.input.blocks.factors[at..at + block_factors * count];
-            let tiles = &tiles.0[tile / 2 * 512 + tile % 2 * TILE_ROWS * 16..][..256 + TILE_ROWS * 16];
-            // SAFETY: the caller's promise.
-            unsafe {
-                let sums = sums.add(base * PANEL_ROWS);
-                // The usual number of rows as a constant makes addresses of all factors constants.
-                if count == TILE_ROWS {
-                    collect_rows::<MINIMUMS>(tiles, weights, factors, TILE_ROWS, block == 0, sums);
-                } else {
-                    collect_rows::<MINIMUMS>(tiles, weights, factors, count, block == 0, sums);
-                }
+            // The usual number of rows as a constant makes the addresses of all pairs constants.
+            if count == TILE_ROWS {
+                collect_rows::<MINIMUMS>(tiles, weights, factors, pairs, TILE_ROWS, sums);
+            } else {
+                collect_rows::<MINIMUMS>(tiles, weights, factors, pairs, count, sums);
             }
         }
     }
 }
 
-/// `sums += (high digits * 128 + low digits) * weight scale * input scale - minimums . scaled group sums of the input`
-/// for `rows` rows.
+/// Where the sums of some rows, 16 of each, come from and go to.
+struct Sums {
+    from: *const f32,
+    to: *mut f32,
+    /// From one row to the next in `to`; in `from` it is 16.
+    stride: usize,
+    /// Which of the 16 go there.
+    mask: u16,
+    /// Whether they begin at 0.
+    fresh: bool,
+}
+
+/// `sums += ((high digits * 128 + low digits) * weight scale - minimums . sums of input codes * unit) * input scale` for
+/// `rows` rows.
 ///
 /// # Safety
-/// `tiles` has `rows` rows of low digits, and 256 values further of high ones; `factors` has `[8, FACTORS, rows]` values,
-/// `sums` `[rows, 16]`.
+/// `tiles` has `rows` rows of low digits, and 256 values further of high ones; `factors` has `rows` values, `pairs`
+/// `[SUM_PAIRS, rows]`; `sums` has `rows` rows on both sides.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,bmi2,popcnt")]
 #[inline]
 unsafe fn collect_rows<const MINIMUMS: usize>(
     tiles: &[i32],
     weights: &Expanded,
     factors: &[f32],
+    pairs: &[i32],
     rows: usize,
-    fresh: bool,
-    sums: *mut f32,
+    sums: Sums,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         let scale = _mm512_loadu_ps(weights.scales.as_ptr());
-        let mut minimums = [_mm512_setzero_ps(); MINIMUMS];
+        let unit = _mm512_loadu_ps(weights.units.as_ptr());
+        let mut minimums = [_mm512_setzero_si512(); MINIMUMS];
         for (minimum, stored) in minimums.iter_mut().zip(&weights.minimums) {
-            *minimum = _mm512_loadu_ps(stored.as_ptr());
+            *minimum = _mm512_loadu_si512(stored.as_ptr().cast());
         }
+        // Whole groups come first, then halves.
+        let first_pair = if MINIMUMS > SUPER_GROUPS / 2 { SUPER_GROUPS / 2 } else { 0 };
         for row in 0..rows {
             let at = tiles.as_ptr().add(row * 16);
             let (low, high) = (_mm512_load_si512(at.cast()), _mm512_load_si512(at.add(256).cast()));
             let total = _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low);
-            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
-            let to = sums.add(row * PANEL_ROWS);
-            let mut sum = if fresh { _mm512_setzero_ps() } else { _mm512_loadu_ps(to) };
-            let factor = factors.as_ptr().add(row);
-            for (slot, minimum) in minimums.iter().enumerate() {
-                let which =
-                    if MINIMUMS > SUPER_GROUPS { slot / 2 * FACTORS + 2 + slot % 2 } else { slot * FACTORS + 1 };
-                sum = _mm512_fnmadd_ps(*minimum, _mm512_set1_ps(*factor.add(which * rows)), sum);
+            let mut scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(total), scale);
+            if MINIMUMS > 0 {
+                let mut below = _mm512_setzero_si512();
+                for (slot, minimum) in minimums.iter().enumerate() {
+                    let pair = _mm512_set1_epi32(*pairs.as_ptr().add((first_pair + slot) * rows + row));
+                    below = _mm512_dpwssd_epi32(below, *minimum, pair);
+                }
+                scaled = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(below), unit, scaled);
             }
-            sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(*factor), sum);
-            _mm512_storeu_ps(to, sum);
+            let mut sum = match sums.fresh {
+                true => _mm512_setzero_ps(),
+                false => _mm512_loadu_ps(sums.from.add(row * PANEL_ROWS)),
+            };
+            sum = _mm512_fmadd_ps(scaled, _mm512_set1_ps(*factors.as_ptr().add(row)), sum);
+            _mm512_mask_storeu_ps(sums.to.add(row * sums.stride), sums.mask, sum);
         }
     }
 }
@@ -449,7 +522,8 @@ impl Scratch {
         let empty = || Expanded {
             digits: [0; 2 * BLOCK * PANEL_ROWS],
             scales: [0.0; PANEL_ROWS],
-            minimums: [[0.0; PANEL_ROWS]; 2 * SUPER_GROUPS],
+            minimums: [[0; PANEL_ROWS]; SUPER_GROUPS],
+            units: [0.0; PANEL_ROWS],
         };
         Box::new(Self { expanded: std::array::from_fn(|_| empty()), sums: Vec::new(), tiles: Tiles([0; 4 * 256]) })
     }
@@ -459,13 +533,13 @@ impl Scratch {
 #[repr(C, align(64))]
 struct Tiles([i32; 4 * 256]);
 
-/// 32 input rows times 16 outputs over one block of 256 columns, into tile registers 0 to 3.
+/// Clears tile registers 0 to 3.
 ///
 /// # Safety
-/// `weights` has `[4, 2, 1024]` bytes, `top` and `bottom` have `[4, 1024]`; tiles are configured.
+/// Tiles are configured.
 #[inline(always)]
-unsafe fn tile_block(weights: *const u8, top: *const i8, bottom: *const i8) {
-    // SAFETY: loads stay within the blocks; only tile registers are changed.
+unsafe fn clear_tiles() {
+    // SAFETY: only tile registers are changed.
     unsafe {
         asm!(
             "tilezero tmm0",
@@ -474,28 +548,37 @@ unsafe fn tile_block(weights: *const u8, top: *const i8, bottom: *const i8) {
             "tilezero tmm3",
             options(nostack, nomem, preserves_flags)
         );
-        for step in 0..BLOCK / STEP {
-            asm!(
-                "tileloadd tmm4, [{top} + {stride}]",
-                "tileloadd tmm6, [{low} + {stride}]",
-                "tileloadd tmm5, [{bottom} + {stride}]",
-                "tileloadd tmm7, [{high} + {stride}]",
-                "tdpbssd tmm0, tmm4, tmm6",
-                "tdpbssd tmm2, tmm5, tmm6",
-                "tdpbssd tmm1, tmm4, tmm7",
-                "tdpbssd tmm3, tmm5, tmm7",
-                top = in(reg) top.add(step * 1024),
-                bottom = in(reg) bottom.add(step * 1024),
-                low = in(reg) weights.add(step * 2048),
-                high = in(reg) weights.add(step * 2048 + 1024),
-                stride = in(reg) LINE,
-                options(nostack, readonly, preserves_flags)
-            );
-        }
     }
 }
 
-/// Stores what [`tile_block`] computed.
+/// Adds 32 input rows times 16 outputs over 64 columns, of a block of 256, to tile registers 0 to 3.
+///
+/// # Safety
+/// `weights` has `[4, 2, 1024]` bytes, `top` and `bottom` have `[4, 1024]`; tiles are configured.
+#[inline(always)]
+unsafe fn tile_step(step: usize, weights: *const u8, top: *const i8, bottom: *const i8) {
+    // SAFETY: loads stay within the blocks; only tile registers are changed.
+    unsafe {
+        asm!(
+            "tileloadd tmm4, [{top} + {stride}]",
+            "tileloadd tmm6, [{low} + {stride}]",
+            "tdpbssd tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{high} + {stride}]",
+            "tdpbssd tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{bottom} + {stride}]",
+            "tdpbssd tmm2, tmm5, tmm6",
+            "tdpbssd tmm3, tmm5, tmm7",
+            top = in(reg) top.add(step * 1024),
+            bottom = in(reg) bottom.add(step * 1024),
+            low = in(reg) weights.add(step * 2048),
+            high = in(reg) weights.add(step * 2048 + 1024),
+            stride = in(reg) LINE,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+}
+
+/// Stores what [`tile_step`] computed.
 ///
 /// # Safety
 /// Tiles are configured.

@@ -54,6 +54,9 @@ pub struct Input {
     /// The codes of `blocks` once more, in the order of AMX tile loads: `[16 rows, columns / 64, row, 64]`.
     #[cfg(target_arch = "x86_64")]
     pub(super) tiles: Vec<i8>,
+    /// The sums of the codes of `blocks` as integers. Per tile: `[columns / 256, SUM_PAIRS, row]`.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) sums: Vec<i32>,
     #[cfg(target_arch = "x86_64")]
     tiles_ready: bool,
 }
@@ -73,6 +76,7 @@ impl Input {
         padded * 4
             + 2 * (padded + padded / GROUP * FACTORS * 4)
             + rows.next_multiple_of(16) * columns.next_multiple_of(GROUP)
+            + padded / 256 * 12 * 4
     }
 
     /// Takes `values` (`[rows, columns]`) as the input of products with `matrices`.
@@ -113,7 +117,7 @@ impl Input {
     /// Prepares quantised rows for tile products where they pay.
     #[cfg(target_arch = "x86_64")]
     fn arrange_tiles(&mut self, pool: &ThreadPool) {
-        use super::amx::{AMX_ROWS, arrange};
+        use super::amx::{AMX_ROWS, SUM_PAIRS, arrange, pair_sums};
         let (rows, columns) = (self.rows, self.columns);
         self.tiles_ready = self.blocks.ready && rows >= AMX_ROWS && Isa::detect() == Isa::Amx;
         if self.tiles_ready {
@@ -121,8 +125,14 @@ impl Input {
             if self.tiles.len() < size {
                 self.tiles.resize(size, 0);
             }
-            let codes = &self.blocks.codes;
+            // Of every 256 columns.
+            let pairs = columns / 256 * SUM_PAIRS;
+            if self.sums.len() < rows * pairs {
+                self.sums.resize(rows * pairs, 0);
+            }
+            let (codes, factors) = (&self.blocks.codes, &self.blocks.factors);
             let out = SharedSlice::new(&mut self.tiles);
+            let sums = SharedSlice::new(&mut self.sums);
             pool.split(rows, AMX_ROWS, |range| {
                 for sixteen in range.step_by(AMX_ROWS) {
                     // SAFETY: each thread has 16 rows of its own.
@@ -133,6 +143,10 @@ impl Input {
                     for first in (sixteen..rows.min(sixteen + AMX_ROWS)).step_by(TILE_ROWS) {
                         let count = tile_rows(first, rows);
                         arrange(&codes[first * columns..][..count * columns], count, columns / GROUP, first, out);
+                        let row_factors = columns / GROUP * FACTORS;
+                        let factors = &factors[first * row_factors..][..count * row_factors];
+                        // SAFETY: each thread has rows of its own; tiles are used, so the features are there.
+                        unsafe { pair_sums(factors, count, sums.range(first * pairs..(first + count) * pairs)) };
                     }
                 }
             });

@@ -185,11 +185,11 @@ impl Recorder for Access {
             tenant: key.map_or(saem_store::DEFAULT_TENANT, |key| &key.made.tenant).to_owned(),
             key: key.map(|key| key.id.clone()).unwrap_or_default(),
             app: key.and_then(|key| key.made.app.clone()).unwrap_or_default(),
-            model: finished.model.name().to_owned(),
+            model: finished.model.to_owned(),
         };
         let cached_tokens = count(finished.usage.cached_tokens);
         self.store.record_usage(by, Used { requests: 1, prompt_tokens, cached_tokens, completion_tokens });
-        holder.record(finished.model.name(), finished.outcome.as_str());
+        holder.record(finished.model, finished.outcome.as_str());
     }
 }
 

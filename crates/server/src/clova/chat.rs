@@ -1,19 +1,23 @@
 //! The handlers of Chat Completions, version 1 and version 3, and how they stream.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use saem_engine::constraint::{Constraint, ConstraintError};
 use saem_engine::{FinishReason, Request, Usage};
 use serde::Serialize;
+use serde_json::Value;
 
+use super::calling::{Offer, Reader};
 use super::chat_v1::{AnswerMessage, ChatV1Request, ChatV1Result, ChatV1Token, TextPlan};
-use super::chat_v3::{AnswerV3, ChatV3Request, ChatV3Result, Effort};
+use super::chat_v3::{AnswerV3, ChatV3Request, ChatV3Result, Effort, FinishV3, ResponseFormat};
 use super::messages::{Dialect, to_engine};
 use super::parameters::wants_stream;
 use super::status::{Envelope, Failure, answer, failure, unsupported};
-use super::target::{Target, accept, conversation, rendering};
+use super::target::{Target, accept, blocking, conversation, rendering};
 use crate::http::{JsonBody, Narrator, SseWriter, stream};
 use crate::service::{GenerationEvent, Served};
 use crate::{ApiError, App, Caller};
@@ -76,31 +80,68 @@ pub(crate) async fn chat_v3(
     if request.thinking.as_ref().is_some_and(|thinking| thinking.effort != Effort::None) {
         return Err(unsupported("thinking.effort", "`thinking.effort` can only be none here"));
     }
-    // Checked above all the same: a request that is wrong is told so, whatever the server can do.
-    if request.offers_tools() {
-        return Err(unsupported("tools", "Functions cannot be called here"));
+    let mut messages = to_engine(&request.messages, Dialect::V3)?;
+    let offer = Offer::new(&request, model.text(), &mut messages)?;
+    let mut options = rendering();
+    options.tools = offer.as_ref().and_then(|offer| offer.for_template.clone());
+    let prompt = conversation(&model, messages, options).await?;
+    let mut engine = request_of(&model, prompt, plan);
+    engine.constraint = match (&request.response_format, &offer) {
+        (Some(format), _) => Some(form(format)?),
+        (None, Some(offer)) => offer.constraint.clone(),
+        (None, None) => None,
+    };
+    if let Some(constraint) = engine.constraint.clone() {
+        let constraints = Arc::clone(model.constraints());
+        blocking(move || constraints.prepare(&constraint).map_err(unusable)).await?;
     }
-    if request.response_format.is_some() {
-        return Err(unsupported("responseFormat", "Answers cannot be held to a schema here"));
-    }
-    let messages = to_engine(&request.messages, Dialect::V3)?;
-    let prompt = conversation(&model, messages, rendering()).await?;
-    let generation = app.start(&caller, &model, request_of(&model, prompt, plan)).await?;
+    let generation = app.start(&caller, &model, engine).await?;
     let (seed, created) = (generation.seed(), now());
+    let mut reader = offer.as_ref().map(Offer::reader);
     if wants_stream(request.stream, accept(&headers)) {
-        let narrator = V3Narrator { told: Told::new(&caller, request.stream), seed, created };
+        let narrator = V3Narrator { told: Told::new(&caller, request.stream), reader, seed, created };
         return Ok(stream(vec![generation], narrator));
     }
     let completion = generation.complete().await?;
     let candidate = completion.candidates.first();
     let reason = candidate.map_or(FinishReason::Cancelled, |candidate| candidate.reason);
+    let message = match &mut reader {
+        Some(reader) => {
+            reader.push(completion.text());
+            reader.finish();
+            reader.answer()
+        }
+        None => AnswerV3::new(completion.text()),
+    };
     Ok(answer(ChatV3Result {
-        message: AnswerV3::new(completion.text()),
-        finish_reason: Some(reason.into()),
+        finish_reason: Some(finish(&message, reason)),
+        message,
         created,
         seed,
         usage: Some(completion.usage.into()),
     }))
+}
+
+/// The form of an answer as the engine holds to it.
+fn form(format: &ResponseFormat) -> Result<Constraint, ApiError> {
+    let schema = Value::Object(format.schema.clone());
+    Constraint::json_schema(&schema).map_err(unusable)
+}
+
+/// A form that answers cannot be held to, or not now.
+fn unusable(error: ConstraintError) -> ApiError {
+    match error {
+        ConstraintError::Busy { .. } => ApiError::rate_limited("constraints_busy", error.to_string(), 1),
+        _ => ApiError::invalid("invalid_schema", "responseFormat.schema", error.to_string()),
+    }
+}
+
+/// An answer that calls ends for that reason, unless it was cut.
+fn finish(message: &AnswerV3, reason: FinishReason) -> FinishV3 {
+    match FinishV3::from(reason) {
+        FinishV3::Stop if message.tool_calls.is_some() => FinishV3::ToolCalls,
+        finish => finish,
+    }
 }
 
 fn now() -> u64 {
@@ -185,6 +226,7 @@ impl Narrator for V1Narrator {
 #[derive(Debug)]
 struct V3Narrator {
     told: Told,
+    reader: Option<Reader>,
     seed: u64,
     created: u64,
 }
@@ -197,14 +239,27 @@ impl V3Narrator {
 
 impl Narrator for V3Narrator {
     fn event(&mut self, _: usize, event: GenerationEvent, out: &mut SseWriter) {
-        if let Some(text) = self.told.take(event) {
-            self.told.write("token", &self.message(AnswerV3::new(text)), out);
+        let Some(text) = self.told.take(event) else { return };
+        let messages = self.reader.as_mut().map_or_else(|| vec![AnswerV3::new(&text)], |reader| reader.push(&text));
+        for message in messages {
+            self.told.write("token", &self.message(message), out);
         }
     }
 
     fn end(&mut self, out: &mut SseWriter) {
-        let mut result = self.message(AnswerV3::new(self.told.text.as_deref().unwrap_or_default()));
-        result.finish_reason = Some(self.told.reason.into());
+        for message in self.reader.as_mut().map(Reader::finish).unwrap_or_default() {
+            self.told.write("token", &self.message(message), out);
+        }
+        let mut answer = match &self.reader {
+            Some(reader) => reader.answer(),
+            None => AnswerV3::new(self.told.text.as_deref().unwrap_or_default()),
+        };
+        if self.told.text.is_none() {
+            answer.content.clear();
+        }
+        let finish_reason = finish(&answer, self.told.reason);
+        let mut result = self.message(answer);
+        result.finish_reason = Some(finish_reason);
         result.usage = Some(self.told.usage.into());
         self.told.end(&result, out);
     }
@@ -260,7 +315,7 @@ mod tests {
     #[test]
     fn who_puts_the_tokens_together_gets_the_text_once() {
         let result = |field| {
-            let mut narrator = V3Narrator { told: told(field), seed: 3, created: 7 };
+            let mut narrator = V3Narrator { told: told(field), reader: None, seed: 3, created: 7 };
             let out = narrate(&mut narrator);
             out.split("event:result\ndata: ").nth(1).unwrap().lines().next().unwrap().to_owned()
         };
@@ -276,7 +331,7 @@ mod tests {
     #[test]
     fn a_failure_is_an_event_of_its_own() {
         let mut out = SseWriter::default();
-        V3Narrator { told: told(None), seed: 3, created: 7 }.failed(&ApiError::internal(), &mut out);
+        V3Narrator { told: told(None), reader: None, seed: 3, created: 7 }.failed(&ApiError::internal(), &mut out);
         assert!(
             out.as_str().starts_with("id:abc\nevent:error\ndata: {\"status\":{\"code\":\"50000\""),
             "{}",

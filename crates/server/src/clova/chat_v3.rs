@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::chat_v1::TextPlan;
-use super::messages::{ChatMessage, FunctionKind, Role};
+use super::messages::{ChatMessage, FunctionKind, Role, ToolCall};
 use super::parameters::{above, sampling, stop, within};
 use super::status::parameter;
 use crate::ApiError;
@@ -262,14 +262,71 @@ impl ChatV3Request {
 pub(crate) struct AnswerV3 {
     /// Always the assistant.
     pub(crate) role: Role,
-    /// The text.
+    /// The text; empty where functions are called.
     pub(crate) content: String,
+    /// The functions that are called, or what is new of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_calls: Option<Vec<CallOut>>,
+}
+
+/// A call, or a part of one in a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ClovaCallOut)]
+#[serde(untagged)]
+pub(crate) enum CallOut {
+    /// A call.
+    Whole(ToolCall),
+    /// The beginning of one.
+    Begun(BegunCall),
+    /// More of its arguments.
+    Piece(CallPiece),
+}
+
+/// The beginning of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ClovaBegunCall)]
+pub(crate) struct BegunCall {
+    /// What the result refers to.
+    pub(crate) id: String,
+    /// Always `function`.
+    #[serde(rename = "type")]
+    pub(crate) kind: FunctionKind,
+    /// Which function.
+    pub(crate) function: BegunFunction,
+}
+
+/// The function of a call that begins.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ClovaBegunFunction)]
+pub(crate) struct BegunFunction {
+    /// Its name.
+    pub(crate) name: String,
+}
+
+/// More arguments of the call that began last.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ClovaCallPiece)]
+pub(crate) struct CallPiece {
+    /// Always `function`.
+    #[serde(rename = "type")]
+    pub(crate) kind: FunctionKind,
+    /// The arguments.
+    pub(crate) function: FunctionPiece,
+}
+
+/// A piece of the text of arguments.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ClovaFunctionPiece)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FunctionPiece {
+    /// Whole characters of a JSON object.
+    pub(crate) partial_json: String,
 }
 
 impl AnswerV3 {
     /// A text.
     pub(crate) fn new(content: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, content: content.into() }
+        Self { role: Role::Assistant, content: content.into(), tool_calls: None }
     }
 }
 
@@ -282,6 +339,8 @@ pub(crate) enum FinishV3 {
     Length,
     /// A string of `stop`, or the model's own end.
     Stop,
+    /// Functions are called.
+    ToolCalls,
 }
 
 impl From<FinishReason> for FinishV3 {

@@ -1,6 +1,7 @@
 //! The handlers of the completion API and of the explorer's tools.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -21,7 +22,7 @@ use super::messages::{Dialect, to_engine};
 use super::segmentation::{SegmentationRequest, SegmentationResult, Settings, segment, sentences_of};
 use super::status::{Envelope, Failure, answer};
 use super::summary::{MAX_PARTS, SUMMARY_TOKENS, line, prompts};
-use super::target::{Target, blocking, rendering};
+use super::target::{Target, blocking, rendering, resolve};
 use crate::http::JsonBody;
 use crate::nfc::nfc;
 use crate::service::{Generation, Served};
@@ -162,16 +163,34 @@ pub(crate) async fn slide_window(
     .await
 }
 
-/// The sentences of a text and the first sentence of each paragraph.
-fn paragraphs<'a>(text: &'a str, settings: &Settings) -> Result<(Vec<&'a str>, Vec<usize>), ApiError> {
-    let sentences = sentences_of(text, settings)?;
-    let lengths: Vec<usize> = sentences.iter().map(|sentence| sentence.chars().count()).collect();
-    let starts = segment(&lengths, &vectors(&sentences), settings);
-    Ok((sentences, starts))
+/// The sentences of a text and the ranges of them that are paragraphs. What sentences are about is told by their
+/// embeddings where a sentence encoder is served, else by their words.
+async fn paragraphs(
+    app: &App,
+    caller: &Caller,
+    text: &str,
+    settings: Settings,
+) -> Result<(Vec<String>, Vec<Range<usize>>), ApiError> {
+    let sentences: Vec<String> = sentences_of(text, &settings)?.into_iter().map(str::to_owned).collect();
+    let embedder = app.service().embedders().iter().find(|embedder| caller.allows_model(embedder.name()));
+    let embedded = match embedder {
+        Some(embedder) => Some(app.embed(caller, embedder, sentences.clone()).await?),
+        None => None,
+    };
+    blocking(move || {
+        let vectors = match embedded {
+            Some(embedded) => embedded.vectors.iter().map(|vector| vector.to_vec()).collect(),
+            None => vectors(&sentences.iter().map(String::as_str).collect::<Vec<_>>()),
+        };
+        let lengths: Vec<usize> = sentences.iter().map(|sentence| sentence.chars().count()).collect();
+        let ranges = ranges(&segment(&lengths, &vectors, &settings), sentences.len());
+        Ok((sentences, ranges))
+    })
+    .await
 }
 
 /// The ranges of sentences that begin at `starts`.
-fn ranges(starts: &[usize], sentences: usize) -> Vec<std::ops::Range<usize>> {
+fn ranges(starts: &[usize], sentences: usize) -> Vec<Range<usize>> {
     let ends = starts.iter().skip(1).copied().chain([sentences]);
     starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }
@@ -181,20 +200,18 @@ fn ranges(starts: &[usize], sentences: usize) -> Vec<std::ops::Range<usize>> {
     responses((status = 200, body = Envelope<SegmentationResult>), (status = "4XX", body = Failure)))]
 pub(crate) async fn segmentation(
     State(app): State<App>,
+    caller: Caller,
     JsonBody(request): JsonBody<SegmentationRequest>,
 ) -> Result<Response, ApiError> {
     let settings = request.settings()?;
+    let text = nfc(request.text);
+    let (sentences, ranges) = paragraphs(&app, &caller, &text, settings).await?;
     let tokenizer = app.service().models().first().map(|model| model.text().shared_tokenizer());
-    blocking(move || {
-        let text = nfc(request.text);
-        let (sentences, starts) = paragraphs(&text, &settings)?;
-        let span: Vec<Vec<usize>> = ranges(&starts, sentences.len()).into_iter().map(Iterator::collect).collect();
-        let sentence = |number: &usize| sentences.get(*number).map(|&sentence| sentence.to_owned());
-        let topic_seg = span.iter().map(|numbers| numbers.iter().filter_map(sentence).collect()).collect();
-        let input_tokens = tokenizer.map_or(0, |tokenizer| tokenizer.encode(&text, false, false).len());
-        Ok(answer(SegmentationResult { topic_seg, span, input_tokens }))
-    })
-    .await
+    let count = move || Ok(tokenizer.map_or(0, |tokenizer| tokenizer.encode(&text, false, false).len()));
+    let input_tokens = blocking(count).await?;
+    let topic_seg = ranges.iter().map(|range| sentences.get(range.clone()).unwrap_or_default().to_vec()).collect();
+    let span = ranges.into_iter().map(Iterator::collect).collect();
+    Ok(answer(SegmentationResult { topic_seg, span, input_tokens }))
 }
 
 /// Summarises texts, part by part.
@@ -208,26 +225,23 @@ pub(crate) async fn summarize(
     let (text, settings) = request.plan()?;
     let text = nfc(text);
     // The path names no model, so it is the one that names of CLOVA Studio lead to.
-    let served: Vec<&str> = app.service().models().iter().map(|model| model.name()).collect();
-    let name = app.settings().clova_models.resolve("HCX-005", &served)?;
-    let model = Arc::clone(app.service().model(name)?);
-    let (prompts, input_tokens) = {
-        let (model_text, context) = (Arc::clone(model.text()), model.limits().context);
-        blocking(move || {
-            let parts = match &settings {
-                None => vec![vec![text.as_str()]],
-                Some(settings) => {
-                    let (sentences, starts) = paragraphs(&text, settings)?;
-                    let part = |range: std::ops::Range<usize>| sentences.get(range).unwrap_or_default().to_vec();
-                    ranges(&starts, sentences.len()).into_iter().map(part).collect()
-                }
-            };
-            let input_tokens = model_text.tokenizer().encode(&text, false, false).len();
-            let count = &mut |messages: &[Message]| Ok(model_text.chat_tokens(messages, &rendering())?);
-            Ok((prompts(&parts, settings.is_some(), context.saturating_sub(SUMMARY_TOKENS), count)?, input_tokens))
-        })
-        .await?
+    let model = Arc::clone(app.model(&caller, &resolve(&app, "HCX-005")?)?);
+    let is_parted = settings.is_some();
+    let parts: Vec<Vec<String>> = match settings {
+        None => vec![vec![text.clone()]],
+        Some(settings) => {
+            let (sentences, ranges) = paragraphs(&app, &caller, &text, settings).await?;
+            ranges.into_iter().map(|range| sentences.get(range).unwrap_or_default().to_vec()).collect()
+        }
     };
+    let (model_text, room) = (Arc::clone(model.text()), model.limits().context.saturating_sub(SUMMARY_TOKENS));
+    let (prompts, input_tokens) = blocking(move || {
+        let parts: Vec<Vec<&str>> = parts.iter().map(|part| part.iter().map(String::as_str).collect()).collect();
+        let count = &mut |messages: &[Message]| Ok(model_text.chat_tokens(messages, &rendering())?);
+        let input_tokens = model_text.tokenizer().encode(&text, false, false).len();
+        Ok((prompts(&parts, is_parted, room, count)?, input_tokens))
+    })
+    .await?;
     if prompts.len() > MAX_PARTS {
         let message = format!("`segMaxSize` makes {} parts (allowed: 1 to {MAX_PARTS})", prompts.len());
         return Err(ApiError::invalid_value("segMaxSize", message));

@@ -5,13 +5,15 @@
 //! of a path and a second key are taken and mean nothing. What a client and NAVER's documents disagree on, and what
 //! is different here, is written in `docs/reference/clova-api.md`.
 //!
-//! Types and their checks ([`chat_v1`], [`chat_v3`], [`completion`], [`explorer`], [`segmentation`]) know nothing of
+//! Types and their checks ([`chat_v1`], [`chat_v3`], [`calling`], [`completion`], [`explorer`], [`segmentation`]) know nothing of
 //! HTTP; [`chat`] and [`handlers`] bring them to the engine; [`status`] gives answers and errors their envelope.
 
+mod calling;
 mod chat;
 mod chat_v1;
 mod chat_v3;
 mod completion;
+mod embedding;
 mod explorer;
 mod handlers;
 mod lexical;
@@ -42,6 +44,10 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v3/api-tools/chat-tokenize/{model}", post(handlers::count_v3))
         .route("/v1/api-tools/sliding/chat-messages/{model}", post(handlers::slide_window))
         .route("/v1/api-tools/sliding/chat-messages/{model}/{app}", post(handlers::slide_window))
+        .route("/v1/api-tools/embedding/v2/tokenize", post(embedding::count))
+        .route("/v1/api-tools/embedding/{model}", post(embedding::embed))
+        .route("/v1/api-tools/embedding/{model}/", post(embedding::embed))
+        .route("/v1/api-tools/embedding/{model}/{app}", post(embedding::embed))
         .route("/v1/api-tools/segmentation", post(handlers::segmentation))
         .route("/v1/api-tools/segmentation/{app}", post(handlers::segmentation))
         .route("/v1/api-tools/summarization/v2", post(handlers::summarize))
@@ -57,6 +63,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v3/tasks/{task}/chat-completions", post(chat::chat_v3));
     let openai_shape = Router::new()
         .route("/v1/openai/chat/completions", post(openai_shape::chat))
+        .route("/v1/openai/embeddings", post(openai_shape::embeddings))
         .route("/v1/openai/models", get(openai_shape::models))
         .route("/v1/openai/models/{*model}", get(openai_shape::model));
     Router::new().merge(openai_shape).merge(all.clone()).nest("/testapp", all.clone()).nest("/serviceapp", all)
@@ -67,6 +74,8 @@ pub(crate) fn routes() -> Router<App> {
 #[openapi(paths(
     chat::chat_v1,
     chat::chat_v3,
+    embedding::embed,
+    embedding::count,
     handlers::complete,
     handlers::count_v1,
     handlers::count_v3,
@@ -74,6 +83,7 @@ pub(crate) fn routes() -> Router<App> {
     handlers::segmentation,
     handlers::summarize,
     openai_shape::chat,
+    openai_shape::embeddings,
     openai_shape::models,
     openai_shape::model
 ))]

@@ -3,15 +3,15 @@
 //! The body is OpenAI's with a few fields of CLOVA Studio's. They are translated here, the defaults become CLOVA
 //! Studio's, and the rest is the work of the route that it is modelled on.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::response::Response;
 use saem_engine::repetition_penalty_from_clova;
 use serde_json::{Map, Value, json};
 
+use super::embedding::{SIZE as EMBEDDING_SIZE, embedder};
 use super::parameters::within;
 use super::status::{parameter, unsupported};
+use super::target::resolve;
 use crate::http::{JsonBody, parse};
 use crate::{ApiError, App, Caller, openai};
 
@@ -27,17 +27,32 @@ pub(crate) async fn chat(
     caller: Caller,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    let served: Vec<&str> = app.service().models().iter().map(|model| model.name()).collect();
-    let body = translated(body, &|name| app.settings().clova_models.resolve(name, &served).map(str::to_owned))?;
+    let body = translated(body, &|name| resolve(&app, name))?;
     let bytes = serde_json::to_vec(&body).map_err(|_| ApiError::internal())?;
     openai::chat::create(State(app), caller, JsonBody(parse(&bytes)?)).await
+}
+
+/// Turns texts into vectors in OpenAI's shape, of 1,024 numbers where the body asks for them as CLOVA Studio makes them.
+#[utoipa::path(post, path = "/v1/openai/embeddings", tag = "clova", request_body = Object,
+    responses((status = 200, body = Object, description = "As of `/v1/embeddings`"),
+        (status = "4XX", body = crate::ErrorBody)))]
+pub(crate) async fn embeddings(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(mut body): JsonBody<Map<String, Value>>,
+) -> Result<Response, ApiError> {
+    if let Some(Value::String(name)) = body.get_mut("model") {
+        *name = embedder(&app, &caller, name)?.name().to_owned();
+    }
+    let bytes = serde_json::to_vec(&body).map_err(|_| ApiError::internal())?;
+    openai::embeddings::padded(app, caller, parse(&bytes)?, EMBEDDING_SIZE).await
 }
 
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/openai/models", tag = "clova",
     responses((status = 200, body = Object, description = "As of `/v1/models`")))]
-pub(crate) async fn models(State(app): State<App>) -> Response {
-    openai::models::list(State(app)).await
+pub(crate) async fn models(State(app): State<App>, caller: Caller) -> Response {
+    openai::models::list(State(app), caller).await
 }
 
 /// Describes a model, by its own name or one of CLOVA Studio's.
@@ -45,11 +60,13 @@ pub(crate) async fn models(State(app): State<App>) -> Response {
     params(("model" = String, Path, description = "A name of CLOVA Studio's or of a served model")),
     responses((status = 200, body = Object, description = "As of `/v1/models/{model}`"),
         (status = 404, body = crate::ErrorBody)))]
-pub(crate) async fn model(State(app): State<App>, Path(name): Path<String>) -> Result<Response, ApiError> {
-    let served: Vec<Arc<_>> = app.service().models().to_vec();
-    let names: Vec<&str> = served.iter().map(|model| model.name()).collect();
-    let name = app.settings().clova_models.resolve(&name, &names)?.to_owned();
-    openai::models::retrieve(State(app), Path(name)).await
+pub(crate) async fn model(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let name = resolve(&app, &name)?;
+    openai::models::retrieve(State(app), caller, Path(name)).await
 }
 
 /// The body as the route that it is modelled on takes it.

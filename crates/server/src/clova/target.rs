@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use saem_engine::chat::{Message, RenderOptions};
 
 use crate::service::Served;
-use crate::{ApiError, App};
+use crate::{ApiError, App, Caller};
 
 /// The model of a path: by the name at its end, or by the task that a tuning made.
 #[derive(Debug)]
@@ -20,14 +20,22 @@ impl FromRequestParts<App> for Target {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| ApiError::unknown_model(""))?;
         let param = |name: &str| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
-        let served: Vec<&str> = app.service().models().iter().map(|model| model.name()).collect();
-        let names = &app.settings().clova_models;
         let name = match (param("task"), param("model")) {
-            (Some(task), _) => names.resolve_task(task, &served)?,
-            (None, model) => names.resolve(model.unwrap_or_default(), &served)?,
+            (Some(task), _) => app.settings().clova_models.resolve_task(task, &served(app))?.to_owned(),
+            (None, model) => resolve(app, model.unwrap_or_default())?,
         };
-        app.service().model(name).map(|model| Self(Arc::clone(model)))
+        let Ok(caller) = Caller::from_request_parts(parts, app).await;
+        app.model(&caller, &name).map(|model| Self(Arc::clone(model)))
     }
+}
+
+fn served(app: &App) -> Vec<&str> {
+    app.service().models().iter().map(|model| model.name()).collect()
+}
+
+/// The served model that a name of CLOVA Studio's means.
+pub(crate) fn resolve(app: &App, name: &str) -> Result<String, ApiError> {
+    app.settings().clova_models.resolve(name, &served(app)).map(str::to_owned)
 }
 
 /// The header that says how the answer is to come.

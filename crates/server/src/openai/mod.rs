@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 mod chat_stream;
 pub(crate) mod completions;
+pub(crate) mod embeddings;
 mod flexible;
 mod messages;
 pub(crate) mod models;
@@ -21,6 +22,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/models/{*model}", get(models::retrieve))
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
 }

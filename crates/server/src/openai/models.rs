@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::json;
-use crate::service::Served;
+use crate::service::{Embedder, Served};
 use crate::{ApiError, App, Caller, ErrorBody};
 
 /// A model that is served.
@@ -21,8 +21,9 @@ pub(crate) struct Model {
     created: u64,
     /// Always `saem`.
     owned_by: &'static str,
-    /// The most tokens of prompt and answer together.
-    max_model_len: usize,
+    /// The most tokens of prompt and answer together; absent for a sentence encoder, which takes any text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_model_len: Option<usize>,
 }
 
 /// All models that are served.
@@ -34,21 +35,26 @@ pub(crate) struct Models {
     data: Vec<Model>,
 }
 
-fn describe(model: &Served) -> Model {
-    Model {
-        id: model.name().to_owned(),
-        object: "model",
-        created: model.created(),
-        owned_by: "saem",
-        max_model_len: model.limits().context,
+impl Model {
+    fn new(name: &str, created: u64, max_model_len: Option<usize>) -> Self {
+        Self { id: name.to_owned(), object: "model", created, owned_by: "saem", max_model_len }
     }
+}
+
+fn describe(model: &Served) -> Model {
+    Model::new(model.name(), model.created(), Some(model.limits().context))
+}
+
+fn describe_embedder(embedder: &Embedder) -> Model {
+    Model::new(embedder.name(), embedder.created(), None)
 }
 
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models)))]
 pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Response {
-    let models = app.service().models().iter().filter(|model| caller.allows_model(model.name()));
-    let data = models.map(|model| describe(model)).collect();
+    let models = app.service().models().iter().map(|model| describe(model));
+    let all = models.chain(app.service().embedders().iter().map(|embedder| describe_embedder(embedder)));
+    let data = all.filter(|model| caller.allows_model(&model.id)).collect();
     json(StatusCode::OK, &Models { object: "list", data })
 }
 
@@ -61,5 +67,9 @@ pub(crate) async fn retrieve(
     caller: Caller,
     Path(model): Path<String>,
 ) -> Result<Response, ApiError> {
-    Ok(json(StatusCode::OK, &describe(app.model(&caller, &model)?)))
+    let described = match app.embedder(&caller, &model) {
+        Ok(embedder) => describe_embedder(embedder),
+        Err(_) => describe(app.model(&caller, &model)?),
+    };
+    Ok(json(StatusCode::OK, &described))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use saem_engine::blocks::blocks_for;
 use saem_engine::{Engine, EngineError, EngineOptions, Plan};
 
+use super::keep::Keeper;
 use super::{Served, Service};
 
 /// A model to serve.
@@ -24,6 +25,8 @@ pub struct ServiceOptions {
     /// Bytes that all models together may take: weights, buffers, keys and values. Where absent, each model gets keys
     /// and values for all of its sequences at full context.
     pub memory: Option<u64>,
+    /// A directory where computed prompts are kept from one start to the next. They can be read there.
+    pub prompts: Option<PathBuf>,
 }
 
 /// Models that cannot be served.
@@ -51,6 +54,12 @@ pub enum LoadError {
         name: String,
         /// Why.
         source: EngineError,
+    },
+    /// The directory for computed prompts cannot be made, or the model's files not be read for a name.
+    #[error("prompts cannot be kept: {source}")]
+    Prompts {
+        /// Why.
+        source: std::io::Error,
     },
     /// A thread cannot be started.
     #[error("{name}: no thread can be started")]
@@ -115,15 +124,23 @@ impl Service {
     ) -> Result<Self, LoadError> {
         let plans = Self::plan(models, options)?;
         let mut served = Vec::with_capacity(models.len());
-        for (model, (options, _)) in models.iter().zip(&plans) {
+        for (model, (engine, _)) in models.iter().zip(&plans) {
             let name = model.name.clone();
-            let engine = Engine::load(&model.path, options, &mut |done, total| progress(&model.name, done, total))
+            let engine = Engine::load(&model.path, engine, &mut |done, total| progress(&model.name, done, total))
                 .map_err(|source| LoadError::Model { name: name.clone(), source })?;
             let plan = engine.plan().clone();
-            let (worker, text) = engine.into_parts();
-            served.push(
-                Served::new(name.clone(), worker, text, plan).map_err(|source| LoadError::Thread { name, source })?,
-            );
+            let (mut worker, text) = engine.into_parts();
+            let keeper = options.prompts.as_ref().map(|directory| Keeper::new(directory, &model.path)).transpose();
+            let keeper = keeper.map_err(|source| LoadError::Prompts { source })?;
+            if let Some(keeper) = &keeper {
+                keeper.recall(&mut worker);
+            }
+            let model = Served::new(name.clone(), worker, text, plan);
+            let model = model.map_err(|source| LoadError::Thread { name, source })?;
+            served.push(match keeper {
+                Some(keeper) => model.kept_by(keeper),
+                None => model,
+            });
         }
         Ok(Self::new(served))
     }

@@ -4,7 +4,9 @@
 //! [`Generation`], a stream of owned events. Dropping the stream is how a request is cancelled: its blocks are free
 //! before the next pass.
 
+mod embedder;
 mod generation;
+mod keep;
 mod load;
 mod record;
 mod served;
@@ -12,6 +14,7 @@ mod thread;
 
 use std::sync::Arc;
 
+pub use embedder::Embedder;
 pub use generation::{Generation, GenerationEvent};
 pub use load::{LoadError, ModelFile, ServiceOptions};
 pub use record::{Finished, Outcome, Recorder};
@@ -23,13 +26,20 @@ use crate::ApiError;
 #[derive(Debug, Default)]
 pub struct Service {
     models: Vec<Arc<Served>>,
+    embedders: Vec<Arc<Embedder>>,
 }
 
 impl Service {
     /// A service of models that are loaded already. Of two models with one name, the first answers.
     #[must_use]
     pub fn new(models: Vec<Served>) -> Self {
-        Self { models: models.into_iter().map(Arc::new).collect() }
+        Self { models: models.into_iter().map(Arc::new).collect(), embedders: Vec::new() }
+    }
+
+    /// The same with sentence encoders.
+    #[must_use]
+    pub fn with_embedders(self, embedders: Vec<Embedder>) -> Self {
+        Self { embedders: embedders.into_iter().map(Arc::new).collect(), ..self }
     }
 
     /// The models in the order in which they were given.
@@ -41,9 +51,45 @@ impl Service {
     /// The model of this name.
     ///
     /// # Errors
-    /// 404 `model_not_found`.
+    /// 404 `model_not_found`; 400 where the model makes vectors and writes no texts.
     pub fn model(&self, name: &str) -> Result<&Arc<Served>, ApiError> {
-        self.models.iter().find(|model| model.name() == name).ok_or_else(|| ApiError::unknown_model(name))
+        let found = self.models.iter().find(|model| model.name() == name);
+        found.ok_or_else(|| match self.embedders.iter().any(|embedder| embedder.name() == name) {
+            true => {
+                ApiError::invalid_value("model", format!("The model `{name}` makes embeddings and writes no texts"))
+            }
+            false => ApiError::unknown_model(name),
+        })
+    }
+
+    /// The sentence encoders in the order in which they were given.
+    #[must_use]
+    pub fn embedders(&self) -> &[Arc<Embedder>] {
+        &self.embedders
+    }
+
+    /// The sentence encoder of this name.
+    ///
+    /// # Errors
+    /// 404 `model_not_found`; 400 where the model writes texts and makes no vectors.
+    pub fn embedder(&self, name: &str) -> Result<&Arc<Embedder>, ApiError> {
+        let found = self.embedders.iter().find(|embedder| embedder.name() == name);
+        found.ok_or_else(|| match self.model(name) {
+            Ok(_) => ApiError::invalid_value("model", format!("The model `{name}` makes no embeddings")),
+            Err(error) => error,
+        })
+    }
+
+    /// Writes the computed prompts of every model to where [`ServiceOptions::prompts`] said, for the next start.
+    ///
+    /// # Errors
+    /// The first model's that cannot be written; the others are.
+    pub async fn keep(&self) -> std::io::Result<()> {
+        let mut kept = Ok(());
+        for model in &self.models {
+            kept = kept.and(model.keep().await);
+        }
+        kept
     }
 
     /// Whether every model's thread is there to take requests.

@@ -37,7 +37,7 @@ pub struct Finished<'a> {
     /// Who asked.
     pub caller: &'a Caller,
     /// Whom.
-    pub model: &'a Served,
+    pub model: &'a str,
     /// How it ended.
     pub outcome: Outcome,
     /// Tokens taken. Of a request that did not end well: its prompt, and the tokens that reached the client.
@@ -82,7 +82,7 @@ impl Record {
     pub(super) fn end(&self, outcome: Outcome, known: Option<(Usage, Timings)>) {
         let finished = Finished {
             caller: &self.caller,
-            model: &self.model,
+            model: self.model.name(),
             outcome,
             usage: known.map_or(self.usage, |(usage, _)| usage),
             timings: known.map(|(_, timings)| timings),

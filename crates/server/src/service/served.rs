@@ -9,6 +9,7 @@ use saem_engine::{EngineError, Limits, ModelText, Plan, Request, Worker};
 use tokio::sync::{mpsc as channel, oneshot};
 
 use super::generation::Generation;
+use super::keep::Keeper;
 use super::record::{Record, Recorder};
 use super::thread::{Command, Status, run};
 use crate::{ApiError, Caller};
@@ -22,6 +23,7 @@ pub struct Served {
     plan: Plan,
     created: u64,
     commands: mpsc::Sender<Command>,
+    keeper: Option<Arc<Keeper>>,
     status: Arc<Status>,
 }
 
@@ -37,7 +39,23 @@ impl Served {
         let shared = Arc::clone(&status);
         std::thread::Builder::new().name(format!("saem-{name}")).spawn(move || run(worker, &receiver, &shared))?;
         let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-        Ok(Self { name, text, constraints, plan, created, commands, status })
+        Ok(Self { name, text, constraints, plan, created, commands, keeper: None, status })
+    }
+
+    /// The same, whose computed prompts are kept.
+    pub(super) fn kept_by(self, keeper: Keeper) -> Self {
+        Self { keeper: Some(Arc::new(keeper)), ..self }
+    }
+
+    /// Writes the computed prompts to where they are kept, if they are.
+    pub(super) async fn keep(&self) -> std::io::Result<()> {
+        let Some(keeper) = self.keeper.clone() else { return Ok(()) };
+        let (reply, answer) = oneshot::channel();
+        let gone = || std::io::Error::other("the model has stopped");
+        self.commands.send(Command::Keep { keeper, reply }).map_err(|_| gone())?;
+        let blocks = answer.await.map_err(|_| gone())??;
+        tracing::info!(model = self.name, blocks, "kept prompts");
+        Ok(())
     }
 
     /// The name that requests use.

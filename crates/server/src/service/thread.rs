@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 
@@ -9,6 +10,7 @@ use saem_engine::{Control, EngineError, Event, Request, RequestId, Worker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::generation::GenerationEvent;
+use super::keep::Keeper;
 use crate::ApiError;
 
 /// What the thread is asked to do.
@@ -19,6 +21,8 @@ pub(super) enum Command {
         events: mpsc::UnboundedSender<GenerationEvent>,
         reply: oneshot::Sender<Result<u64, EngineError>>,
     },
+    /// Write the computed prompts. The reply is the number of blocks.
+    Keep { keeper: Arc<Keeper>, reply: oneshot::Sender<std::io::Result<usize>> },
 }
 
 /// What the thread is doing, for whoever watches it. Written between two passes, read at any time.
@@ -143,7 +147,13 @@ pub(super) fn run(mut worker: Worker, commands: &Receiver<Command>, status: &Sta
 }
 
 fn take(command: Command, worker: &mut Worker, listeners: &mut HashMap<RequestId, Listener>) {
-    let Command::Submit { request, events, reply } = command;
+    let (request, events, reply) = match command {
+        Command::Submit { request, events, reply } => (request, events, reply),
+        Command::Keep { keeper, reply } => {
+            let _ = reply.send(keeper.keep(worker));
+            return;
+        }
+    };
     if reply.is_closed() {
         // The client is gone already.
         return;

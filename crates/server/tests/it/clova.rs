@@ -22,7 +22,8 @@ fn server() -> SocketAddr {
             let models = [ModelFile { name: "reciter".into(), path: reciter(directory.path()) }];
             let engine =
                 EngineOptions { threads: 1, context: Some(CONTEXT), max_sequences: 4, ..EngineOptions::default() };
-            let service = Service::load(&models, &ServiceOptions { engine, memory: None }, &mut |_, _, _| {}).unwrap();
+            let options = ServiceOptions { engine, memory: None, prompts: None };
+            let service = Service::load(&models, &options, &mut |_, _, _| {}).unwrap();
             let settings = Settings {
                 address: SocketAddr::from(([127, 0, 0, 1], 0)),
                 clova_models: ModelNames::new([("tuned".to_owned(), "reciter".to_owned())]),

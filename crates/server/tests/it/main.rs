@@ -4,6 +4,10 @@
 mod access;
 mod border;
 mod clova;
+mod embeddings;
+#[path = "../../../encoder/tests/it/toy.rs"]
+#[allow(dead_code, reason = "the encoder's own tests need more of it")]
+mod encoder_toy;
 mod openai;
 mod recite;
 #[path = "../../../cli/tests/it/toy.rs"]

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use saem_encoder::SentenceEncoder;
 use saem_engine::blocks::BlockCopy;
 use saem_engine::{EngineError, Forward, Limits, ModelText, Plan, Worker};
 use saem_kernels::attention::{KvType, Span};
-use saem_server::service::{Served, Service};
+use saem_server::service::{Embedder, Served, Service};
 use saem_server::{Access, App, Settings, http, router};
 use saem_store::{Location, Store};
 use serde_json::Value;
@@ -93,15 +94,26 @@ impl World {
 
     /// A server whose model works on `sequences` texts and lets `waiting` requests wait.
     pub(crate) fn with(settings: Settings, sequences: usize, waiting: usize) -> Self {
-        Self::build(settings, sequences, waiting, None)
+        Self::build(settings, sequences, waiting, None, None)
     }
 
     /// A server whose keys and records are here.
     pub(crate) fn guarded(location: Location) -> Self {
-        Self::build(Settings::default(), 4, 64, Some(location))
+        Self::build(Settings::default(), 4, 64, Some(location), None)
     }
 
-    fn build(settings: Settings, sequences: usize, waiting: usize, location: Option<Location>) -> Self {
+    /// A server with a sentence encoder, too.
+    pub(crate) fn with_encoder(settings: Settings, encoder: SentenceEncoder) -> Self {
+        Self::build(settings, 4, 64, None, Some(encoder))
+    }
+
+    fn build(
+        settings: Settings,
+        sequences: usize,
+        waiting: usize,
+        location: Option<Location>,
+        encoder: Option<SentenceEncoder>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let source = saem_formats::Source::open(toy::alphabet(directory.path())).unwrap();
         let description = saem_model::describe(&source).unwrap();
@@ -125,7 +137,8 @@ impl World {
         let stop = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let handle = runtime.handle().clone();
-        let service = Service::new(vec![served]);
+        let embedders = encoder.into_iter().map(|encoder| Embedder::new("vectors".into(), encoder, waiting));
+        let service = Service::new(vec![served]).with_embedders(embedders.collect());
         let store = location.map(|location| Arc::new(runtime.block_on(Store::open(location)).unwrap()));
         let app = match &store {
             Some(store) => App::with_access(service, settings, Vec::new(), Access::new(Arc::clone(store))),
