@@ -78,6 +78,12 @@ def speed_sections() -> list[str]:
     if other:
         parts += ["## Speed without AMX\n", "As on processors that have AVX-512 VNNI but no AMX: llama.cpp compiled without it, Saem told not to use it.\n", describe(other),
                   speed_table(other, other["models"], "model", lambda line: title(line["model"]))]
+    other = load("speed-package")
+    if other:
+        lines = other["models"] + other.get("prompts", [])
+        parts += ["## Speed beside the package as it builds\n",
+                  "Saem with all it has, llama.cpp compiled without AMX. That is what its package gives with gcc 12: built there with AMX, it crashes on the first prompt (see the end of this page).\n",
+                  describe(other), speed_table(other, lines, "model, tokens of the prompt", lambda line: f"{title(line['model'])}, {line['prefill']:,}")]
     result = load("speed-sweeps")
     if result:
         parts += ["## What the speed depends on\n", describe(result)]
@@ -108,10 +114,12 @@ def speed_sections() -> list[str]:
         for line in server["lines"]:
             ours, theirs = line["saem"], line["llama_cpp.server"]
             rows.append([str(line["clients"]), str(line["prefix"] or ""), number(ours["tokens_per_second"]), number(theirs["tokens_per_second"]), f"{line['ratio']:.1f} ×",
-                         f"{ours['first_token_seconds']:.2f} s", f"{theirs['first_token_seconds']:.2f} s", f"{line['first_token_ratio']:.2f} ×"])
+                         f"{ours['first_token_seconds']:.2f} s", f"{theirs['first_token_seconds']:.2f} s", f"{line['first_token_ratio']:.2f} ×",
+                         f"{ours['overhead_microseconds']:.0f} µs"])
         parts += ["## Many clients at once\n", f"{server['machine']['date']}, commit `{server['machine']['commit']}`, {title(server['model'])}, {server['threads']} threads; prompts of about 128 tokens, "
                   f"answers of {server['tokens']}, through `/v1/completions`. Peer: {server['peer']}, which works on one request at a time. `{server['command']}`\n",
-                  table(["clients", "shared tokens in front", "tokens/s: Saem", "llama_cpp.server", "ratio", "first token: Saem", "llama_cpp.server", "ratio"], rows)]
+                  table(["clients", "shared tokens in front", "tokens/s: Saem", "llama_cpp.server", "ratio", "first token: Saem", "llama_cpp.server", "ratio", "HTTP, per token"], rows),
+                  "The last column is the processor time of Saem's threads that move bytes, for each token that was streamed.\n"]
     tokenizer = load("tokenizer")
     if tokenizer:
         rows = [[line["tokenizer"], line["text"], f"{line['saem'] / 1e6:.1f}", f"{line['tokenizers'] / 1e6:.1f}", f"{line['saem'] / line['tokenizers']:.1f} ×"]
@@ -221,7 +229,7 @@ def main() -> None:
     body = speed_sections() + parity_sections() + constraint_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/report.py\n```\n",
+              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

@@ -7,6 +7,8 @@ Prompts of about 128 tokens, answers of 64, every prompt different; then the sam
 per second of all clients together, from the first request to the last answer, and the median time from a request to its first token. Both servers are asked in
 the same words through /v1/completions with streaming, one after the other; each has answered one request before the clock starts.
 
+HTTP overhead is the processor time of Saem's threads that move bytes (not of those that compute), per streamed token.
+
 The peer needs more than bench/setup installs: pip install 'llama-cpp-python[server]' of the same version.
 """
 
@@ -110,13 +112,25 @@ def serving(command: list[str], environment: dict[str, str], port: int, path: st
             time.sleep(0.2)
         else:
             sys.exit(f"{command[0]} is not ready after two minutes")
-        yield
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def moving_seconds(pid: int) -> float:
+    """Processor time of the threads that move bytes: those of the runtime."""
+    ticks = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            if name.startswith("tokio"):
+                fields = rest.split()
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def saem(binary: str, model: Path, threads: int, port: int):
@@ -147,7 +161,7 @@ def main() -> None:
     lines = [dict(setting) for setting in settings]
     for name, start in servers.items():
         port = free_port()
-        with start(port):
+        with start(port) as process:
             ask(port, model.stem, "One, two,", 4)
             for line in lines:
                 # The shared beginning is known to whoever keeps it, as in a service that has run for a while.
@@ -155,8 +169,11 @@ def main() -> None:
                 if front:
                     ask(port, model.stem, front + text("first", 8), 4)
                 each = 2 if line["clients"] > 1 else 4
+                before = moving_seconds(process.pid)
                 line[name] = load(port, model.stem, line["clients"], each, front, options.tokens, f"{line['clients']}-{line['prefix']}")
                 figures = line[name]
+                if name == "saem":
+                    figures["overhead_microseconds"] = 1e6 * (moving_seconds(process.pid) - before) / figures["tokens"]
                 print(f"{name:18} {line['clients']:3} clients, prefix {line['prefix']:4}: {figures['tokens_per_second']:7.1f} tokens/s, "
                       f"first token {figures['first_token_seconds']:6.2f} s", flush=True)
     for line in lines:

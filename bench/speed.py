@@ -8,6 +8,7 @@ are tried, and the fastest setting is taken for prefill and for decode apart.
     bench/speed.py                     the table of the four models
     bench/speed.py --suite sweeps      start and memory, threads, prompt lengths, batches, types of weights
     bench/speed.py --suite no-amx      the four models as on processors without AMX (needs such a peer, see bench/setup)
+    bench/speed.py --suite package     Saem with all it has, beside such a peer: what the package gives where its build cannot use AMX
     bench/speed.py --models qwen0.5b --repetitions 7
 """
 
@@ -110,7 +111,7 @@ def types(llama: LlamaCpp, saem: Saem, name: str, threads: int, repetitions: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", choices=["models", "no-amx", "sweeps", "smoke"], default="models")
+    parser.add_argument("--suite", choices=["models", "no-amx", "package", "sweeps", "smoke"], default="models")
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=5)
@@ -151,6 +152,9 @@ def main() -> None:
     else:
         note("models")
         result["models"] = [compare(llama, saem, name, args.threads, repetitions=times) for name in args.models]
+        if args.suite == "package":
+            note("a long prompt")
+            result["prompts"] = [compare(llama, saem, args.models[0], args.threads, prefill=4096, decode=16, repetitions=2)]
     print(save(args.name or f"speed-{args.suite}", result))
 
 

@@ -17,7 +17,12 @@ use crate::{clova, http, openai};
         http::health::ready,
         http::health::metrics,
         openai::models::list,
-        openai::models::retrieve
+        openai::models::retrieve,
+        openai::chat::create,
+        openai::completions::create,
+        openai::embeddings::create,
+        openai::tokens::tokenize,
+        openai::tokens::detokenize
     )
 )]
 struct Api;

@@ -143,3 +143,37 @@ fn kill_9_under_load_loses_no_key_and_no_row() {
     let made = |row: &&Value| row["action"].as_str().is_some_and(|action| action.starts_with("key"));
     assert_eq!(listed["rows"].as_array().unwrap().iter().filter(made).count(), keys.len() + 1, "{listed}");
 }
+
+#[cfg(unix)]
+#[test]
+fn kept_prompts_are_known_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let model = alphabet(home).display().to_string();
+    let body = format!(r#"{{"model": "alphabet", "prompt": "{}", "max_tokens": 2}}"#, "abcdefghij".repeat(10));
+    let ask = |more: &[&str]| {
+        let mut server = Server::start(home, &model, more);
+        let (status, answer) = Server::ask(server.address, "POST", "/v1/completions", "", &body).unwrap();
+        assert_eq!(status, 200, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        // A server that is asked to stop keeps its prompts first.
+        let asked = std::process::Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status();
+        assert!(asked.unwrap().success() && server.process.wait().unwrap().success());
+        let cached = answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+        (answer["choices"][0]["text"].as_str().unwrap().to_owned(), cached)
+    };
+    assert_eq!(ask(&[]), ("kl".into(), 0));
+    assert_eq!(ask(&["--keep-prompts"]), ("kl".into(), 0), "nothing was kept without the flag");
+    // 100 bytes, one token each: three whole blocks of 32.
+    assert_eq!(ask(&["--keep-prompts"]), ("kl".into(), 96));
+    let kept: Vec<_> = std::fs::read_dir(home.join("prompts")).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(kept.len(), 1);
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    // A damaged file costs the time to read it.
+    let mut bytes = std::fs::read(kept[0].path()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(kept[0].path(), bytes).unwrap();
+    assert_eq!(ask(&["--keep-prompts"]), ("kl".into(), 0));
+}

@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 use super::format::{Format, Packed, Panel};
 use super::input::{FACTORS, TILE_ROWS, tile_rows};
 use super::layout::{GROUP, GROUP_LINES, LINE, Layout, PANEL_ROWS, SUPER_GROUPS, ScaleKind};
+use super::quantize::Places;
 use super::{Input, Line, Matrix};
 use crate::DataType;
 use crate::simd::Avx512;
@@ -137,18 +138,9 @@ pub(super) fn suits(matrix: &Matrix, rows: usize) -> bool {
     rows >= AMX_ROWS && matrix.data_type.block_len() == BLOCK
 }
 
-/// Rearranges one tile of eight quantised rows for tile loads: `[pair of rows' tile, 64 columns, 16 rows, 64]`.
-///
-/// `codes` is `[group, row, 32]` for `count` rows, `first` the index of the first row; `out` is the whole buffer's
-/// part for the 16 rows that hold it, `[columns / 64, 16, 64]`.
-pub(super) fn arrange(codes: &[i8], count: usize, groups: usize, first: usize, out: &mut [i8]) {
-    for group in 0..groups {
-        for row in 0..count {
-            let from = &codes[(group * count + row) * GROUP..][..GROUP];
-            let at = ((group / 2) * AMX_ROWS + first % AMX_ROWS + row) * STEP + group % 2 * GROUP;
-            out[at..at + GROUP].copy_from_slice(from);
-        }
-    }
+/// Where the codes of the rows from `first` on lie among those of their 16 rows, `[columns / 64, 16, 64]`.
+pub(super) fn places(first: usize) -> Places {
+    Places { start: first % AMX_ROWS * STEP, row: STEP, odd: GROUP, pair: AMX_ROWS * STEP }
 }
 
 /// The sums of a tile's codes as integers, in pairs: `[block, SUM_PAIRS, row]` from `factors`, `[group, FACTORS, row]`.

@@ -51,7 +51,7 @@ pub struct Input {
     floats_ready: bool,
     pub(super) groups: Quantized,
     pub(super) blocks: Quantized,
-    /// The codes of `blocks` once more, in the order of AMX tile loads: `[16 rows, columns / 64, row, 64]`.
+    /// Instead of the codes of `blocks`, where AMX tiles are used: `[16 rows, columns / 64, row, 64]`.
     #[cfg(target_arch = "x86_64")]
     pub(super) tiles: Vec<i8>,
     /// The sums of the codes of `blocks` as integers. Per tile: `[columns / 256, SUM_PAIRS, row]`.
@@ -83,6 +83,10 @@ impl Input {
     pub fn set(&mut self, pool: &ThreadPool, values: &[f32], columns: usize, matrices: &[&Matrix]) {
         self.rows = values.len() / columns.max(1);
         self.columns = columns;
+        #[cfg(target_arch = "x86_64")]
+        {
+            self.tiles_ready = false;
+        }
         let wants = |scheme| matrices.iter().any(|matrix| matrix.scheme() == scheme);
         self.floats_ready = wants(Scheme::Float);
         if self.floats_ready {
@@ -95,8 +99,16 @@ impl Input {
             quantized.ready = wants(scheme);
             if quantized.ready {
                 let size = self.capacity.max(values.len());
-                quantized.codes.resize(size, 0);
                 quantized.factors.resize(size / GROUP * FACTORS, 0.0);
+                #[cfg(target_arch = "x86_64")]
+                if scheme == Scheme::Blocks {
+                    self.tiles_ready = self.rows >= super::amx::AMX_ROWS && Isa::detect() == Isa::Amx;
+                    if self.tiles_ready {
+                        arrange_tiles(pool, values, columns, &mut self.tiles, &mut self.sums, &mut quantized.factors);
+                        continue;
+                    }
+                }
+                quantized.codes.resize(size, 0);
                 let codes = SharedSlice::new(&mut quantized.codes);
                 let factors = SharedSlice::new(&mut quantized.factors);
                 pool.split(self.rows, TILE_ROWS, |rows| {
@@ -104,53 +116,12 @@ impl Input {
                 });
             }
         }
-        #[cfg(target_arch = "x86_64")]
-        self.arrange_tiles(pool);
     }
 
     /// Whether the rows are prepared for tile products.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn has_tiles(&self) -> bool {
         self.tiles_ready
-    }
-
-    /// Prepares quantised rows for tile products where they pay.
-    #[cfg(target_arch = "x86_64")]
-    fn arrange_tiles(&mut self, pool: &ThreadPool) {
-        use super::amx::{AMX_ROWS, SUM_PAIRS, arrange, pair_sums};
-        let (rows, columns) = (self.rows, self.columns);
-        self.tiles_ready = self.blocks.ready && rows >= AMX_ROWS && Isa::detect() == Isa::Amx;
-        if self.tiles_ready {
-            let size = rows.next_multiple_of(AMX_ROWS) * columns;
-            if self.tiles.len() < size {
-                self.tiles.resize(size, 0);
-            }
-            // Of every 256 columns.
-            let pairs = columns / 256 * SUM_PAIRS;
-            if self.sums.len() < rows * pairs {
-                self.sums.resize(rows * pairs, 0);
-            }
-            let (codes, factors) = (&self.blocks.codes, &self.blocks.factors);
-            let out = SharedSlice::new(&mut self.tiles);
-            let sums = SharedSlice::new(&mut self.sums);
-            pool.split(rows, AMX_ROWS, |range| {
-                for sixteen in range.step_by(AMX_ROWS) {
-                    // SAFETY: each thread has 16 rows of its own.
-                    let out = unsafe { out.range(sixteen * columns..(sixteen + AMX_ROWS) * columns) };
-                    if rows - sixteen < AMX_ROWS {
-                        out.fill(0);
-                    }
-                    for first in (sixteen..rows.min(sixteen + AMX_ROWS)).step_by(TILE_ROWS) {
-                        let count = tile_rows(first, rows);
-                        arrange(&codes[first * columns..][..count * columns], count, columns / GROUP, first, out);
-                        let row_factors = columns / GROUP * FACTORS;
-                        let factors = &factors[first * row_factors..][..count * row_factors];
-                        // SAFETY: each thread has rows of its own; tiles are used, so the features are there.
-                        unsafe { pair_sums(factors, count, sums.range(first * pairs..(first + count) * pairs)) };
-                    }
-                }
-            });
-        }
     }
 
     /// Rows at present.
@@ -168,6 +139,48 @@ impl Input {
                 Scheme::Blocks => self.blocks.ready,
             }
     }
+}
+
+/// Quantises rows for tile products: their codes once, in the order of tile loads, and the sums of the codes as integers.
+#[cfg(target_arch = "x86_64")]
+fn arrange_tiles(
+    pool: &ThreadPool,
+    values: &[f32],
+    columns: usize,
+    tiles: &mut Vec<i8>,
+    sums: &mut Vec<i32>,
+    factors: &mut [f32],
+) {
+    use super::amx::{AMX_ROWS, SUM_PAIRS, pair_sums, places};
+    let rows = values.len() / columns;
+    // Of every 256 columns.
+    let pairs = columns / 256 * SUM_PAIRS;
+    let row_factors = columns / GROUP * FACTORS;
+    if tiles.len() < rows.next_multiple_of(AMX_ROWS) * columns {
+        tiles.resize(rows.next_multiple_of(AMX_ROWS) * columns, 0);
+    }
+    if sums.len() < rows * pairs {
+        sums.resize(rows * pairs, 0);
+    }
+    let (tiles, sums, factors) = (SharedSlice::new(tiles), SharedSlice::new(sums), SharedSlice::new(factors));
+    pool.split(rows, AMX_ROWS, |range| {
+        for sixteen in range.step_by(AMX_ROWS) {
+            // SAFETY: each thread has 16 rows of its own.
+            let codes = unsafe { tiles.range(sixteen * columns..(sixteen + AMX_ROWS) * columns) };
+            if rows - sixteen < AMX_ROWS {
+                codes.fill(0);
+            }
+            for first in (sixteen..rows.min(sixteen + AMX_ROWS)).step_by(TILE_ROWS) {
+                let end = first + tile_rows(first, rows);
+                // SAFETY: as above.
+                let factors = unsafe { factors.range(first * row_factors..end * row_factors) };
+                let values = &values[first * columns..end * columns];
+                super::quantize::quantize_tile(values, columns, 8, places(first), codes, factors);
+                // SAFETY: as above; tiles are used, so the features are there.
+                unsafe { pair_sums(factors, end - first, sums.range(first * pairs..end * pairs)) };
+            }
+        }
+    });
 }
 
 /// Rows in the tile that starts at `first`, of `rows` in all.

@@ -7,6 +7,31 @@ use super::layout::GROUP;
 use crate::pool::SharedSlice;
 use crate::simd::{Isa, Kernel, Simd};
 
+/// Where the 32 codes of a group of a row lie, from the beginning of those that hold them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// The first row's.
+    pub(super) start: usize,
+    /// From one row to the next.
+    pub(super) row: usize,
+    /// From a group of an even number to the next.
+    pub(super) odd: usize,
+    /// From a group to the one after the next.
+    pub(super) pair: usize,
+}
+
+impl Places {
+    /// `[group, row, 32]` for `count` rows.
+    fn of_tile(count: usize) -> Self {
+        Self { start: 0, row: GROUP, odd: count * GROUP, pair: 2 * count * GROUP }
+    }
+
+    #[inline(always)]
+    fn of(&self, group: usize, row: usize) -> usize {
+        self.start + group / 2 * self.pair + group % 2 * self.odd + row * self.row
+    }
+}
+
 /// Quantises whole tiles: `codes` as `[group, row, 32]`, `factors` as `[group, FACTORS, row]`; `block` groups share a
 /// scale of (largest magnitude) / 127.
 pub(super) fn quantize_rows(
@@ -25,15 +50,22 @@ pub(super) fn quantize_rows(
         let codes = unsafe { codes.range(first * columns..(first + count) * columns) };
         // SAFETY: as above.
         let factors = unsafe { factors.range(first * groups * FACTORS..(first + count) * groups * FACTORS) };
-        Isa::detect().dispatch(QuantizeTile {
-            values: &values[first * columns..(first + count) * columns],
-            columns,
-            block,
-            count,
-            codes,
-            factors,
-        });
+        let values = &values[first * columns..(first + count) * columns];
+        quantize_tile(values, columns, block, Places::of_tile(count), codes, factors);
     }
+}
+
+/// Quantises the rows of one tile, its codes to `places` of `codes`.
+pub(super) fn quantize_tile(
+    values: &[f32],
+    columns: usize,
+    block: usize,
+    places: Places,
+    codes: &mut [i8],
+    factors: &mut [f32],
+) {
+    let count = values.len() / columns;
+    Isa::detect().dispatch(QuantizeTile { values, columns, block, count, places, codes, factors });
 }
 
 struct QuantizeTile<'a> {
@@ -41,6 +73,7 @@ struct QuantizeTile<'a> {
     columns: usize,
     block: usize,
     count: usize,
+    places: Places,
     codes: &'a mut [i8],
     factors: &'a mut [f32],
 }
@@ -90,7 +123,7 @@ impl QuantizeTile<'_> {
                     let values = &self.values[row * self.columns + group * GROUP + column..][..S::LANES];
                     let code = simd.round(simd.mul(simd.load_slice(values), inverse));
                     *sum = simd.add(*sum, code);
-                    let codes = &mut self.codes[(group * self.count + row) * GROUP + column..][..S::LANES];
+                    let codes = &mut self.codes[self.places.of(group, row) + column..][..S::LANES];
                     // SAFETY: the slice has `LANES` bytes; |code| <= 127.
                     unsafe { simd.store_i8(code, codes.as_mut_ptr()) };
                 }

@@ -66,7 +66,7 @@ pub(crate) fn embedder(app: &App, caller: &Caller, name: &str) -> Result<Arc<Emb
 }
 
 /// Turns a text into a vector.
-#[utoipa::path(post, path = "/v1/api-tools/embedding/{model}", tag = "clova", request_body = EmbeddingRequest,
+#[utoipa::path(post, path = "/v1/api-tools/embedding/{model}", operation_id = "clovaEmbedding", tag = "clova", request_body = EmbeddingRequest,
     params(("model" = String, Path, description = "A name of CLOVA Studio's or of a served sentence encoder")),
     responses((status = 200, body = Envelope<EmbeddingResult>), (status = "4XX", body = Failure)))]
 pub(crate) async fn embed(
@@ -83,7 +83,7 @@ pub(crate) async fn embed(
 }
 
 /// Counts the tokens of a text as the sentence encoder does.
-#[utoipa::path(post, path = "/v1/api-tools/embedding/v2/tokenize", tag = "clova", request_body = EmbeddingRequest,
+#[utoipa::path(post, path = "/v1/api-tools/embedding/v2/tokenize", operation_id = "clovaEmbeddingTokens", tag = "clova", request_body = EmbeddingRequest,
     responses((status = 200, body = Envelope<CountedText>), (status = "4XX", body = Failure)))]
 pub(crate) async fn count(
     State(app): State<App>,

@@ -19,7 +19,7 @@ use crate::{ApiError, App, Caller, openai};
 const DEFAULT_MAX_TOKENS: u32 = 512;
 
 /// Answers a conversation in OpenAI's shape.
-#[utoipa::path(post, path = "/v1/openai/chat/completions", tag = "clova", request_body = Object,
+#[utoipa::path(post, path = "/v1/openai/chat/completions", operation_id = "clovaOpenaiChat", tag = "clova", request_body = Object,
     responses((status = 200, body = Object, description = "As of `/v1/chat/completions`"),
         (status = "4XX", body = crate::ErrorBody)))]
 pub(crate) async fn chat(
@@ -33,7 +33,7 @@ pub(crate) async fn chat(
 }
 
 /// Turns texts into vectors in OpenAI's shape, of 1,024 numbers where the body asks for them as CLOVA Studio makes them.
-#[utoipa::path(post, path = "/v1/openai/embeddings", tag = "clova", request_body = Object,
+#[utoipa::path(post, path = "/v1/openai/embeddings", operation_id = "clovaOpenaiEmbeddings", tag = "clova", request_body = Object,
     responses((status = 200, body = Object, description = "As of `/v1/embeddings`"),
         (status = "4XX", body = crate::ErrorBody)))]
 pub(crate) async fn embeddings(
@@ -49,14 +49,14 @@ pub(crate) async fn embeddings(
 }
 
 /// Lists the models.
-#[utoipa::path(get, path = "/v1/openai/models", tag = "clova",
+#[utoipa::path(get, path = "/v1/openai/models", operation_id = "clovaOpenaiModels", tag = "clova",
     responses((status = 200, body = Object, description = "As of `/v1/models`")))]
 pub(crate) async fn models(State(app): State<App>, caller: Caller) -> Response {
     openai::models::list(State(app), caller).await
 }
 
 /// Describes a model, by its own name or one of CLOVA Studio's.
-#[utoipa::path(get, path = "/v1/openai/models/{model}", tag = "clova",
+#[utoipa::path(get, path = "/v1/openai/models/{model}", operation_id = "clovaOpenaiModel", tag = "clova",
     params(("model" = String, Path, description = "A name of CLOVA Studio's or of a served model")),
     responses((status = 200, body = Object, description = "As of `/v1/models/{model}`"),
         (status = 404, body = crate::ErrorBody)))]

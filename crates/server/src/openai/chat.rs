@@ -155,7 +155,7 @@ pub(crate) struct TopLogprob {
 }
 
 /// Continues a conversation.
-#[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", request_body = ChatRequest,
+#[utoipa::path(post, path = "/v1/chat/completions", operation_id = "createChatCompletion", tag = "openai", request_body = ChatRequest,
     responses(
         (status = 200, body = ChatCompletion, description = "With `stream`: `text/event-stream` of `chat.completion.chunk`"),
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),

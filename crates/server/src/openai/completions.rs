@@ -114,7 +114,7 @@ pub(crate) struct TextLogprobs {
 }
 
 /// Continues prompts.
-#[utoipa::path(post, path = "/v1/completions", tag = "openai", request_body = CompletionRequest,
+#[utoipa::path(post, path = "/v1/completions", operation_id = "createCompletion", tag = "openai", request_body = CompletionRequest,
     responses(
         (status = 200, body = TextCompletion, description = "With `stream`: `text/event-stream` of the same objects"),
         (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),

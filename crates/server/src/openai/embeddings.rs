@@ -97,7 +97,7 @@ impl Vector {
 }
 
 /// Turns texts into vectors: texts that mean the same lie close to each other.
-#[utoipa::path(post, path = "/v1/embeddings", tag = "openai", request_body = EmbeddingsRequest,
+#[utoipa::path(post, path = "/v1/embeddings", operation_id = "createEmbedding", tag = "openai", request_body = EmbeddingsRequest,
     responses((status = 200, body = Vectors), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 429, body = ErrorBody),
         (status = 503, body = ErrorBody)))]

@@ -50,7 +50,7 @@ fn describe_embedder(embedder: &Embedder) -> Model {
 }
 
 /// Lists the models.
-#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models)))]
+#[utoipa::path(get, path = "/v1/models", operation_id = "listModels", tag = "openai", responses((status = 200, body = Models)))]
 pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Response {
     let models = app.service().models().iter().map(|model| describe(model));
     let all = models.chain(app.service().embedders().iter().map(|embedder| describe_embedder(embedder)));
@@ -59,7 +59,7 @@ pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Response {
 }
 
 /// Describes a model.
-#[utoipa::path(get, path = "/v1/models/{model}", tag = "openai",
+#[utoipa::path(get, path = "/v1/models/{model}", operation_id = "retrieveModel", tag = "openai",
     params(("model" = String, Path, description = "Name of the model; it may have slashes")),
     responses((status = 200, body = Model), (status = 404, body = ErrorBody)))]
 pub(crate) async fn retrieve(

@@ -170,7 +170,11 @@ fn what_was_used_and_done_is_on_the_disk_when_the_server_has_stopped() {
     let header = format!("Bearer {}", key.text);
     let body = json!({ "model": "alphabet", "prompt": "\n", "max_tokens": 400, "stream": true }).to_string();
     let mut stream = server.world.send("POST", "/v1/completions", &[("authorization", &header)], body.as_bytes());
-    std::io::Read::read_exact(&mut stream, &mut [0; 200]).unwrap();
+    let (mut read, mut piece) = (Vec::new(), [0; 100]);
+    while read.windows(5).filter(|bytes| bytes == b"data:").count() < 4 {
+        let count = std::io::Read::read(&mut stream, &mut piece).unwrap();
+        read.extend_from_slice(&piece[..count]);
+    }
     drop(stream);
     assert!(server.world.is_idle_within(Duration::from_secs(5)));
     let id = key.key.id.clone();

@@ -207,5 +207,17 @@ fn the_apis_are_described() {
     let world = World::new();
     let document = serde_json::to_value(document()).unwrap();
     assert_eq!(world.get("/openapi.json").json(), document);
+    let operations: Vec<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    assert_eq!(operations.len(), operations.iter().collect::<std::collections::HashSet<_>>().len(), "{operations:?}");
+    for path in ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models", "/tokenize", "/detokenize"]
+    {
+        assert!(document["paths"].get(path).is_some(), "{path} is not described");
+    }
     insta::assert_snapshot!("openapi", serde_json::to_string_pretty(&document).unwrap());
 }

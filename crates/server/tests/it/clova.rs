@@ -304,10 +304,11 @@ fn every_route_is_described_and_there() {
         .filter(|(_, path)| path.to_string().contains("\"clova\""))
         .map(|(path, _)| path.clone())
         .collect();
-    assert_eq!(described.len(), 11, "{described:?}");
+    assert_eq!(described.len(), 14, "{described:?}");
     for path in described.iter().filter(|path| !path.contains("openai")) {
         for prefix in ["", "/testapp", "/serviceapp"] {
-            let path = format!("{prefix}{}", path.replace("{model}", "HCX-005"));
+            let path =
+                format!("{prefix}{}", path.replace("embedding/{model}", "embedding/v2").replace("{model}", "HCX-005"));
             let answer = post(&path, &json!({"nothing": 1}));
             assert_eq!((answer.status, &answer.json()["status"]["code"]), (400, &json!("40001")), "{path}");
         }

@@ -180,3 +180,65 @@ fn what_is_wrong_is_named() {
         assert_eq!((status, field.as_deref().map(|field| &field[..6])), (400, Some("prompt")), "{prompt}: {code}");
     }
 }
+
+/// A schema with few answers.
+fn schema() -> Value {
+    json!({"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": false})
+}
+
+#[test]
+fn answers_keep_to_a_form() {
+    let world = World::new();
+    let form = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema()}});
+    let answer = world.post("/v1/chat/completions", &chat(json!({"response_format": form, "temperature": 0}))).json();
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop", "{answer}");
+    let value: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
+    assert!(value == json!({"n": 1}) || value == json!({"n": 2}), "{value}");
+    let (events, done) = world
+        .post("/v1/chat/completions", &chat(json!({"response_format": form, "temperature": 0, "stream": true})))
+        .events();
+    let text: String = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+    assert!(done && serde_json::from_str::<Value>(&text).unwrap() == value, "{text}");
+    let field = |fields: Value| {
+        let (status, _, param) = world.post("/v1/chat/completions", &chat(fields)).error();
+        assert_eq!(status, 400);
+        param.unwrap_or_default()
+    };
+    assert_eq!(field(json!({"response_format": {"type": "json_schema"}})), "response_format.json_schema");
+    assert_eq!(field(json!({"response_format": {"type": "xml"}})), "response_format.type");
+    let broken = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "nonsense"}}});
+    assert_eq!(field(json!({"response_format": broken})), "response_format.json_schema.schema");
+    assert_eq!(field(json!({"logit_bias": {"x": 1}})), "logit_bias");
+    assert_eq!(field(json!({"logit_bias": {"97": 101}})), "logit_bias");
+}
+
+#[test]
+fn functions_are_called_whole_and_in_pieces() {
+    let world = World::new();
+    let tools = json!([{"type": "function", "function": {"name": "count", "parameters": schema()}}]);
+    let fields = json!({"tools": tools, "tool_choice": "required", "parallel_tool_calls": false, "temperature": 0});
+    let answer = world.post("/v1/chat/completions", &chat(fields.clone())).json();
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
+    assert_eq!((&choice["message"]["content"], &choice["message"]["role"]), (&Value::Null, &json!("assistant")));
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!((&call["type"], &call["function"]["name"]), (&json!("function"), &json!("count")));
+    let arguments = call["function"]["arguments"].as_str().unwrap();
+    assert!(serde_json::from_str::<Value>(arguments).unwrap()["n"].is_number(), "{arguments}");
+
+    let mut streamed = fields.clone();
+    streamed["stream"] = json!(true);
+    let (events, done) = world.post("/v1/chat/completions", &chat(streamed)).events();
+    let deltas: Vec<&Value> = events.iter().map(|event| &event["choices"][0]["delta"]["tool_calls"][0]).collect();
+    let first = deltas.iter().position(|delta| delta.is_object()).unwrap();
+    assert_eq!((&deltas[first]["index"], &deltas[first]["function"]["name"]), (&json!(0), &json!("count")));
+    assert!(deltas[first]["id"].as_str().unwrap().starts_with("call_"));
+    let pieces: String = deltas.iter().filter_map(|delta| delta["function"]["arguments"].as_str()).collect();
+    assert_eq!(pieces, arguments);
+    assert!(done && events.iter().any(|event| event["choices"][0]["finish_reason"] == "tool_calls"));
+
+    let field = |fields: Value| world.post("/v1/chat/completions", &chat(fields)).error().2.unwrap_or_default();
+    assert_eq!(field(json!({"tools": tools, "tool_choice": "perhaps"})), "tool_choice");
+    let form = json!({"type": "json_object"});
+    assert_eq!(field(json!({"tools": tools, "response_format": form})), "response_format");
+}
