@@ -42,6 +42,11 @@ pub(crate) struct ChatV1Request {
     #[serde(default)]
     #[allow(dead_code, reason = "taken and without effect")]
     pub(crate) include_ai_filters: Option<bool>,
+    /// Always null: `langchain-community` sends it by mistake with each stream.
+    #[serde(default, rename = "run_manager")]
+    #[schema(ignore)]
+    #[allow(dead_code, reason = "it means nothing")]
+    run_manager: Option<()>,
     /// 0 (drawn) to 4,294,967,295; 0.
     #[serde(default)]
     pub(crate) seed: Option<u64>,
@@ -148,7 +153,7 @@ mod tests {
 
     /// The body that `langchain-community` sends when it is given nothing but a message.
     const LANGCHAIN: &str = r#"{"messages":[{"role":"user","content":"안녕"}],"temperature":0.5,"topK":0,"topP":0.8,
-        "repeatPenalty":5.0,"maxTokens":100,"includeAiFilters":false,"seed":0,"stream":false}"#;
+        "repeatPenalty":5.0,"maxTokens":100,"includeAiFilters":false,"seed":0,"run_manager":null,"stream":true}"#;
 
     fn plan(change: &str) -> Result<TextPlan, ApiError> {
         let body = format!(r#"{{"messages":[{{"role":"user","content":"안녕"}}]{change}}}"#);

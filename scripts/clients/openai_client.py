@@ -1,23 +1,19 @@
 #!/usr/bin/env python3
 """Runs OpenAI's Python package and langchain-openai against a running `saem serve`.
 
-    scripts/clients/openai.py http://127.0.0.1:8080 smollm2-135m use-multilingual
+    scripts/clients/openai_client.py http://127.0.0.1:8080 smollm2-135m use-multilingual
 
 Needs the packages of scripts/clients/openai.txt.
 """
 
+import asyncio
+import json
 import sys
+from enum import Enum
 
-# This file has the name of a package that it needs: its own folder is not where to look for it.
-sys.path = [path for path in sys.path if not path.rstrip("/").endswith("scripts/clients")]
-
-import asyncio  # noqa: E402
-import json  # noqa: E402
-from enum import Enum  # noqa: E402
-
-import openai  # noqa: E402
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings  # noqa: E402
-from pydantic import BaseModel, Field  # noqa: E402
+import openai
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from pydantic import BaseModel, Field
 
 base, model, encoder = sys.argv[1].rstrip("/") + "/v1", sys.argv[2], sys.argv[3]
 client = openai.OpenAI(base_url=base, api_key="none", max_retries=0)
@@ -124,7 +120,7 @@ def tools() -> None:
     call = named.choices[0].message.tool_calls[0]
     arguments = json.loads(call.function.arguments)
     check(call.function.name == "weather" and set(arguments) == {"city", "unit"}, "the named one, with its arguments", named)
-    stream = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER], temperature=0, max_tokens=80, stream=True,
+    stream = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER, TIME], temperature=0, max_tokens=80, stream=True,
                                             tool_choice={"type": "function", "function": {"name": "weather"}}, parallel_tool_calls=False)
     pieces = [piece for chunk in stream for choice in chunk.choices for piece in choice.delta.tool_calls or []]
     check(pieces[0].id and pieces[0].function.name == "weather", "a stream begins a call", pieces)

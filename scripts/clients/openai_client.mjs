@@ -1,6 +1,6 @@
 // Runs OpenAI's Node package against a running `saem serve`.
 //
-//     node scripts/clients/openai.mjs http://127.0.0.1:8080 smollm2-135m use-multilingual
+//     node scripts/clients/openai_client.mjs http://127.0.0.1:8080 smollm2-135m use-multilingual
 //
 // Needs the package `openai` in a folder `node_modules` above the working directory.
 import { createRequire } from "node:module";

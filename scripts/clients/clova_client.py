@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs three real clients of CLOVA Studio against a running `saem serve`.
 
-    scripts/clients/clova.py http://127.0.0.1:8080 [key]
+    scripts/clients/clova_client.py http://127.0.0.1:8080 [key]
 
 `langchain-naver` speaks the route in OpenAI's shape, `langchain-community` version 1, `strands-clova` version 3. What has no
 client (the completions of 2021, the explorer's tools) is asked in the way of NAVER's example code: plain HTTP.
