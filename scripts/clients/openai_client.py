@@ -9,6 +9,7 @@ Needs the packages of scripts/clients/openai.txt.
 import asyncio
 import json
 import sys
+from array import array
 from enum import Enum
 
 import openai
@@ -140,7 +141,7 @@ def embeddings() -> None:
     texts = ["오늘은 날씨가 좋다.", "The weather is nice today.", "I like fish."]
     packed = client.embeddings.create(model=encoder, input=texts)  # this client asks for Base64
     plain = client.embeddings.create(model=encoder, input=texts, encoding_format="float")
-    check([e.embedding for e in packed.data] == [e.embedding for e in plain.data] and len(plain.data[0].embedding) == 512, "both spellings agree")
+    check([array("f", e.embedding) for e in packed.data] == [array("f", e.embedding) for e in plain.data] and len(plain.data[0].embedding) == 512, "both spellings agree")
     korean, english, fish = (e.embedding for e in plain.data)
     check(cosine(korean, english) > cosine(korean, fish) + 0.2, "meaning crosses languages", (cosine(korean, english), cosine(korean, fish)))
     check(plain.usage.prompt_tokens == plain.usage.total_tokens > 10, "tokens are counted", plain.usage)
