@@ -84,7 +84,7 @@ impl Forward for Decoder {
     }
 
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
-        let batch = Batch { tokens, spans, logit_rows };
+        let batch = Batch { tokens, spans, adapters: &[], logit_rows };
         Ok(self.model.forward(&self.pool, &mut self.cache, &batch, &mut self.workspace)?)
     }
 }

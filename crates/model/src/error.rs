@@ -168,6 +168,30 @@ pub enum BatchError {
         /// Blocks in the cache.
         blocks: usize,
     },
+    /// There are adapters for some spans and not for others; those without one need a `None`.
+    #[error("{found} adapters for {expected} spans")]
+    Adapters {
+        /// Adapters in the batch.
+        found: usize,
+        /// Spans in the batch.
+        expected: usize,
+    },
+    /// An adapter that was loaded for a model of another shape.
+    #[error("the adapter of span {span} belongs to another model")]
+    OtherModel {
+        /// Index of the span.
+        span: usize,
+    },
+    /// An adapter of a higher rank than the workspace has room for.
+    #[error("the adapter of span {span} has rank {found}, and the workspace has room for {limit}")]
+    AdapterRank {
+        /// Index of the span.
+        span: usize,
+        /// Its adapter's rank.
+        found: usize,
+        /// The workspace's.
+        limit: usize,
+    },
     /// Logit rows must be ascending rows of the batch.
     #[error("logit row {found} at index {index} is not above the one before it and below {rows}")]
     LogitRow {

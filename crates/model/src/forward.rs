@@ -3,7 +3,9 @@
 use saem_kernels::attention::Span;
 use saem_kernels::{ThreadPool, matmul, ops};
 
+use crate::adapter::Adapter;
 use crate::cache::KvCache;
+use crate::config::Config;
 use crate::error::{BatchError, ModelError};
 use crate::layer::Pass;
 use crate::weights::Model;
@@ -12,10 +14,13 @@ use crate::workspace::Workspace;
 /// The tokens of a pass: consecutive rows of one or more sequences.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// One token for each row.
+    /// One token for each row. In a span with a soft prompt, those from the vocabulary's size on stand for its rows (see
+    /// [`Adapter::virtual_tokens`]).
     pub tokens: &'a [u32],
     /// Which rows belong to which sequence, covering all rows in order.
     pub spans: &'a [Span<'a>],
+    /// The adapter of each span, or nothing at all where no span has one.
+    pub adapters: &'a [Option<&'a Adapter>],
     /// Rows whose logits are wanted, ascending. A pass without any only fills the cache.
     pub logit_rows: &'a [usize],
 }
@@ -24,12 +29,14 @@ impl Model {
     /// Runs the tokens of `batch` through the model, adds their keys and values to `cache`, and returns the logits of
     /// the rows asked for, `[logit rows, vocabulary]`.
     ///
-    /// Allocates nothing. A row's logits depend on its sequence alone, not on what else is in the batch, up to the
-    /// rounding of kernels that sum differently for different numbers of rows.
+    /// Allocates nothing. A row's logits depend on its sequence and its adapter alone, not on what else is in the batch,
+    /// up to the rounding of kernels that sum differently for different numbers of rows. What an adapter adds is never
+    /// rounded differently, and rows without one have the same bits as in the same batch without any. (Where a layer has
+    /// experts, quantised ones: those that others are sent to may change, and with them the number of rows of a product.)
     ///
     /// # Errors
     /// [`ModelError::Batch`], before anything is computed, where the batch does not fit the vocabulary, the workspace
-    /// or the cache.
+    /// or the cache, or an adapter does not fit the model.
     pub fn forward<'w>(
         &self,
         pool: &ThreadPool,
@@ -44,24 +51,44 @@ impl Model {
             return Ok(&[]);
         }
         for (token, row) in batch.tokens.iter().zip(workspace.stream.chunks_exact_mut(config.hidden)) {
-            self.weights.embedding.row(*token as usize, row);
+            if (*token as usize) < config.vocabulary {
+                self.weights.embedding.row(*token as usize, row);
+            }
         }
         if config.embedding_multiplier != 1.0 {
             ops::scale(pool, &mut workspace.stream[..rows * config.hidden], config.embedding_multiplier);
         }
+        self.soft_prompts(batch, &mut workspace.stream);
         for angles in &mut workspace.angles {
             for span in batch.spans {
                 angles.set(span.first_row, span.rows, span.first_position);
             }
         }
         let last = config.layers.len() - 1;
+        let pass = Pass { pool, config, spans: batch.spans, adapters: batch.adapters, layer: 0, rows };
+        workspace.adapters.group(&pass);
         let layers = config.layers.iter().zip(&self.weights.layers).zip(&mut cache.layers);
         for (index, ((layer, weights), pages)) in layers.enumerate() {
-            let pass = Pass { pool, config, spans: batch.spans, rows };
+            let pass = Pass { layer: index, rows, ..pass };
             let keep = (index == last).then_some(batch.logit_rows);
-            rows = pass.layer(*layer, weights, pages, workspace, keep);
+            rows = pass.run(*layer, weights, pages, workspace, keep);
         }
         Ok(self.logits(pool, rows, workspace))
+    }
+
+    /// Puts the rows of soft prompts into the stream.
+    fn soft_prompts(&self, batch: &Batch<'_>, stream: &mut [f32]) {
+        let Config { vocabulary, hidden, .. } = self.config;
+        for (span, adapter) in batch.spans.iter().zip(batch.adapters) {
+            let Some(adapter) = adapter.filter(|adapter| adapter.virtual_tokens() > 0) else { continue };
+            let tokens = batch.tokens.iter().zip(stream.chunks_exact_mut(hidden));
+            for (token, row) in tokens.skip(span.first_row).take(span.rows) {
+                let index = (*token as usize).checked_sub(vocabulary);
+                if let Some(values) = index.and_then(|index| adapter.prompt_row(index)) {
+                    row.copy_from_slice(values);
+                }
+            }
+        }
     }
 
     /// Logits of the first `rows` rows of the stream.
@@ -73,7 +100,7 @@ impl Model {
         }
         let hidden = rows * config.hidden;
         let normed = &mut workspace.normed[..hidden];
-        let pass = Pass { pool, config, spans: &[], rows };
+        let pass = Pass { pool, config, spans: &[], adapters: &[], layer: 0, rows };
         pass.norm(&self.weights.output_norm, &workspace.stream[..hidden], normed);
         let matrix = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
         workspace.input.set(pool, normed, config.hidden, &[matrix]);
@@ -97,15 +124,13 @@ impl Model {
                 return Err(BatchError::TooManyRows { what, found, limit });
             }
         }
-        let vocabulary = self.config.vocabulary;
-        if let Some((row, token)) = batch.tokens.iter().enumerate().find(|(_, token)| **token as usize >= vocabulary) {
-            return Err(BatchError::Token { row, token: *token, vocabulary });
-        }
+        self.check_adapters(batch, workspace)?;
         let mut expected = 0;
         for (index, span) in batch.spans.iter().enumerate() {
             if span.first_row != expected || span.rows > rows - expected {
                 return Err(BatchError::Spans { span: index, found: span.first_row, expected, rows });
             }
+            self.check_tokens(batch, index, span)?;
             expected += span.rows;
             let positions = span.first_position.saturating_add(span.rows);
             let needed = KvCache::blocks_for(positions);
@@ -125,6 +150,36 @@ impl Model {
                 return Err(BatchError::LogitRow { index, found: *row, rows });
             }
             least = row + 1;
+        }
+        Ok(())
+    }
+
+    /// Every token of a span is in the vocabulary or one of its soft prompt's.
+    fn check_tokens(&self, batch: &Batch<'_>, index: usize, span: &Span<'_>) -> Result<(), BatchError> {
+        let adapter = batch.adapters.get(index).copied().flatten();
+        let limit = self.config.vocabulary + adapter.map_or(0, Adapter::virtual_tokens);
+        let mut tokens = batch.tokens.iter().enumerate().skip(span.first_row).take(span.rows);
+        match tokens.find(|(_, token)| **token as usize >= limit) {
+            Some((row, token)) => Err(BatchError::Token { row, token: *token, vocabulary: self.config.vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    /// Every adapter fits the model and the workspace.
+    fn check_adapters(&self, batch: &Batch<'_>, workspace: &Workspace) -> Result<(), BatchError> {
+        let (found, expected) = (batch.adapters.len(), batch.spans.len());
+        if found != expected && found != 0 {
+            return Err(BatchError::Adapters { found, expected });
+        }
+        let limit = workspace.max_adapter_rank();
+        for (span, adapter) in batch.adapters.iter().enumerate() {
+            let Some(adapter) = adapter else { continue };
+            if !adapter.fits(&self.config) {
+                return Err(BatchError::OtherModel { span });
+            }
+            if adapter.rank() > limit {
+                return Err(BatchError::AdapterRank { span, found: adapter.rank(), limit });
+            }
         }
         Ok(())
     }

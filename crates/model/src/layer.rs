@@ -7,6 +7,7 @@
 use saem_kernels::attention::{AttentionShape, KvPages, Span, attention, store_kv};
 use saem_kernels::{Input, ThreadPool, matmul, matmul_gated, ops};
 
+use crate::adapter::{Adapter, AdapterBuffers, Target};
 use crate::config::{Config, LayerConfig, Norm};
 use crate::moe::sparse_feed_forward;
 use crate::weights::{Dense, FeedForward, LayerWeights, Linear, NormWeights};
@@ -17,6 +18,10 @@ pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a ThreadPool,
     pub(crate) config: &'a Config,
     pub(crate) spans: &'a [Span<'a>],
+    /// Of each span, or of none at all.
+    pub(crate) adapters: &'a [Option<&'a Adapter>],
+    /// Number of the layer.
+    pub(crate) layer: usize,
     /// Rows of the residual stream.
     pub(crate) rows: usize,
 }
@@ -24,7 +29,7 @@ pub(crate) struct Pass<'a> {
 impl Pass<'_> {
     /// Runs one layer. Where `keep` names rows, only those go on after attention, moved to the front of the stream;
     /// returns how many rows the stream has then.
-    pub(crate) fn layer(
+    pub(crate) fn run(
         &self,
         layer: LayerConfig,
         weights: &LayerWeights,
@@ -51,6 +56,7 @@ impl Pass<'_> {
             Some(keep) if keep.len() < self.rows => {
                 compact(attended, self.config.query_width(), keep);
                 compact(&mut workspace.stream, self.config.hidden, keep);
+                workspace.adapters.keep(keep);
                 keep.len()
             }
             _ => self.rows,
@@ -65,31 +71,38 @@ impl Pass<'_> {
     fn project(&self, layer: LayerConfig, weights: &LayerWeights, workspace: &mut Workspace) {
         let Self { pool, config, rows, .. } = *self;
         let hidden = rows * config.hidden;
+        let Workspace { stream, normed, inner, input, angles, adapters, .. } = workspace;
         let x = match &weights.attention_norm {
             Some(norm) => {
-                self.norm(norm, &workspace.stream[..hidden], &mut workspace.normed[..hidden]);
-                &workspace.normed[..hidden]
+                self.norm(norm, &stream[..hidden], &mut normed[..hidden]);
+                &normed[..hidden]
             }
-            None => &workspace.stream[..hidden],
+            None => &stream[..hidden],
         };
         let (query, key, value) = (&weights.query, &weights.key, &weights.value);
-        workspace.input.set(pool, x, config.hidden, &[&query.matrix, &key.matrix, &value.matrix]);
-        let Heads { query: queries, key: keys, value: values, .. } = Heads::of(&mut workspace.inner, config, rows);
+        input.set(pool, x, config.hidden, &[&query.matrix, &key.matrix, &value.matrix]);
+        let Heads { query: queries, key: keys, value: values, .. } = Heads::of(inner, config, rows);
         matmul(
             pool,
-            &workspace.input,
+            input,
             &mut [(&query.matrix, &mut *queries), (&key.matrix, &mut *keys), (&value.matrix, &mut *values)],
         );
         add_bias(pool, query, queries);
         add_bias(pool, key, keys);
         add_bias(pool, value, values);
+        self.adapt(
+            adapters,
+            x,
+            config.hidden,
+            &mut [(Target::Query, &mut *queries), (Target::Key, &mut *keys), (Target::Value, values)],
+        );
         if let Some(weight) = &weights.query_norm {
             ops::rms_norm_in_place(pool, queries, weight, config.norm_epsilon);
         }
         if let Some(weight) = &weights.key_norm {
             ops::rms_norm_in_place(pool, keys, weight, config.norm_epsilon);
         }
-        if let Some(angles) = layer.rope.and_then(|rope| workspace.angles.get(rope)) {
+        if let Some(angles) = layer.rope.and_then(|rope| angles.get(rope)) {
             let (cos, sin) = angles.rows(rows);
             ops::rope(pool, queries, config.heads, config.head_dim, cos, sin, config.rope_style);
             ops::rope(pool, keys, config.kv_heads, config.head_dim, cos, sin, config.rope_style);
@@ -99,17 +112,19 @@ impl Pass<'_> {
     /// The attention's output projection, added to the stream. `attention_rows` rows went through attention.
     fn attention_output(&self, weights: &LayerWeights, attention_rows: usize, workspace: &mut Workspace) {
         let Self { pool, config, rows, .. } = *self;
-        let Heads { attended, .. } = Heads::of(&mut workspace.inner, config, attention_rows);
+        let Workspace { output, inner, input, adapters, .. } = workspace;
+        let Heads { attended, .. } = Heads::of(inner, config, attention_rows);
         let attended = &attended[..rows * config.query_width()];
-        let output = &mut workspace.output[..rows * config.hidden];
-        project(pool, &mut workspace.input, attended, config.query_width(), &weights.output, output);
+        let output = &mut output[..rows * config.hidden];
+        project(pool, input, attended, config.query_width(), &weights.output, output);
+        self.adapt(adapters, attended, config.query_width(), &mut [(Target::Output, output)]);
         self.add(weights.attention_post_norm.as_ref(), workspace);
     }
 
     fn feed_forward(&self, weights: &LayerWeights, workspace: &mut Workspace) {
         let Self { pool, config, rows, .. } = *self;
         let hidden = rows * config.hidden;
-        let Workspace { stream, normed, output, inner, inner_up, input, moe: buffers, .. } = workspace;
+        let Workspace { stream, normed, output, inner, inner_up, input, moe: buffers, adapters, .. } = workspace;
         let x = match &weights.feed_forward_norm {
             Some(norm) => {
                 self.norm(norm, &stream[..hidden], &mut normed[..hidden]);
@@ -119,13 +134,13 @@ impl Pass<'_> {
         };
         let output = &mut output[..hidden];
         match &weights.feed_forward {
-            FeedForward::Dense(dense) => self.dense(dense, x, output, input, inner, inner_up),
+            FeedForward::Dense(dense) => self.dense(dense, x, output, input, inner, inner_up, Some(adapters)),
             FeedForward::Sparse(sparse) => {
                 if let (Some(moe), Some(buffers)) = (&config.moe, buffers) {
                     sparse_feed_forward(pool, moe, config.activation, sparse, x, output, buffers, input, inner);
                     if let Some(shared) = &sparse.shared {
                         let sum = buffers.shared_output(hidden);
-                        self.dense(shared, x, sum, input, inner, inner_up);
+                        self.dense(shared, x, sum, input, inner, inner_up, None);
                         ops::add_scaled(pool, output, sum, 1.0);
                     }
                 }
@@ -134,6 +149,7 @@ impl Pass<'_> {
         self.add(weights.feed_forward_post_norm.as_ref(), workspace);
     }
 
+    /// A dense feed-forward layer, or a shared expert, which adapters do not change: there `adapters` is absent.
     fn dense(
         &self,
         weights: &Dense,
@@ -142,13 +158,15 @@ impl Pass<'_> {
         input: &mut Input,
         inner: &mut [f32],
         inner_up: &mut [f32],
+        mut adapters: Option<&mut AdapterBuffers>,
     ) {
         let Self { pool, config, rows, .. } = *self;
         let width = weights.up.matrix.rows();
         let inner = &mut inner[..rows * width];
         let activation = config.activation;
+        let changed = adapters.as_ref().is_some_and(|buffers| self.changes(buffers, &[Target::Gate, Target::Up]));
         match &weights.gate {
-            Some(gate) if gate.bias.is_none() && weights.up.bias.is_none() => {
+            Some(gate) if gate.bias.is_none() && weights.up.bias.is_none() && !changed => {
                 input.set(pool, x, config.hidden, &[&gate.matrix, &weights.up.matrix]);
                 matmul_gated(pool, input, &gate.matrix, &weights.up.matrix, activation, inner);
             }
@@ -158,14 +176,23 @@ impl Pass<'_> {
                 matmul(pool, input, &mut [(&gate.matrix, &mut *inner), (&weights.up.matrix, &mut *up)]);
                 add_bias(pool, gate, inner);
                 add_bias(pool, &weights.up, up);
+                if let Some(buffers) = &mut adapters {
+                    self.adapt(buffers, x, config.hidden, &mut [(Target::Gate, &mut *inner), (Target::Up, &mut *up)]);
+                }
                 ops::gated(pool, activation, inner, up);
             }
             None => {
                 project(pool, input, x, config.hidden, &weights.up, inner);
+                if let Some(buffers) = &mut adapters {
+                    self.adapt(buffers, x, config.hidden, &mut [(Target::Up, &mut *inner)]);
+                }
                 ops::activate(pool, activation, inner);
             }
         }
         project(pool, input, inner, width, &weights.down, output);
+        if let Some(buffers) = adapters {
+            self.adapt(buffers, inner, width, &mut [(Target::Down, output)]);
+        }
     }
 
     /// `stream += residual multiplier * norm(output)`.

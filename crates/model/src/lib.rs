@@ -22,7 +22,9 @@
 //! Hugging Face transformers, whose logits this crate must equal.
 //!
 //! A pass allocates nothing: [`Workspace`] holds every buffer, [`KvCache`] pages of keys and values which sequences own
-//! by number, and [`Batch`] rows of any mixture of prompts and single tokens. Metadata are untrusted: numbers are
+//! by number, and [`Batch`] rows of any mixture of prompts and single tokens, each sequence with an [`Adapter`] of its own
+//! (a LoRA or a soft prompt) or none: the weights stay as they are, and what an adapter adds is computed beside them for
+//! the rows that want it. Metadata are untrusted: numbers are
 //! bounded ([`ModelError::InvalidField`]) and shapes compared with the tensors before anything of their size is
 //! allocated, and a [`Batch`] is checked before it runs.
 //!
@@ -40,13 +42,14 @@
 //! let mut cache = KvCache::new(&model.config, KvType::F16, 1);
 //! let mut workspace = Workspace::new(&model.config, tokens.len(), 1);
 //! let spans = [Span { first_row: 0, rows: tokens.len(), first_position: 0, blocks: &[0] }];
-//! let batch = Batch { tokens: &tokens, spans: &spans, logit_rows: &[tokens.len() - 1] };
+//! let batch = Batch { tokens: &tokens, spans: &spans, adapters: &[], logit_rows: &[tokens.len() - 1] };
 //! let logits = model.forward(&pool, &mut cache, &batch, &mut workspace)?;
 //! let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
 //! # Ok::<(), saem_model::ModelError>(())
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod cache;
 pub mod config;
 mod convert;
@@ -62,6 +65,7 @@ mod tokenizer;
 mod weights;
 mod workspace;
 
+pub use adapter::{Adapter, AdapterError, AdapterOptions};
 pub use cache::KvCache;
 pub use config::Config;
 pub use convert::{Conversion, convert};

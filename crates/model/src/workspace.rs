@@ -2,6 +2,7 @@
 
 use saem_kernels::Input;
 
+use crate::adapter::{AdapterBuffers, buffer_bytes};
 use crate::config::Config;
 use crate::moe::MoeWorkspace;
 use crate::rope::Angles;
@@ -25,11 +26,12 @@ pub struct Workspace {
     /// Inside of a sub-layer: [`Heads`], and later, when those are no longer wanted, the inside of the feed-forward
     /// layer, `[rows, widest intermediate]`.
     pub(crate) inner: Vec<f32>,
-    /// The second product of a gated layer with biases, which cannot be fused; else empty.
+    /// The second product of a gated layer with biases or adapters, which cannot be fused; else empty.
     pub(crate) inner_up: Vec<f32>,
     /// The input of products at hand.
     pub(crate) input: Input,
     pub(crate) moe: Option<MoeWorkspace>,
+    pub(crate) adapters: AdapterBuffers,
     /// `[logit rows, vocabulary]`.
     pub(crate) logits: Vec<f32>,
 }
@@ -50,6 +52,7 @@ impl Workspace {
             inner_up: room(inner_up_width(config)),
             input: Input::with_capacity(max_rows, widest_input(config)),
             moe: config.moe.as_ref().map(|moe| MoeWorkspace::new(moe, max_rows, config.hidden)),
+            adapters: AdapterBuffers::default(),
             logits: vec![0.0; max_logit_rows * config.vocabulary],
         }
     }
@@ -64,6 +67,30 @@ impl Workspace {
             + Input::byte_len(max_rows, widest_input(config))
             + angles
             + moe
+    }
+
+    /// Makes room for batches with LoRA of up to this rank. Without it, batches may have soft prompts only.
+    pub fn reserve_adapters(&mut self, config: &Config, rank: usize) {
+        if rank > self.adapters.rank() {
+            self.inner_up.resize(self.rows * adapted_up_width(config), 0.0);
+            self.adapters = AdapterBuffers::new(config, self.rows, rank);
+        }
+    }
+
+    /// Bytes that [`Workspace::reserve_adapters`] takes beside those of [`Workspace::new`].
+    #[must_use]
+    pub fn adapter_byte_len(config: &Config, max_rows: usize, rank: usize) -> usize {
+        if rank == 0 {
+            return 0;
+        }
+        let up = adapted_up_width(config).saturating_sub(inner_up_width(config));
+        max_rows * up * size_of::<f32>() + buffer_bytes(config, max_rows, rank)
+    }
+
+    /// The largest rank of LoRA that batches may have.
+    #[must_use]
+    pub fn max_adapter_rank(&self) -> usize {
+        self.adapters.rank()
     }
 
     /// Most rows of a batch.
@@ -111,4 +138,12 @@ fn widest_input(config: &Config) -> usize {
 
 fn inner_up_width(config: &Config) -> usize {
     if config.gated && config.feed_forward_bias { config.intermediate } else { 0 }
+}
+
+fn adapted_up_width(config: &Config) -> usize {
+    if config.gated && config.layers.iter().any(|layer| !layer.sparse) {
+        config.intermediate
+    } else {
+        inner_up_width(config)
+    }
 }

@@ -20,7 +20,7 @@ pub(super) enum Data<'a> {
 
 /// What happens to the rows of query and key projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RowOrder {
+pub(crate) enum RowOrder {
     Kept,
     /// The two halves of every head are interleaved.
     Interleave {
@@ -30,6 +30,25 @@ pub(super) enum RowOrder {
     Separate {
         heads: usize,
     },
+}
+
+impl RowOrder {
+    /// Where the row that comes to stand at `row`, of `rows`, stood before.
+    pub(crate) fn source(self, row: usize, rows: usize) -> usize {
+        let head_dim = |heads: usize| (rows / heads.max(1)).max(1);
+        match self {
+            Self::Kept => row,
+            Self::Interleave { heads } => {
+                let (head_dim, within) = (head_dim(heads), row % head_dim(heads));
+                row / head_dim * head_dim + within % 2 * (head_dim / 2) + within / 2
+            }
+            Self::Separate { heads } => {
+                let (head_dim, within) = (head_dim(heads), row % head_dim(heads));
+                let half = (head_dim / 2).max(1);
+                row / head_dim * head_dim + within % half * 2 + within / half
+            }
+        }
+    }
 }
 
 impl Planned<'_> {
@@ -80,23 +99,14 @@ impl Planned<'_> {
 
 /// The rows of a tensor in another order.
 fn reorder<'a>(piece: &Tensor<'a>, columns: usize, order: RowOrder) -> Cow<'a, [u8]> {
-    let (heads, interleave) = match order {
-        RowOrder::Kept => return Cow::Borrowed(piece.bytes),
-        RowOrder::Interleave { heads } => (heads, true),
-        RowOrder::Separate { heads } => (heads, false),
+    let Some(stride) = piece.data_type.bytes_for(columns).filter(|_| order != RowOrder::Kept) else {
+        return Cow::Borrowed(piece.bytes);
     };
-    let Some(stride) = piece.data_type.bytes_for(columns) else { return Cow::Borrowed(piece.bytes) };
     let rows = piece.bytes.len() / stride.max(1);
-    let head_dim = rows / heads.max(1);
     let mut out = Vec::with_capacity(piece.bytes.len());
     for row in 0..rows {
-        let (head, within) = (row / head_dim * head_dim, row % head_dim);
-        let from = if interleave {
-            within % 2 * (head_dim / 2) + within / 2
-        } else {
-            within % (head_dim / 2) * 2 + within / (head_dim / 2)
-        };
-        out.extend_from_slice(piece.bytes.get((head + from) * stride..(head + from + 1) * stride).unwrap_or_default());
+        let from = order.source(row, rows);
+        out.extend_from_slice(piece.bytes.get(from * stride..(from + 1) * stride).unwrap_or_default());
     }
     Cow::Owned(out)
 }

@@ -23,6 +23,7 @@ use saem_kernels::{DataType, ThreadPool};
 
 use crate::ModelError;
 use crate::config::Config;
+pub(crate) use data::RowOrder;
 use plan::{Format, Plan};
 
 /// What a conversion wrote.

@@ -11,7 +11,7 @@ use crate::error::invalid;
 use crate::families::{Family, Role};
 
 pub use load::LoadOptions;
-pub(crate) use tensors::{Part, Tensors};
+pub(crate) use tensors::{Part, Tensors, WRAPPINGS};
 
 /// A decoder ready to run. Load one with [`Model::load`].
 #[derive(Debug)]

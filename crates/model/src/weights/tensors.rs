@@ -77,12 +77,13 @@ pub(crate) struct Tensors<'a> {
 
 /// Multimodal checkpoints wrap the decoder; bare ones leave the outermost name off.
 #[derive(Clone, Copy, Debug)]
-struct Wrapping {
+pub(crate) struct Wrapping {
     strip: &'static str,
     prefix: &'static str,
 }
 
-const WRAPPINGS: [Wrapping; 4] = [
+/// Every way of wrapping; the first changes nothing.
+pub(crate) const WRAPPINGS: [Wrapping; 4] = [
     Wrapping { strip: "", prefix: "" },
     Wrapping { strip: "", prefix: "language_model." },
     Wrapping { strip: "model.", prefix: "model.language_model." },
@@ -95,6 +96,11 @@ impl Wrapping {
             Some(rest) => format!("{}{rest}", self.prefix),
             None => name.to_owned(),
         }
+    }
+
+    /// The family's name for what is called `name` under this wrapping.
+    pub(crate) fn undo(self, name: &str) -> Option<String> {
+        name.strip_prefix(self.prefix).map(|rest| format!("{}{rest}", self.strip))
     }
 }
 

@@ -31,7 +31,7 @@ fn continued(source: &Source, model: &Model, text: &str, tokens: usize) -> Strin
     for _ in 0..tokens {
         let rows = input.len();
         let spans = [Span { first_row: 0, rows, first_position: position, blocks: &blocks }];
-        let batch = Batch { tokens: &input, spans: &spans, logit_rows: &[rows - 1] };
+        let batch = Batch { tokens: &input, spans: &spans, adapters: &[], logit_rows: &[rows - 1] };
         let logits = model.forward(&pool, &mut cache, &batch, &mut workspace).unwrap();
         assert!(logits.iter().all(|logit| logit.is_finite()));
         let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32;

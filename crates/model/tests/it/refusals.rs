@@ -15,7 +15,7 @@ fn batches_that_do_not_fit() {
     let mut run = |tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]| match model.forward(
         &pool,
         &mut cache,
-        &Batch { tokens, spans, logit_rows },
+        &Batch { tokens, spans, adapters: &[], logit_rows },
         &mut workspace,
     ) {
         Ok(logits) => Ok(logits.len()),
@@ -58,7 +58,7 @@ fn logits_of_some_rows_equal_those_of_all() {
         let mut cache = KvCache::new(&model.config, KvType::F32, 2);
         let mut workspace = Workspace::new(&model.config, 40, 4);
         let spans = [Span { first_row: 0, rows: 40, first_position: 0, blocks: &[1, 0] }];
-        let batch = Batch { tokens: &tokens, spans: &spans, logit_rows: &wanted };
+        let batch = Batch { tokens: &tokens, spans: &spans, adapters: &[], logit_rows: &wanted };
         let found = model.forward(&pool(), &mut cache, &batch, &mut workspace).unwrap();
         for (row, found) in wanted.iter().zip(found.chunks(model.config.vocabulary)) {
             let expected = &expected[row * model.config.vocabulary..][..model.config.vocabulary];
@@ -78,7 +78,7 @@ fn a_copied_block_continues_like_the_original() {
     let mut pass = |cache: &mut KvCache, tokens: &[u32], first_position, blocks: &[u32]| {
         let rows = tokens.len();
         let spans = [Span { first_row: 0, rows, first_position, blocks }];
-        let batch = Batch { tokens, spans: &spans, logit_rows: &[rows - 1] };
+        let batch = Batch { tokens, spans: &spans, adapters: &[], logit_rows: &[rows - 1] };
         model.forward(&pool, cache, &batch, &mut workspace).unwrap().to_vec()
     };
     pass(&mut cache, &tokens[..20], 0, &[2, 0]);

@@ -1,12 +1,12 @@
 //! Loading fixtures and running prompts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use saem_formats::Source;
 use saem_formats::safetensors::SafeTensors;
 use saem_kernels::attention::{KvType, Span};
 use saem_kernels::{DataType, ThreadPool};
-use saem_model::{Batch, KvCache, LoadOptions, Model, Workspace};
+use saem_model::{Adapter, Batch, KvCache, LoadOptions, Model, Workspace};
 
 /// Every family's fixture.
 pub(crate) const FAMILIES: [&str; 15] = [
@@ -44,10 +44,14 @@ pub(crate) fn load(source: &Source, quantize: Option<DataType>) -> Model {
 pub(crate) fn open(name: &str) -> (Source, Vec<u32>, Vec<f32>) {
     let directory = fixture(name);
     let tokens = std::fs::read(directory.join("tokens.json")).unwrap();
+    (Source::open(&directory).unwrap(), serde_json::from_slice(&tokens).unwrap(), expected(&directory))
+}
+
+/// The logits that a fixture's directory holds.
+pub(crate) fn expected(directory: &Path) -> Vec<f32> {
     let expected = SafeTensors::open(directory.join("expected.safetensors")).unwrap();
     let bytes = expected.tensor_bytes(expected.required("logits").unwrap());
-    let logits = bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
-    (Source::open(&directory).unwrap(), serde_json::from_slice(&tokens).unwrap(), logits)
+    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
 /// Runs sequences in chunks: each step is a list of (sequence, tokens) that go through the model in one batch. Returns
@@ -62,11 +66,24 @@ pub(crate) fn run_on(
     kv_type: KvType,
     steps: &[Vec<(usize, &[u32])>],
 ) -> Vec<Vec<f32>> {
+    run_adapted(pool, model, kv_type, &[], steps)
+}
+
+/// As [`run_on`], with an adapter or none for each sequence, or none for all.
+pub(crate) fn run_adapted(
+    pool: &ThreadPool,
+    model: &Model,
+    kv_type: KvType,
+    adapters: &[Option<&Adapter>],
+    steps: &[Vec<(usize, &[u32])>],
+) -> Vec<Vec<f32>> {
     const BLOCKS: usize = 8;
     let sequences = steps.iter().flatten().map(|(sequence, _)| sequence + 1).max().unwrap_or(0);
     let rows = steps.iter().map(|step| step.iter().map(|(_, tokens)| tokens.len()).sum()).max().unwrap_or(0);
     let mut cache = KvCache::new(&model.config, kv_type, BLOCKS * sequences);
     let mut workspace = Workspace::new(&model.config, rows, rows);
+    let rank = adapters.iter().flatten().map(|adapter| adapter.rank()).max().unwrap_or(0);
+    workspace.reserve_adapters(&model.config, rank);
     // Blocks of a sequence lie scattered, as they do in a used cache.
     let blocks: Vec<Vec<u32>> = (0..sequences)
         .map(|sequence| (0..BLOCKS).rev().map(|block| (block * sequences + sequence) as u32).collect())
@@ -76,14 +93,16 @@ pub(crate) fn run_on(
     for step in steps {
         let mut tokens = Vec::new();
         let mut spans = Vec::new();
+        let mut given = Vec::new();
         for (sequence, part) in step {
+            given.extend(adapters.get(*sequence));
             let (first_row, first_position) = (tokens.len(), positions[*sequence]);
             spans.push(Span { first_row, rows: part.len(), first_position, blocks: &blocks[*sequence] });
             tokens.extend_from_slice(part);
             positions[*sequence] += part.len();
         }
         let logit_rows: Vec<usize> = (0..tokens.len()).collect();
-        let batch = Batch { tokens: &tokens, spans: &spans, logit_rows: &logit_rows };
+        let batch = Batch { tokens: &tokens, spans: &spans, adapters: &given, logit_rows: &logit_rows };
         let found = model.forward(pool, &mut cache, &batch, &mut workspace).unwrap();
         let mut rows = found.chunks_exact(model.config.vocabulary);
         for (sequence, part) in step {

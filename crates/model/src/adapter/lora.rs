@@ -1,0 +1,333 @@
+//! The matrices of a LoRA: collected by name, checked against the model, put in its row order and packed.
+
+use std::path::Path;
+
+use saem_kernels::ops::RopeStyle;
+use saem_kernels::{DataType, KernelError, Matrix, ThreadPool, blocks};
+
+use super::{Adapter, AdapterError, AdapterOptions};
+use crate::config::{Config, LayerConfig};
+use crate::convert::RowOrder;
+use crate::families::Role;
+
+/// A projection that a LoRA may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Query,
+    Key,
+    Value,
+    Output,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Target {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
+
+    /// The role of the projection's matrix, which tells its name.
+    pub(super) fn role(self) -> Role {
+        match self {
+            Self::Query => Role::Query,
+            Self::Key => Role::Key,
+            Self::Value => Role::Value,
+            Self::Output => Role::AttentionOutput,
+            Self::Gate => Role::Gate,
+            Self::Up => Role::Up,
+            Self::Down => Role::Down,
+        }
+    }
+
+    /// Outputs and inputs of the projection.
+    fn shape(self, config: &Config) -> (usize, usize) {
+        match self {
+            Self::Query => (config.query_width(), config.hidden),
+            Self::Key | Self::Value => (config.kv_width(), config.hidden),
+            Self::Output => (config.hidden, config.query_width()),
+            Self::Gate | Self::Up => (config.intermediate, config.hidden),
+            Self::Down => (config.hidden, config.intermediate),
+        }
+    }
+
+    /// Whether a layer has the projection. Experts cannot be changed.
+    fn exists(self, config: &Config, layer: &LayerConfig) -> bool {
+        match self {
+            Self::Query | Self::Key | Self::Value | Self::Output => true,
+            Self::Gate => config.gated && !layer.sparse,
+            Self::Up | Self::Down => !layer.sparse,
+        }
+    }
+}
+
+/// What a LoRA adds to one projection: `scale * B (A x)`.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// `[rank, inputs]`, of a float type.
+    pub(super) a: Matrix,
+    /// `[outputs, rank]`, of a float type.
+    pub(super) b: Matrix,
+    pub(super) scale: f32,
+}
+
+impl Pair {
+    pub(super) fn rank(&self) -> usize {
+        self.a.rows()
+    }
+
+    pub(super) fn byte_len(&self) -> usize {
+        self.a.byte_len() + self.b.byte_len()
+    }
+}
+
+/// What a LoRA adds in one layer.
+#[derive(Debug, Default)]
+pub(crate) struct LayerAdapter([Option<Pair>; 7]);
+
+impl LayerAdapter {
+    pub(crate) fn pair(&self, target: Target) -> Option<&Pair> {
+        self.0.get(target as usize)?.as_ref()
+    }
+
+    pub(super) fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.0.iter().flatten()
+    }
+}
+
+/// A tensor of an adapter as it lies in the file.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    pub(super) name: &'a str,
+    /// Outermost dimension first.
+    pub(super) shape: Vec<usize>,
+    pub(super) data_type: DataType,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Stored<'_> {
+    pub(super) fn expect(&self, path: &Path, shape: &[usize]) -> Result<(), AdapterError> {
+        if self.shape == shape {
+            return Ok(());
+        }
+        Err(AdapterError::Shape {
+            path: path.to_owned(),
+            tensor: self.name.to_owned(),
+            expected: shape.to_vec(),
+            found: self.shape.clone(),
+        })
+    }
+
+    /// All values, which must be finite. The shape was checked before: it bounds what is allocated.
+    pub(super) fn values(&self, path: &Path) -> Result<Vec<f32>, AdapterError> {
+        let mut values = vec![0.0; self.shape.iter().product()];
+        blocks::dequantize(self.data_type, self.bytes, &mut values).map_err(kernel(path))?;
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(values);
+        }
+        Err(AdapterError::NotFinite { path: path.to_owned(), tensor: self.name.to_owned() })
+    }
+}
+
+/// Which of a pair's matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    A,
+    B,
+}
+
+/// What a file says of one projection.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    a: Option<Stored<'a>>,
+    b: Option<Stored<'a>>,
+}
+
+/// The tensors of a LoRA file, by the projections that they change.
+#[derive(Debug)]
+pub(super) struct Collector<'a> {
+    path: &'a Path,
+    config: &'a Config,
+    layers: Vec<[Found<'a>; 7]>,
+}
+
+/// What is known of a pair beside its tensors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scaling {
+    /// The rank by the configuration, which the tensors must have.
+    pub(super) rank: Option<usize>,
+    /// The factor on the product, times the rank or its root; where absent, the factor is 1.
+    pub(super) alpha: Option<f64>,
+    /// Divide by the root of the rank and not by the rank (Kalajdzievski 2023, arXiv 2312.03732).
+    pub(super) by_root: bool,
+}
+
+impl Scaling {
+    fn factor(self, rank: usize) -> f32 {
+        let divisor = if self.by_root { (rank as f64).sqrt() } else { rank as f64 };
+        self.alpha.map_or(1.0, |alpha| (alpha / divisor) as f32)
+    }
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(path: &'a Path, config: &'a Config) -> Self {
+        Self { path, config, layers: config.layers.iter().map(|_| Default::default()).collect() }
+    }
+
+    /// Takes a tensor. It must be the only one of its place.
+    pub(super) fn add(
+        &mut self,
+        layer: usize,
+        target: Target,
+        half: Half,
+        tensor: Stored<'a>,
+    ) -> Result<(), AdapterError> {
+        let exists = self.config.layers.get(layer).is_some_and(|layer| target.exists(self.config, layer));
+        let found = self.layers.get_mut(layer).and_then(|layer| layer.get_mut(target as usize));
+        let place = found.filter(|_| exists).map(|found| match half {
+            Half::A => &mut found.a,
+            Half::B => &mut found.b,
+        });
+        match place.filter(|place| place.is_none()) {
+            Some(place) => {
+                *place = Some(tensor);
+                Ok(())
+            }
+            None => Err(self.unknown(tensor.name)),
+        }
+    }
+
+    /// The error for a tensor that has no place.
+    pub(super) fn unknown(&self, tensor: &str) -> AdapterError {
+        AdapterError::UnknownTensor {
+            path: self.path.to_owned(),
+            tensor: super::error::shown_name(tensor),
+            layers: self.config.layers.len(),
+        }
+    }
+
+    /// Checks and packs what was collected. `style` is the order of query and key rows in the file; `scaling` is asked
+    /// for each projection, by its layer and kind.
+    pub(super) fn finish(
+        self,
+        style: RopeStyle,
+        options: &AdapterOptions,
+        scaling: &dyn Fn(usize, Target) -> Scaling,
+    ) -> Result<Adapter, AdapterError> {
+        let Self { path, config, layers } = self;
+        let pool = ThreadPool::new(1).map_err(kernel(path))?;
+        let mut packer = Packer { path, config, options, style, pool, bytes: 0 };
+        let mut packed = Vec::with_capacity(layers.len());
+        let mut pairs = 0;
+        for (index, found) in layers.into_iter().enumerate() {
+            let mut layer = LayerAdapter::default();
+            for (target, (found, place)) in Target::ALL.into_iter().zip(found.into_iter().zip(&mut layer.0)) {
+                *place = packer.pair(target, found, || scaling(index, target))?;
+                pairs += usize::from(place.is_some());
+            }
+            packed.push(layer);
+        }
+        if pairs == 0 {
+            let reason = "it holds no tensor of a LoRA";
+            return Err(AdapterError::NotAnAdapter { path: path.to_owned(), reason });
+        }
+        Ok(Adapter::new(config, packed, Vec::new()))
+    }
+}
+
+struct Packer<'a> {
+    path: &'a Path,
+    config: &'a Config,
+    options: &'a AdapterOptions,
+    style: RopeStyle,
+    /// Of one thread: the one that loads. The model's own threads may be busy.
+    pool: ThreadPool,
+    /// Packed so far.
+    bytes: usize,
+}
+
+impl Packer<'_> {
+    fn pair(
+        &mut self,
+        target: Target,
+        found: Found<'_>,
+        scaling: impl FnOnce() -> Scaling,
+    ) -> Result<Option<Pair>, AdapterError> {
+        let (a, b) = match (found.a, found.b) {
+            (None, None) => return Ok(None),
+            (Some(a), Some(b)) => (a, b),
+            (Some(one), None) | (None, Some(one)) => {
+                let tensor = other_half(one.name);
+                return Err(AdapterError::MissingTensor { path: self.path.to_owned(), tensor });
+            }
+        };
+        let scaling = scaling();
+        let (rows, columns) = target.shape(self.config);
+        let rank = scaling.rank.or(a.shape.first().copied()).unwrap_or(0);
+        let limit = self.options.max_rank.min(self.config.hidden);
+        if !(1..=limit).contains(&rank) {
+            let (path, tensor) = (self.path.to_owned(), a.name.to_owned());
+            return Err(AdapterError::Rank { path, tensor, rank, limit });
+        }
+        a.expect(self.path, &[rank, columns])?;
+        b.expect(self.path, &[rows, rank])?;
+        let order = self.row_order(target);
+        let (a, b) = (self.pack(&a, RowOrder::Kept)?, self.pack(&b, order)?);
+        Ok(Some(Pair { a, b, scale: scaling.factor(rank) }))
+    }
+
+    /// What must be done to the rows of a B, whose outputs are those of the projection.
+    fn row_order(&self, target: Target) -> RowOrder {
+        let heads = match target {
+            Target::Query => self.config.heads,
+            Target::Key => self.config.kv_heads,
+            _ => return RowOrder::Kept,
+        };
+        match (self.style, self.config.rope_style) {
+            (RopeStyle::Half, RopeStyle::Interleaved) => RowOrder::Interleave { heads },
+            (RopeStyle::Interleaved, RopeStyle::Half) => RowOrder::Separate { heads },
+            _ => RowOrder::Kept,
+        }
+    }
+
+    fn pack(&mut self, stored: &Stored<'_>, order: RowOrder) -> Result<Matrix, AdapterError> {
+        let path = self.path;
+        let (rows, columns) = match *stored.shape {
+            [rows, columns] => (rows, columns),
+            _ => (0, 0),
+        };
+        let values = reordered(stored.values(path)?, rows, columns, order);
+        let as_stored = if stored.data_type.is_quantized() { DataType::F32 } else { stored.data_type };
+        let data_type = self.options.data_type.unwrap_or(as_stored);
+        let mut bytes = Vec::new();
+        blocks::quantize(data_type, &values, &mut bytes).map_err(kernel(path))?;
+        let matrix = Matrix::pack(&self.pool, data_type, rows, columns, &bytes).map_err(kernel(path))?;
+        self.bytes += matrix.byte_len();
+        if self.bytes > self.options.max_bytes {
+            return Err(AdapterError::TooLarge { path: path.to_owned(), limit: self.options.max_bytes });
+        }
+        Ok(matrix)
+    }
+}
+
+/// The rows of `[rows, columns]` in another order.
+fn reordered(values: Vec<f32>, rows: usize, columns: usize, order: RowOrder) -> Vec<f32> {
+    if order == RowOrder::Kept {
+        return values;
+    }
+    let row = |row: usize| values.get(row * columns..(row + 1) * columns).unwrap_or_default();
+    (0..rows).flat_map(|to| row(order.source(to, rows))).copied().collect()
+}
+
+/// The name of the tensor that must stand beside this one.
+fn other_half(name: &str) -> String {
+    for (one, other) in [("lora_A", "lora_B"), ("lora_B", "lora_A"), ("lora_a", "lora_b"), ("lora_b", "lora_a")] {
+        if name.contains(one) {
+            return name.replace(one, other);
+        }
+    }
+    name.to_owned()
+}
+
+pub(super) fn kernel(path: &Path) -> impl FnOnce(KernelError) -> AdapterError + '_ {
+    move |source| AdapterError::Kernel { path: path.to_owned(), source }
+}

@@ -1,0 +1,198 @@
+//! Adapters: small changes to a model, of which each sequence of a batch may have its own.
+//!
+//! Two kinds are known. A *LoRA* (Hu et al. 2021, arXiv 2106.09685) adds to projections of the layers a product of two
+//! thin matrices, `y += scale * B (A x)`. A *soft prompt* (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021,
+//! arXiv 2103.10385) puts rows of its own in front of a text where otherwise rows of the embedding matrix would be.
+//! Both are read from the folders that Hugging Face's `peft` writes, LoRA also from llama.cpp's GGUF files.
+//!
+//! The **key decision** is that weights of the base are never touched: the thin products are computed beside them, for
+//! the rows that want them (`apply.rs`). So one copy of a model serves any number of adapters at once, and what has no
+//! adapter is computed as if there were none.
+//!
+//! Files are untrusted. Shapes are compared with the model's before anything of their size is read, every tensor must
+//! belong to something, and values must be finite.
+
+mod apply;
+mod error;
+mod gguf;
+mod lora;
+mod peft;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use saem_formats::MappedFile;
+use saem_kernels::DataType;
+use saem_kernels::ops::RopeStyle;
+
+pub(crate) use apply::{AdapterBuffers, buffer_bytes};
+pub use error::AdapterError;
+use lora::LayerAdapter;
+pub(crate) use lora::Target;
+
+use crate::config::Config;
+
+/// How to load an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdapterOptions {
+    /// Keep the matrices of a LoRA in this type: F32, F16 or BF16. Where absent, as they are stored; quantised ones are
+    /// expanded to F32.
+    pub data_type: Option<DataType>,
+    /// The largest rank of a LoRA; more than the model's width is never allowed.
+    pub max_rank: usize,
+    /// The most memory that the adapter may take, in bytes.
+    pub max_bytes: usize,
+}
+
+impl Default for AdapterOptions {
+    /// Matrices as they are stored, of any rank and size that fits the model.
+    fn default() -> Self {
+        Self { data_type: None, max_rank: usize::MAX, max_bytes: usize::MAX }
+    }
+}
+
+/// A LoRA or a soft prompt for models of one shape. Name it for a span of a [`Batch`](crate::Batch) to use it.
+pub struct Adapter {
+    id: u64,
+    shape: Shape,
+    /// The LoRA; empty for a soft prompt.
+    layers: Vec<LayerAdapter>,
+    /// The soft prompt, `[virtual tokens, hidden]`; empty for a LoRA.
+    prompt: Vec<f32>,
+    /// The largest rank of the LoRA's products.
+    rank: usize,
+    bytes: usize,
+}
+
+impl Adapter {
+    /// Loads the adapter at `path` for models of this configuration:
+    ///
+    /// - a folder with `adapter_config.json` and `adapter_model.safetensors` as `peft` writes it (LoRA, prompt tuning,
+    ///   p-tuning), or one of these two files;
+    /// - a LoRA in llama.cpp's GGUF format.
+    ///
+    /// Either kind fits a model from either format: rows of query and key matrices are put in the model's order.
+    ///
+    /// # Errors
+    /// Where the files are missing or broken, ask for something that is not supported, or do not fit the model or the
+    /// options.
+    pub fn load(path: impl AsRef<Path>, config: &Config, options: &AdapterOptions) -> Result<Self, AdapterError> {
+        let path = path.as_ref();
+        if let Some(data_type) = options.data_type.filter(|data_type| data_type.is_quantized()) {
+            let (path, value) = (path.to_owned(), data_type.name().to_owned());
+            return Err(AdapterError::Unsupported { path, field: "data_type", value });
+        }
+        if path.is_dir() {
+            return peft::load(path, config, options);
+        }
+        let file = MappedFile::open(path)?;
+        if file.bytes().starts_with(b"GGUF") {
+            return gguf::load(path, config, options);
+        }
+        match path.parent() {
+            Some(folder) if path.file_name().is_some_and(|name| name == peft::CONFIG || name == peft::WEIGHTS) => {
+                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                peft::load(folder, config, options)
+            }
+            _ => Err(AdapterError::NotAnAdapter {
+                path: path.to_owned(),
+                reason: "neither a folder with adapter_config.json nor a GGUF file",
+            }),
+        }
+    }
+
+    fn new(config: &Config, layers: Vec<LayerAdapter>, prompt: Vec<f32>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let pairs = || layers.iter().flat_map(LayerAdapter::pairs);
+        let bytes = pairs().map(lora::Pair::byte_len).sum::<usize>() + size_of_val(prompt.as_slice());
+        let rank = pairs().map(lora::Pair::rank).max().unwrap_or(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, shape: Shape::of(config), layers, prompt, rank, bytes }
+    }
+
+    /// A number that no other adapter of this process has or had, not even one from the same file; never 0.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The largest rank of the LoRA's products; 0 for a soft prompt.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// Rows of the soft prompt; 0 for a LoRA.
+    ///
+    /// Row `i` stands in a batch as the token `vocabulary + i` ([`Config::vocabulary`]). All of them come before a text's
+    /// first token, take positions and cache as tokens do, and have no meaning elsewhere.
+    #[must_use]
+    pub fn virtual_tokens(&self) -> usize {
+        self.prompt.len().checked_div(self.shape.hidden).unwrap_or(0)
+    }
+
+    /// Bytes of memory that the adapter takes.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the adapter was loaded for a model of this shape.
+    #[must_use]
+    pub fn fits(&self, config: &Config) -> bool {
+        self.shape == Shape::of(config)
+    }
+
+    /// Row `index` of the soft prompt.
+    pub(crate) fn prompt_row(&self, index: usize) -> Option<&[f32]> {
+        let start = index.checked_mul(self.shape.hidden)?;
+        self.prompt.get(start..)?.get(..self.shape.hidden)
+    }
+
+    pub(crate) fn is_lora(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
+    pub(crate) fn layer(&self, index: usize) -> Option<&LayerAdapter> {
+        self.layers.get(index)
+    }
+}
+
+impl std::fmt::Debug for Adapter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Adapter")
+            .field("id", &self.id)
+            .field("rank", &self.rank)
+            .field("virtual_tokens", &self.virtual_tokens())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What model and adapter must have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    intermediate: usize,
+    /// The order of query and key rows.
+    rope_style: RopeStyle,
+}
+
+impl Shape {
+    fn of(config: &Config) -> Self {
+        Self {
+            layers: config.layers.len(),
+            hidden: config.hidden,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            intermediate: config.intermediate,
+            rope_style: config.rope_style,
+        }
+    }
+}
