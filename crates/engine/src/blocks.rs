@@ -186,14 +186,23 @@ impl Reservation {
     }
 }
 
+/// What keys and values depend on beside the tokens, and who may share them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Salt {
+    /// Whose text it is.
+    pub tenant: u64,
+    /// The adapter that the text is computed with ([`Adapter::id`](saem_model::Adapter::id)); 0 for none.
+    pub adapter: u64,
+}
+
 /// The blocks of one sequence in the order of its positions. Must be given back by [`BlockTable::clear`].
 #[derive(Debug, Default)]
 pub struct BlockTable {
     blocks: Vec<u32>,
     /// How many of the blocks, from the beginning, can be found by their text.
     registered: usize,
-    /// Whose texts these are.
-    salt: u64,
+    /// Whose texts these are, and of which adapter.
+    salt: Salt,
 }
 
 /// The contents of one block are to be copied to another before the next pass.
@@ -209,10 +218,9 @@ impl BlockTable {
     /// An empty table with a promise of `blocks` blocks in all, some of which may be taken over from texts that the
     /// pool knows: those of `prompt`, as [`BlockTable::adopt`] finds them. `None` where there is not so much room.
     ///
-    /// Texts are found under the same `salt` only. Whatever else keys and values depend on beside the tokens must be
-    /// part of it.
+    /// Texts are found under the same `salt` only.
     #[must_use]
-    pub fn start(pool: &mut BlockPool, salt: u64, prompt: &[u32], blocks: usize) -> Option<(Self, Reservation)> {
+    pub fn start(pool: &mut BlockPool, salt: Salt, prompt: &[u32], blocks: usize) -> Option<(Self, Reservation)> {
         let mut table = Self { salt, ..Self::default() };
         let mut before = Before::Salt(salt);
         let mut shared = 0;
@@ -407,10 +415,14 @@ mod tests {
     }
 
     /// What a slot of the cache holds: all tokens up to its position, and the salt.
-    type Slots = std::collections::HashMap<(u32, usize), (u64, Vec<u32>)>;
+    type Slots = std::collections::HashMap<(u32, usize), (Salt, Vec<u32>)>;
+
+    fn salt(tenant: u64) -> Salt {
+        Salt { tenant, adapter: 0 }
+    }
 
     impl Holder {
-        fn start(pool: &mut BlockPool, salt: u64, tokens: Vec<u32>, room: usize) -> Option<Self> {
+        fn start(pool: &mut BlockPool, salt: Salt, tokens: Vec<u32>, room: usize) -> Option<Self> {
             let (table, promise) = BlockTable::start(pool, salt, &tokens, blocks_for(tokens.len()) + room)?;
             let computed = table.as_slice().len() * BLOCK_TOKENS;
             Some(Self { table, promise, tokens, computed })
@@ -455,7 +467,8 @@ mod tests {
             for (action, index, family, parting, size) in steps {
                 if action < 2 || holders.is_empty() {
                     let tokens = text(family, parting * 40, size);
-                    holders.extend(Holder::start(&mut pool, u64::from(family == 1 && parting == 0), tokens, 8));
+                    let salt = salt(u64::from(family == 1 && parting == 0));
+                    holders.extend(Holder::start(&mut pool, salt, tokens, 8));
                     continue;
                 }
                 let at = index.index(holders.len());
@@ -522,14 +535,15 @@ mod tests {
             holder.table.clear(pool);
             known
         };
-        assert_eq!(run(&mut pool, 0, &tokens, &mut slots), 0);
+        assert_eq!(run(&mut pool, salt(0), &tokens, &mut slots), 0);
         assert_eq!((pool.kept(), pool.available()), (3, 10));
-        assert_eq!(run(&mut pool, 0, &tokens, &mut slots), 2 * BLOCK_TOKENS);
-        assert_eq!(run(&mut pool, 1, &tokens, &mut slots), 0, "another tenant");
+        assert_eq!(run(&mut pool, salt(0), &tokens, &mut slots), 2 * BLOCK_TOKENS);
+        assert_eq!(run(&mut pool, salt(1), &tokens, &mut slots), 0, "another tenant");
+        assert_eq!(run(&mut pool, Salt { adapter: 1, ..salt(0) }, &tokens, &mut slots), 0, "another adapter");
         let longer = text(0, 3 * BLOCK_TOKENS, 3 * BLOCK_TOKENS + 1);
-        assert_eq!(run(&mut pool, 0, &longer, &mut slots), 3 * BLOCK_TOKENS);
+        assert_eq!(run(&mut pool, salt(0), &longer, &mut slots), 3 * BLOCK_TOKENS);
         // Ten blocks of something else leave nothing.
-        assert_eq!(run(&mut pool, 2, &text(9, 1000, 10 * BLOCK_TOKENS), &mut slots), 0);
-        assert_eq!(run(&mut pool, 0, &tokens, &mut slots), 0);
+        assert_eq!(run(&mut pool, salt(2), &text(9, 1000, 10 * BLOCK_TOKENS), &mut slots), 0);
+        assert_eq!(run(&mut pool, salt(0), &tokens, &mut slots), 0);
     }
 }

@@ -1,12 +1,14 @@
 //! A decoder on the processor, as the engine sees it.
 
+use std::sync::Arc;
+
 use saem_kernels::ThreadPool;
 use saem_kernels::attention::Span;
-use saem_model::{Batch, KvCache, Model, Workspace};
+use saem_model::{Adapter, Batch, KvCache, Model, Workspace};
 
 use crate::blocks::BlockCopy;
 use crate::plan::Plan;
-use crate::{EngineError, Forward};
+use crate::{AdapterRoom, Adapters, EngineError, Forward};
 
 /// A loaded model with its threads, its cache and its buffers.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub struct Decoder {
     pool: ThreadPool,
     cache: KvCache,
     workspace: Workspace,
+    adapters: Arc<Adapters>,
 }
 
 impl Decoder {
@@ -31,7 +34,16 @@ impl Decoder {
         }
         let cache = KvCache::new(&model.config, plan.kv_type, plan.kv_blocks);
         let workspace = Workspace::new(&model.config, plan.limits.batch_rows, plan.limits.logit_rows());
-        Ok(Self { model, pool, cache, workspace })
+        let adapters = Arc::new(Adapters::new(model.config.clone(), AdapterRoom::default()));
+        Ok(Self { model, pool, cache, workspace, adapters })
+    }
+
+    /// The same with room for adapters, which the plan must have counted.
+    #[must_use]
+    pub fn with_adapters(mut self, room: AdapterRoom) -> Self {
+        self.workspace.reserve_adapters(&self.model.config, room.rank);
+        self.adapters = Arc::new(Adapters::new(self.model.config.clone(), room));
+        self
     }
 
     /// The model.
@@ -64,6 +76,7 @@ impl Forward for Decoder {
             // The old buffers go before the new ones come.
             self.workspace = Workspace::new(&self.model.config, 0, 0);
             self.workspace = Workspace::new(&self.model.config, max_rows, rows);
+            self.workspace.reserve_adapters(&self.model.config, self.adapters.room().rank);
         }
     }
 
@@ -84,7 +97,21 @@ impl Forward for Decoder {
     }
 
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
-        let batch = Batch { tokens, spans, adapters: &[], logit_rows };
+        self.forward_adapted(tokens, spans, &[], logit_rows)
+    }
+
+    fn adapters(&self) -> Option<&Arc<Adapters>> {
+        Some(&self.adapters)
+    }
+
+    fn forward_adapted(
+        &mut self,
+        tokens: &[u32],
+        spans: &[Span<'_>],
+        adapters: &[Option<&Adapter>],
+        logit_rows: &[usize],
+    ) -> Result<&[f32], EngineError> {
+        let batch = Batch { tokens, spans, adapters, logit_rows };
         Ok(self.model.forward(&self.pool, &mut self.cache, &batch, &mut self.workspace)?)
     }
 }

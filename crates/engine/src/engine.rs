@@ -19,7 +19,7 @@ use crate::plan::{EngineOptions, Plan};
 use crate::request::{Limits, Request};
 use crate::sequence::RequestId;
 use crate::worker::Worker;
-use crate::{EngineError, Sampling, Stats};
+use crate::{Adapters, EngineError, Sampling, Stats};
 
 /// A loaded model that answers requests on the threads that ask, one call at a time.
 ///
@@ -75,7 +75,7 @@ impl Engine {
         let pool = ThreadPool::new(threads)?;
         let model = Model::load(source, &pool, &LoadOptions { quantize: options.quantize }, progress)?;
         let plan = Plan::resolve(&model.config, model.weight_bytes() as u64, options)?;
-        let decoder = Box::new(Decoder::new(model, pool, &plan)?);
+        let decoder = Box::new(Decoder::new(model, pool, &plan)?.with_adapters(options.adapters));
         let worker = Worker::new(decoder, text.shared_tokenizer(), text.end_tokens().to_vec(), plan.limits)?;
         Ok(Self { worker: Mutex::new(worker), text, plan, threads })
     }
@@ -120,6 +120,13 @@ impl Engine {
     #[must_use]
     pub fn constraints(&self) -> Arc<Constraints> {
         Arc::clone(self.worker().constraints())
+    }
+
+    /// The model's adapters, to load some and to choose one for a request. There is room for them only where
+    /// [`EngineOptions::adapters`] asked for it.
+    #[must_use]
+    pub fn adapters(&self) -> Option<Arc<Adapters>> {
+        self.worker().adapters().cloned()
     }
 
     /// How the model's makers advise to sample, or [`Sampling::fallback`].

@@ -72,6 +72,9 @@ pub enum EngineError {
         /// The model's words.
         reason: String,
     },
+    /// An adapter for a model that was loaded without room for any.
+    #[error("no memory was set aside for adapters of this model")]
+    NoAdapters,
     /// The memory that the plan asks for does not exist.
     #[error("{bytes} bytes of memory are needed and not available; choose a smaller context or fewer sequences")]
     OutOfMemory {
@@ -104,6 +107,9 @@ pub enum EngineError {
     /// The model's files cannot be opened.
     #[error(transparent)]
     Format(#[from] saem_formats::FormatError),
+    /// An adapter cannot be loaded.
+    #[error(transparent)]
+    Adapter(#[from] saem_model::AdapterError),
     /// The model cannot be built from its files.
     #[error(transparent)]
     Model(#[from] saem_model::ModelError),

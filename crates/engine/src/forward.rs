@@ -1,9 +1,12 @@
 //! The one thing the engine asks of a model: a pass over rows of tokens.
 
-use saem_kernels::attention::Span;
+use std::sync::Arc;
 
-use crate::EngineError;
+use saem_kernels::attention::Span;
+use saem_model::Adapter;
+
 use crate::blocks::BlockCopy;
+use crate::{Adapters, EngineError};
 
 /// Something that computes logits from tokens and remembers keys and values in numbered blocks.
 ///
@@ -49,6 +52,29 @@ pub trait Forward: Send {
     /// # Errors
     /// Where the pass does not fit the vocabulary, the cache or the buffers, which the scheduler rules out.
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError>;
+
+    /// The adapters that requests may carry. A model without any takes none.
+    fn adapters(&self) -> Option<&Arc<Adapters>> {
+        None
+    }
+
+    /// [`Forward::forward`] with an adapter, or none, for each span (or for no span at all: then `adapters` is empty).
+    /// The rows of a soft prompt stand in `tokens` as numbers from the vocabulary's size on.
+    ///
+    /// # Errors
+    /// As [`Forward::forward`], and [`EngineError::NoAdapters`] where a model that takes none is given one.
+    fn forward_adapted(
+        &mut self,
+        tokens: &[u32],
+        spans: &[Span<'_>],
+        adapters: &[Option<&Adapter>],
+        logit_rows: &[usize],
+    ) -> Result<&[f32], EngineError> {
+        match adapters.iter().all(Option::is_none) {
+            true => self.forward(tokens, spans, logit_rows),
+            false => Err(EngineError::NoAdapters),
+        }
+    }
 }
 
 /// What a token stands for, as far as the engine needs to know.

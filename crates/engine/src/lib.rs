@@ -31,6 +31,13 @@
 //! computes only what is new; of many requests that come at once and begin alike, one computes the beginning for all.
 //! [`Usage::cached_tokens`] tells. Nothing is shared between tenants ([`Request::tenant`]).
 //!
+//! # One model, many adapters
+//!
+//! A request may carry a LoRA or a soft prompt ([`Request::adapter`]); [`Adapters`] loads them by name, also while others
+//! are being served. Requests with different adapters and with none share passes, and each gets what it would get alone.
+//! Keys and values depend on the adapter, so they are shared among the requests of one adapter only. The virtual tokens
+//! of a soft prompt come before the prompt: they take context and count as its tokens, but no penalty sees them.
+//!
 //! # Guesses cost little
 //!
 //! A sequence that decodes may bring a few tokens more than its next one, copied from where its text stood like this
@@ -71,6 +78,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapters;
 pub mod bench;
 pub mod blocks;
 pub mod chat;
@@ -99,6 +107,7 @@ mod text;
 pub mod tools;
 mod worker;
 
+pub use adapters::{AdapterRoom, Adapters};
 pub use decoder::Decoder;
 pub use engine::Engine;
 pub use error::EngineError;
@@ -110,6 +119,7 @@ pub use output::{
 };
 pub use plan::{DEFAULT_CONTEXT, EngineOptions, Plan};
 pub use request::{Limits, MAX_LOGIT_BIAS, MAX_LOGPROBS, Request};
+pub use saem_model::{Adapter, AdapterError};
 pub use sampling::{Sampling, repetition_penalty_from_clova};
 pub use sequence::RequestId;
 pub use stats::{Stats, Totals};

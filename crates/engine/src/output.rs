@@ -68,7 +68,7 @@ impl FinishReason {
 /// Tokens that a request took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, the virtual ones of a soft prompt included.
     pub prompt_tokens: usize,
     /// Of these, tokens whose keys and values were already in the cache.
     pub cached_tokens: usize,

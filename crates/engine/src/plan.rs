@@ -4,10 +4,10 @@ use saem_kernels::DataType;
 use saem_kernels::attention::KvType;
 use saem_model::{Config, Description, KvCache, Workspace};
 
-use crate::EngineError;
 use crate::blocks::blocks_for;
 use crate::request::Limits;
 use crate::speculate::SAME_BITS_ROWS;
+use crate::{AdapterRoom, EngineError};
 
 /// The context where nothing else is said and the model allows more.
 pub const DEFAULT_CONTEXT: usize = 4096;
@@ -36,6 +36,8 @@ pub struct EngineOptions {
     pub max_waiting: usize,
     /// Blocks of the key-value cache. Where absent: enough for `max_sequences` sequences of full context.
     pub kv_blocks: Option<usize>,
+    /// What is set aside for adapters, whether any are loaded or not.
+    pub adapters: AdapterRoom,
 }
 
 impl Default for EngineOptions {
@@ -51,6 +53,7 @@ impl Default for EngineOptions {
             max_sequences: 1,
             max_waiting: usize::MAX,
             kv_blocks: None,
+            adapters: AdapterRoom::default(),
         }
     }
 }
@@ -64,7 +67,7 @@ pub struct Plan {
     pub kv_type: KvType,
     /// Blocks of the key-value cache.
     pub kv_blocks: usize,
-    /// Bytes of the weights; an estimate until the model is loaded.
+    /// Bytes of the weights, an estimate until the model is loaded, and what is set aside for adapters.
     pub weight_bytes: u64,
     /// Bytes of the key-value cache when all of it is in use.
     pub kv_bytes: u64,
@@ -106,14 +109,20 @@ impl Plan {
         let draft_rows = options.draft_rows.min(SAME_BITS_ROWS - 1).min(batch_rows - max_sequences);
         let max_waiting = options.max_waiting;
         let limits = Limits { context, model_context, batch_rows, prompt_rows, draft_rows, max_sequences, max_waiting };
+        let AdapterRoom { bytes: adapter_bytes, rank } = options.adapters;
+        if rank > config.hidden {
+            let (value, expected) = (rank.to_string(), format!("0 to {}", config.hidden));
+            return Err(EngineError::Parameter { parameter: "adapter rank", value, expected });
+        }
         let kv_bytes = kv_blocks as u64 * KvCache::block_bytes(config, options.kv_type) as u64;
         Ok(Self {
             limits,
             kv_type: options.kv_type,
             kv_blocks,
-            weight_bytes,
+            weight_bytes: weight_bytes.saturating_add(adapter_bytes),
             kv_bytes,
-            workspace_bytes: Workspace::byte_len(config, batch_rows, limits.logit_rows()) as u64,
+            workspace_bytes: Workspace::byte_len(config, batch_rows, limits.logit_rows()) as u64
+                + Workspace::adapter_byte_len(config, batch_rows, rank) as u64,
         })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Keys and values at a position depend on every token up to it, so a block can be shared only where everything before
 //! it is the same too. That makes the index a tree: the key of a block is the block before it (at the beginning, the
-//! tenant's salt) and its own tokens. Keys are compared, not only hashed, and equal keys mean, block by block back to
-//! the beginning, equal texts of one tenant: no collision can ever show one text's keys and values to another.
+//! tenant and the adapter) and its own tokens. Keys are compared, not only hashed, and equal keys mean, block by block
+//! back to the beginning, equal texts of one tenant under one adapter: no collision can ever show one text's keys and values to another.
 //!
 //! A block that no sequence uses is *idle* and stays until its memory is needed. Whoever uses a block also uses the one
 //! before it (see [`BlockTable::register`](crate::blocks::BlockTable)), so what follows an idle block is idle, and idle
@@ -11,13 +11,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::blocks::BLOCK_TOKENS;
+use crate::blocks::{BLOCK_TOKENS, Salt};
 
 /// What comes before a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Before {
-    /// Nothing: the text of this tenant begins.
-    Salt(u64),
+    /// Nothing: a text of this tenant and adapter begins.
+    Salt(Salt),
     /// A block of the index.
     Block(u32),
 }
@@ -156,6 +156,10 @@ impl PrefixIndex {
 mod tests {
     use super::*;
 
+    fn root(tenant: u64) -> Before {
+        Before::Salt(Salt { tenant, adapter: 0 })
+    }
+
     fn key(before: Before, token: u32) -> Key {
         Key::new(before, &[token; BLOCK_TOKENS]).unwrap()
     }
@@ -164,9 +168,7 @@ mod tests {
     fn leaves_go_first_and_the_oldest_of_them() {
         let mut index = PrefixIndex::default();
         // 0 -> 1 -> 2 and 0 -> 3.
-        for (block, before) in
-            [(0, Before::Salt(7)), (1, Before::Block(0)), (2, Before::Block(1)), (3, Before::Block(0))]
-        {
+        for (block, before) in [(0, root(7)), (1, Before::Block(0)), (2, Before::Block(1)), (3, Before::Block(0))] {
             index.insert(key(before, block), block);
         }
         assert_eq!(index.evict(), None, "all are in use");
@@ -203,12 +205,13 @@ mod tests {
     #[test]
     fn a_text_is_found_by_its_tenant_and_all_that_comes_before() {
         let mut index = PrefixIndex::default();
-        index.insert(key(Before::Salt(1), 5), 0);
+        index.insert(key(root(1), 5), 0);
         index.insert(key(Before::Block(0), 5), 1);
-        assert_eq!(index.find(&key(Before::Salt(1), 5)), Some(0));
+        assert_eq!(index.find(&key(root(1), 5)), Some(0));
         assert_eq!(index.find(&key(Before::Block(0), 5)), Some(1));
-        assert_eq!(index.find(&key(Before::Salt(2), 5)), None);
+        assert_eq!(index.find(&key(root(2), 5)), None);
+        assert_eq!(index.find(&key(Before::Salt(Salt { tenant: 1, adapter: 1 }), 5)), None);
         assert_eq!(index.find(&key(Before::Block(1), 5)), None);
-        assert!(Key::new(Before::Salt(1), &[5; BLOCK_TOKENS - 1]).is_none());
+        assert!(Key::new(root(1), &[5; BLOCK_TOKENS - 1]).is_none());
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use saem_model::Adapter;
+
 use crate::constraint::Constraint;
 use crate::{EngineError, Sampling, StopMatcher};
 
@@ -43,6 +45,8 @@ pub struct Request {
     /// On whose behalf. Keys and values of common beginnings are shared among the requests of one tenant only, so that
     /// no tenant can learn from the time of an answer what another one asked.
     pub tenant: u64,
+    /// What changes the model for this request: see [`Adapters`](crate::Adapters).
+    pub adapter: Option<Arc<Adapter>>,
     /// Guess tokens that the text has had before and check several in one pass. The text is the same either way (see
     /// the crate's documentation for weights that are not quantised).
     pub speculate: bool,
@@ -66,10 +70,16 @@ impl Request {
             constraint: None,
             candidates: 1,
             tenant: 0,
+            adapter: None,
             speculate: true,
             ignore_end_tokens: false,
             cancel: None,
         }
+    }
+
+    /// Tokens that stand before the prompt: those of a soft prompt.
+    pub(crate) fn virtual_tokens(&self) -> usize {
+        self.adapter.as_ref().map_or(0, |adapter| adapter.virtual_tokens())
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -92,9 +102,10 @@ impl Request {
             return Err(EngineError::EmptyPrompt);
         }
         let room = usize::from(self.max_tokens != Some(0));
-        if self.prompt.len() + room > limits.context {
+        let prompt = self.virtual_tokens() + self.prompt.len();
+        if prompt + room > limits.context {
             let (context, model_context) = (limits.context, limits.model_context);
-            return Err(EngineError::ContextOverflow { prompt: self.prompt.len(), context, model_context });
+            return Err(EngineError::ContextOverflow { prompt, context, model_context });
         }
         if let Some(position) = self.prompt.iter().position(|token| *token as usize >= vocabulary) {
             let token = self.prompt.get(position).copied().unwrap_or_default();

@@ -159,8 +159,7 @@ impl Scheduler {
 
 /// Reserves every block that a sequence and its siblings can ever need, those included that the cache knows.
 fn give_room(pool: &mut BlockPool, sequence: &mut Sequence) -> bool {
-    let Sequence { tenant, tokens, .. } = &*sequence;
-    let started = BlockTable::start(pool, *tenant, tokens, sequence.worst_blocks());
+    let started = BlockTable::start(pool, sequence.salt(), &sequence.tokens, sequence.worst_blocks());
     let Some((blocks, promise)) = started else { return false };
     sequence.computed = blocks.as_slice().len() * BLOCK_TOKENS;
     sequence.cached = sequence.computed;

@@ -1,6 +1,10 @@
 //! One text while it is being made.
 
-use crate::blocks::{BLOCK_TOKENS, BlockPool, BlockTable, Reservation, blocks_for};
+use std::sync::Arc;
+
+use saem_model::Adapter;
+
+use crate::blocks::{BLOCK_TOKENS, BlockPool, BlockTable, Reservation, Salt, blocks_for};
 use crate::output::FinishReason;
 use crate::prefix::Key;
 use crate::sampler::Sampler;
@@ -16,9 +20,9 @@ pub struct RequestId(pub(crate) u64);
 pub(crate) struct Sequence {
     pub(crate) request: RequestId,
     pub(crate) candidate: usize,
-    /// Prompt and output.
+    /// Prompt and output; before them the virtual tokens of a soft prompt, numbered from the vocabulary's size on.
     pub(crate) tokens: Vec<u32>,
-    /// How many of the tokens are the prompt.
+    /// How many of the tokens are the prompt, virtual ones included.
     pub(crate) prompt_len: usize,
     /// How many of the tokens have their keys and values in the cache.
     pub(crate) computed: usize,
@@ -30,6 +34,8 @@ pub(crate) struct Sequence {
     pub(crate) siblings: usize,
     /// Whose text it is; keys and values are shared within one tenant only.
     pub(crate) tenant: u64,
+    /// What changes the model for it.
+    pub(crate) adapter: Option<Arc<Adapter>>,
     /// How many of the computed tokens were there already.
     pub(crate) cached: usize,
     /// Guesses tokens, where that is allowed.
@@ -48,6 +54,17 @@ impl Sequence {
     /// Places of running sequences that this one and its siblings take.
     pub(crate) fn places(&self) -> usize {
         1 + self.siblings
+    }
+
+    /// What its keys and values depend on beside its tokens, and who may share them.
+    pub(crate) fn salt(&self) -> Salt {
+        Salt { tenant: self.tenant, adapter: self.adapter.as_ref().map_or(0, |adapter| adapter.id()) }
+    }
+
+    /// The tokens that the prompt was asked with.
+    pub(crate) fn prompt(&self) -> &[u32] {
+        let before = self.adapter.as_ref().map_or(0, |adapter| adapter.virtual_tokens());
+        self.tokens.get(before..self.prompt_len).unwrap_or_default()
     }
 
     /// Whether the prompt is not done yet.

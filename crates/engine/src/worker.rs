@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use saem_kernels::attention::Span;
+use saem_model::Adapter;
 
 use crate::blocks::BlockTable;
 use crate::constraint::{Constraints, Guide};
@@ -24,7 +25,7 @@ use crate::sequence::{RequestId, Sequence, worst_blocks};
 use crate::speculate::Drafter;
 use crate::stats::{Stats, Totals};
 use crate::text::TextStream;
-use crate::{EngineError, StopMatcher};
+use crate::{Adapters, EngineError, StopMatcher};
 
 /// What is known of a request beside its sequences.
 #[derive(Debug)]
@@ -144,6 +145,12 @@ impl Worker {
         &self.constraints
     }
 
+    /// The model's adapters, where it takes any: they are loaded and removed there, by any thread and at any time.
+    #[must_use]
+    pub fn adapters(&self) -> Option<&Arc<Adapters>> {
+        self.forward.adapters()
+    }
+
     /// Sequences at work or waiting.
     #[must_use]
     pub fn sequences(&self) -> usize {
@@ -207,11 +214,15 @@ impl Worker {
     /// it would have to wait and too many do; nothing has changed then.
     pub fn submit(&mut self, mut request: Request) -> Result<RequestId, EngineError> {
         let limits = self.scheduler.limits;
+        if let Some(adapter) = &request.adapter {
+            self.adapters().ok_or(EngineError::NoAdapters)?.check(adapter)?;
+        }
         let matcher = request.validate(&limits, self.forward.vocabulary())?;
         let prompt = std::mem::take(&mut request.prompt);
-        let wanted = request.max_tokens.map_or(usize::MAX, |max_tokens| prompt.len().saturating_add(max_tokens));
+        let tokens = after_soft_prompt(self.forward.vocabulary(), request.virtual_tokens(), &prompt);
+        let wanted = request.max_tokens.map_or(usize::MAX, |max_tokens| tokens.len().saturating_add(max_tokens));
         let limit = wanted.min(limits.context);
-        let needed = worst_blocks(prompt.len(), limit, request.candidates);
+        let needed = worst_blocks(tokens.len(), limit, request.candidates);
         if needed > self.scheduler.pool.len() {
             return Err(EngineError::CacheTooSmall { needed, blocks: self.scheduler.pool.len() });
         }
@@ -242,19 +253,20 @@ impl Worker {
         self.scheduler.waiting.push(Sequence {
             request: id,
             candidate: 0,
-            prompt_len: prompt.len(),
+            prompt_len: tokens.len(),
             computed: 0,
             blocks: BlockTable::default(),
             promise: Default::default(),
             limit,
             siblings: job.request.candidates - 1,
             tenant: job.request.tenant,
+            adapter: job.request.adapter.clone(),
             cached: 0,
             drafter: job.request.speculate.then(Drafter::default),
             sampler: job.sampler(0, &prompt),
             text: TextStream::new(job.matcher.clone()),
             finished: None,
-            tokens: prompt,
+            tokens,
         });
         self.jobs.insert(id, job);
         Ok(id)
@@ -308,8 +320,12 @@ impl Worker {
     /// The pass itself, then every part of it.
     fn run(&mut self, pass: &Pass, receiver: &mut Receiver<'_>) {
         let mut spans: Vec<Span<'_>> = Vec::with_capacity(pass.parts.len());
+        let mut adapters: Vec<Option<&Adapter>> = Vec::with_capacity(pass.parts.len());
         for part in &pass.parts {
-            let blocks = self.scheduler.running.get(part.sequence).map_or(&[][..], |s| s.blocks.as_slice());
+            let sequence = self.scheduler.running.get(part.sequence);
+            let blocks = sequence.map_or(&[][..], |sequence| sequence.blocks.as_slice());
+            let adapter = sequence.and_then(|sequence| sequence.adapter.as_deref());
+            adapters.resize(adapters.len() + 1 + part.drafted, adapter);
             // A guessed row is a span of its own, so that attention sums it as it does a single row.
             let given = part.rows - part.drafted;
             let Part { first_row, first_position, .. } = *part;
@@ -322,7 +338,10 @@ impl Worker {
             }));
         }
         let width = self.forward.vocabulary();
-        let logits = match self.forward.forward(&pass.tokens, &spans, &pass.logit_rows) {
+        if adapters.iter().all(Option::is_none) {
+            adapters.clear();
+        }
+        let logits = match self.forward.forward_adapted(&pass.tokens, &spans, &adapters, &pass.logit_rows) {
             Ok(logits) => logits,
             Err(error) => {
                 let reason = error.to_string();
@@ -466,6 +485,13 @@ impl Worker {
     }
 }
 
+/// A prompt after `count` virtual tokens, which are numbered from the vocabulary's size on.
+fn after_soft_prompt(vocabulary: usize, count: usize, prompt: &[u32]) -> Vec<u32> {
+    // Both are far below the range of token numbers: models have the bounds that their files are checked for.
+    let first = vocabulary as u32;
+    (first..first.saturating_add(count as u32)).chain(prompt.iter().copied()).collect()
+}
+
 /// Why no token could be chosen for a sequence.
 fn why_none(sequence: &mut Sequence) -> EngineError {
     let position = sequence.tokens.len().saturating_sub(1);
@@ -474,11 +500,10 @@ fn why_none(sequence: &mut Sequence) -> EngineError {
 
 /// A candidate that shares the prompt of `first` and has nothing yet of its own.
 fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
-    let prompt = first.tokens.get(..first.prompt_len).unwrap_or_default();
     Sequence {
         request: first.request,
         candidate,
-        tokens: prompt.to_vec(),
+        tokens: first.tokens.get(..first.prompt_len).unwrap_or_default().to_vec(),
         prompt_len: first.prompt_len,
         computed: first.prompt_len,
         blocks: BlockTable::default(),
@@ -486,9 +511,10 @@ fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
         limit: first.limit,
         siblings: 0,
         tenant: first.tenant,
+        adapter: first.adapter.clone(),
         cached: 0,
         drafter: job.request.speculate.then(Drafter::default),
-        sampler: job.sampler(candidate, prompt),
+        sampler: job.sampler(candidate, first.prompt()),
         text: TextStream::new(job.matcher.clone()),
         finished: None,
     }

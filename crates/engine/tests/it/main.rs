@@ -1,6 +1,7 @@
 //! Integration tests of the engine: scheduling over a toy model, chat templates, and generation with real ones.
 #![allow(clippy::unwrap_used, reason = "a failing helper is a failing test")]
 
+mod adapters;
 mod chat;
 mod constraint;
 mod fairness;

@@ -1,12 +1,12 @@
 //! A model that is all bookkeeping: its "keys and values" are the tokens themselves, kept in paged blocks, and its
-//! logits are a hash of everything it finds there. One wrong block, position or copy changes the text.
+//! logits are a hash of everything it finds there. One wrong block, position, copy or adapter changes the text.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use saem_engine::blocks::{BLOCK_TOKENS, BlockCopy};
 use saem_engine::random::Random;
-use saem_engine::{EngineError, Forward, Vocabulary};
+use saem_engine::{Adapter, Adapters, EngineError, Forward, Vocabulary};
 use saem_kernels::attention::Span;
 
 /// Token ids 0 to 255 are bytes, 256 ends a text, 257 is a control token without text.
@@ -40,8 +40,9 @@ pub(crate) fn copying(tokens: &[u32]) -> Vec<f32> {
 
 #[derive(Debug)]
 pub(crate) struct Toy {
-    /// Token and position in each slot; `None` where nothing was stored.
-    slots: Vec<Option<(u32, usize)>>,
+    /// Token, position and adapter in each slot; `None` where nothing was stored.
+    slots: Vec<Option<(u32, usize, u64)>>,
+    adapters: Option<Arc<Adapters>>,
     max_rows: usize,
     max_logit_rows: usize,
     logits: Vec<f32>,
@@ -54,7 +55,12 @@ impl Toy {
     pub(crate) fn new(blocks: usize, max_rows: usize, max_logit_rows: usize) -> Self {
         let slots = vec![None; blocks * BLOCK_TOKENS];
         let says: Says = |tokens| logits_after(tokens.iter().copied());
-        Self { slots, max_rows, max_logit_rows, logits: Vec::new(), rows: Arc::default(), says }
+        Self { slots, adapters: None, max_rows, max_logit_rows, logits: Vec::new(), rows: Arc::default(), says }
+    }
+
+    /// The same with adapters, of each of which it has another opinion: as of a text after [`mark`].
+    pub(crate) fn with_adapters(self, adapters: Arc<Adapters>) -> Self {
+        Self { adapters: Some(adapters), ..self }
     }
 
     /// The same with another opinion.
@@ -66,6 +72,11 @@ impl Toy {
     pub(crate) fn rows(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.rows)
     }
+}
+
+/// What an adapter puts before every text.
+pub(crate) fn mark(adapter: u64) -> Option<u32> {
+    (adapter > 0).then_some(1_000_000 + adapter as u32)
 }
 
 fn slot(blocks: &[u32], position: usize) -> usize {
@@ -120,30 +131,49 @@ impl Forward for Toy {
     }
 
     fn forward(&mut self, tokens: &[u32], spans: &[Span<'_>], logit_rows: &[usize]) -> Result<&[f32], EngineError> {
+        self.forward_adapted(tokens, spans, &[], logit_rows)
+    }
+
+    fn adapters(&self) -> Option<&Arc<Adapters>> {
+        self.adapters.as_ref()
+    }
+
+    fn forward_adapted(
+        &mut self,
+        tokens: &[u32],
+        spans: &[Span<'_>],
+        adapters: &[Option<&Adapter>],
+        logit_rows: &[usize],
+    ) -> Result<&[f32], EngineError> {
+        assert!(adapters.is_empty() || adapters.len() == spans.len(), "one adapter or none for each span");
+        let adapter = |span: usize| adapters.get(span).copied().flatten().map_or(0, Adapter::id);
         assert!(tokens.len() <= self.max_rows && logit_rows.len() <= self.max_logit_rows);
         assert!(logit_rows.is_sorted());
         self.rows.fetch_add(tokens.len(), Ordering::Relaxed);
         let mut next_row = 0;
-        for span in spans {
+        for (index, span) in spans.iter().enumerate() {
             assert_eq!(span.first_row, next_row, "spans lie side by side");
             next_row += span.rows;
             for row in 0..span.rows {
                 let position = span.first_position + row;
-                self.slots[slot(span.blocks, position)] = Some((tokens[span.first_row + row], position));
+                self.slots[slot(span.blocks, position)] =
+                    Some((tokens[span.first_row + row], position, adapter(index)));
             }
         }
         assert_eq!(next_row, tokens.len());
         self.logits.clear();
         for row in logit_rows {
-            let span = spans.iter().find(|span| (span.first_row..span.first_row + span.rows).contains(row)).unwrap();
+            let index =
+                spans.iter().position(|span| (span.first_row..span.first_row + span.rows).contains(row)).unwrap();
+            let span = &spans[index];
             let last = span.first_position + row - span.first_row;
-            let seen: Vec<u32> = (0..=last)
-                .map(|position| {
-                    let (token, stored) = self.slots[slot(span.blocks, position)].expect("an empty slot was read");
-                    assert_eq!(stored, position, "a slot of another position was read");
-                    token
-                })
-                .collect();
+            let stored = (0..=last).map(|position| {
+                let (token, stored, by) = self.slots[slot(span.blocks, position)].expect("an empty slot was read");
+                assert_eq!(stored, position, "a slot of another position was read");
+                assert_eq!(by, adapter(index), "a slot of another adapter was read");
+                token
+            });
+            let seen: Vec<u32> = mark(adapter(index)).into_iter().chain(stored).collect();
             self.logits.extend((self.says)(&seen));
         }
         Ok(&self.logits)
