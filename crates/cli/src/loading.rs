@@ -1,8 +1,10 @@
 //! From a model's name to an engine, with a bar on the way.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use saem_engine::{Engine, EngineOptions};
+use saem_engine::{Adapter, AdapterRoom, Engine, EngineOptions};
 
 use crate::arguments::ModelFlag;
 use crate::language::Language;
@@ -28,4 +30,20 @@ pub(crate) fn load(model: &ModelFlag, options: &EngineOptions, language: Languag
     let engine = Engine::load(&chosen.path, options, &mut |done, total| progress.set_of(done, total))?;
     drop(progress);
     Ok(Loaded { name: chosen.name, engine, time: begun.elapsed() })
+}
+
+/// As [`load`], with the adapter that is named, if one is.
+pub(crate) fn load_adapted(
+    model: &ModelFlag,
+    adapter: Option<&Path>,
+    options: EngineOptions,
+    language: Language,
+) -> anyhow::Result<(Loaded, Option<Arc<Adapter>>)> {
+    let options = EngineOptions { adapters: AdapterRoom::for_files(adapter), ..options };
+    let loaded = load(model, &options, language)?;
+    let adapter = match (adapter, loaded.engine.adapters()) {
+        (Some(path), Some(adapters)) => Some(adapters.load("adapter", path)?),
+        _ => None,
+    };
+    Ok((loaded, adapter))
 }

@@ -21,6 +21,24 @@ pub struct AdapterRoom {
     pub rank: usize,
 }
 
+impl AdapterRoom {
+    /// The largest rank that [`AdapterRoom::for_files`] makes room for.
+    pub const MAX_RANK: usize = 256;
+
+    /// Room for the adapters at these paths, whether they can be loaded or not. Matrices are kept as they are stored,
+    /// but those of quantised types (which only GGUF files have) as F32, eight times as large.
+    #[must_use]
+    pub fn for_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let len = |path: &Path| path.metadata().map_or(0, |data| data.len());
+        let bytes = |path: &Path| match path.read_dir() {
+            Ok(entries) => 2 * entries.flatten().map(|entry| len(&entry.path())).sum::<u64>(),
+            Err(_) => 8 * len(path),
+        };
+        let bytes: u64 = paths.into_iter().map(|path| bytes(path) + (1 << 20)).sum();
+        Self { bytes, rank: if bytes == 0 { 0 } else { Self::MAX_RANK } }
+    }
+}
+
 /// The adapters of one model, by name. Shared by all threads.
 #[derive(Debug)]
 pub struct Adapters {

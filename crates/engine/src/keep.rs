@@ -8,7 +8,7 @@
 //! | 32 | SHA-256 of the model's identity, Saem's version and the size of a block |
 //! | 8 | number of records, little-endian |
 //! | each: 4 | number of the record before it, or `ffffffff` where a text begins |
-//! | 8 | the salt, for a beginning |
+//! | 8 | the tenant, for a beginning |
 //! | 4 x tokens of a block | the text |
 //! | bytes of a block | keys and values as they lie in memory |
 //! | 32 | SHA-256 of everything before |
@@ -17,12 +17,13 @@
 //! good enough. Keys and values of a thousand tokens are some 25 MB, read in hundredths of a second; computing them
 //! takes seconds.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::Forward;
-use crate::blocks::{BLOCK_TOKENS, BlockPool};
+use crate::blocks::{BLOCK_TOKENS, BlockPool, Salt};
 use crate::prefix::{Before, Key};
 
 const MAGIC: &[u8; 8] = b"SAEMKV01";
@@ -65,17 +66,17 @@ pub(crate) fn write(
     most: usize,
     to: &mut dyn Write,
 ) -> std::io::Result<usize> {
-    let mut kept = pool.kept_texts();
+    let mut kept = base_texts(pool);
     kept.truncate(if forward.block_bytes() == 0 { 0 } else { most });
     let mut to = Hashing { inner: to, hash: Sha256::new() };
     to.write_all(MAGIC)?;
     to.write_all(&identity(forward, model))?;
     to.write_all(&(kept.len() as u64).to_le_bytes())?;
-    let mut records = std::collections::HashMap::new();
+    let mut records = HashMap::new();
     let mut bytes = Vec::new();
     for (record, (block, key)) in (0_u32..).zip(&kept) {
         let (before, salt) = match key.before() {
-            Before::Salt(salt) => (NONE, salt),
+            Before::Salt(salt) => (NONE, salt.tenant),
             // The order puts every block after the one before it.
             Before::Block(before) => (records.get(&before).copied().unwrap_or(NONE), 0),
         };
@@ -90,6 +91,21 @@ pub(crate) fn write(
     let Hashing { inner, hash } = to;
     inner.write_all(&hash.finalize())?;
     Ok(kept.len())
+}
+
+/// Kept texts that were computed without an adapter: those of adapters mean nothing in another process, where the same
+/// file is another adapter.
+fn base_texts(pool: &BlockPool) -> Vec<(u32, &Key)> {
+    let mut base = HashSet::new();
+    let mut kept = pool.kept_texts();
+    kept.retain(|(block, key)| {
+        let is_base = match key.before() {
+            Before::Salt(salt) => salt.adapter == 0,
+            Before::Block(before) => base.contains(&before),
+        };
+        is_base && base.insert(*block)
+    });
+    kept
 }
 
 /// See [`Worker::recall`](crate::Worker::recall). On an error the pool is left in between and must be made anew.
@@ -115,9 +131,9 @@ pub(crate) fn read(
         let damaged = RecallError::Damaged { record };
         from.read_exact(&mut text)?;
         from.read_exact(&mut bytes)?;
-        let Some((before, salt, tokens)) = parse(&text) else { return Err(damaged) };
+        let Some((before, tenant, tokens)) = parse(&text) else { return Err(damaged) };
         let before = match before {
-            NONE => Some(Before::Salt(salt)),
+            NONE => Some(Before::Salt(Salt { tenant, adapter: 0 })),
             before => match blocks.get(before as usize) {
                 Some(block) => block.map(Before::Block),
                 None => return Err(damaged),
@@ -145,12 +161,12 @@ pub(crate) fn read(
     Ok(recalled.len())
 }
 
-/// Number of the record before, salt and tokens of a record.
+/// Number of the record before, tenant and tokens of a record.
 fn parse(text: &[u8]) -> Option<(u32, u64, Vec<u32>)> {
     let (before, rest) = text.split_first_chunk()?;
-    let (salt, tokens) = rest.split_first_chunk()?;
+    let (tenant, tokens) = rest.split_first_chunk()?;
     let tokens = tokens.chunks_exact(4).map(|token| token.try_into().map(u32::from_le_bytes));
-    Some((u32::from_le_bytes(*before), u64::from_le_bytes(*salt), tokens.collect::<Result<_, _>>().ok()?))
+    Some((u32::from_le_bytes(*before), u64::from_le_bytes(*tenant), tokens.collect::<Result<_, _>>().ok()?))
 }
 
 /// A reader or a writer that hashes what passes.

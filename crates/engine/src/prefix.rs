@@ -189,9 +189,7 @@ mod tests {
     #[test]
     fn kept_blocks_come_after_the_ones_before_them() {
         let mut index = PrefixIndex::default();
-        for (block, before) in
-            [(4, Before::Salt(7)), (1, Before::Block(4)), (2, Before::Block(1)), (3, Before::Block(4))]
-        {
+        for (block, before) in [(4, root(7)), (1, Before::Block(4)), (2, Before::Block(1)), (3, Before::Block(4))] {
             index.insert(key(before, block), block);
         }
         index.tick();

@@ -30,7 +30,7 @@
 //! use saem_server::{App, Settings, http, router};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let models = [ModelFile { name: "tiny".into(), path: "tiny.gguf".into() }];
+//! let models = [ModelFile { name: "tiny".into(), path: "tiny.gguf".into(), adapters: Vec::new() }];
 //! let options = ServiceOptions { engine: Default::default(), memory: None, prompts: None };
 //! let service = Service::load(&models, &options, &mut |_, _, _| {})?;
 //! let app = App::new(service, Settings::default(), Vec::new());

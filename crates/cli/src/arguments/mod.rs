@@ -131,6 +131,9 @@ pub(crate) struct Run {
     pub(crate) prompt: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelFlag,
+    /// An adapter of the model: a folder of peft, or a GGUF file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Read the prompt from a file
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "prompt")]
     pub(crate) file: Option<PathBuf>,
@@ -158,6 +161,9 @@ pub(crate) struct Run {
 pub(crate) struct Chat {
     #[command(flatten)]
     pub(crate) model: ModelFlag,
+    /// An adapter of the model: a folder of peft, or a GGUF file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Instructions that precede the conversation
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,

@@ -13,6 +13,10 @@ pub(crate) struct Serve {
     /// A model to serve: a name (see `saem list`) or a path (repeatable) [default: $SAEM_MODEL, else qwen2.5-coder-1.5b]
     #[arg(long = "model", short = 'm', value_name = "MODEL")]
     pub(crate) models: Vec<String>,
+    /// An adapter of a model, a folder of peft or a GGUF file, served as a model of its own called MODEL:NAME
+    /// (repeatable); without MODEL it belongs to the first model
+    #[arg(long = "adapter", value_name = "[MODEL:]NAME=PATH")]
+    pub(crate) adapters: Vec<String>,
     /// Accept the models' licences without being asked, if they have to be downloaded
     #[arg(long, alias = "accept-license")]
     pub(crate) accept_licence: bool,

@@ -26,8 +26,8 @@ pub(crate) fn run(arguments: &Run, language: Language) -> anyhow::Result<()> {
     let constraint = constraint(&arguments.constraint, language)?;
     let mut options = resolve::options(&arguments.load, language)?;
     options.max_sequences = candidates;
-    let loaded = loading::load(&arguments.model, &options, language)?;
-    let request = Request { constraint, ..request(arguments, &loaded.engine, &prompt, candidates)? };
+    let (loaded, adapter) = loading::load_adapted(&arguments.model, arguments.adapter.as_deref(), options, language)?;
+    let request = Request { constraint, adapter, ..request(arguments, &loaded.engine, &prompt, candidates)? };
     if arguments.json {
         let mut progress = Prefill::new(language);
         let completion = loaded.engine.generate(request, &mut |event| progress.see(&event))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use saem_encoder::SentenceEncoder;
 use saem_engine::{EngineOptions, Plan};
-use saem_server::service::{Embedder, ModelFile, Service, ServiceOptions};
+use saem_server::service::{AdapterFile, Embedder, ModelFile, Service, ServiceOptions};
 use saem_server::{Access, App, ModelNames, Settings, http, log, router};
 use saem_store::Store;
 
@@ -28,8 +28,11 @@ const WAITING: usize = 256;
 pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     let mut settings = settings(arguments, language)?;
     let mut options = options(arguments, language)?;
-    let (encoders, files): (Vec<_>, Vec<_>) =
+    let (encoders, mut files): (Vec<_>, Vec<_>) =
         files(arguments, language)?.into_iter().partition(|file| SentenceEncoder::is_at(&file.path));
+    for text in &arguments.adapters {
+        add_adapter(text, &mut files, language)?;
+    }
     settings.clova_models = clova_models(&std::env::var("SAEM_CLOVA_MODELS").unwrap_or_default(), &files, language)?;
     log::start(&std::env::var("SAEM_LOG").unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -132,7 +135,14 @@ fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptio
 fn clova_models(text: &str, files: &[ModelFile], language: Language) -> anyhow::Result<ModelNames> {
     let mut pairs = Vec::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let known = |(_, model): &(&str, &str)| files.iter().any(|file| file.name == *model);
+        let known = |(_, model): &(&str, &str)| {
+            let is_adapter = |file: &ModelFile, name: &str| file.adapters.iter().any(|adapter| adapter.name == name);
+            files.iter().any(|file| match model.strip_prefix(file.name.as_str()).map(|rest| rest.strip_prefix(':')) {
+                Some(Some(adapter)) => is_adapter(file, adapter),
+                Some(None) => file.name == *model,
+                None => false,
+            })
+        };
         let Some((name, model)) = pair.split_once('=').filter(known) else {
             return Err(Failure::usage(language.no_clova_model(pair)).hint(language.no_clova_model_hint()).into());
         };
@@ -156,9 +166,24 @@ fn files(arguments: &Serve, language: Language) -> anyhow::Result<Vec<ModelFile>
         // Clients should not need to know where a file lies.
         let path = std::path::Path::new(name);
         let stem = path.file_stem().filter(|_| path.exists()).map(|stem| stem.to_string_lossy().into_owned());
-        Ok(ModelFile { name: stem.unwrap_or(chosen.name), path: chosen.path })
+        Ok(ModelFile { name: stem.unwrap_or(chosen.name), path: chosen.path, adapters: Vec::new() })
     };
     names.iter().map(file).collect()
+}
+
+/// Gives a model the adapter of `[MODEL:]NAME=PATH`.
+fn add_adapter(text: &str, files: &mut [ModelFile], language: Language) -> anyhow::Result<()> {
+    let wrong = || Failure::usage(language.no_adapter(text)).hint(language.no_adapter_hint());
+    let (name, path) =
+        text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty()).ok_or_else(wrong)?;
+    let (model, name) = match name.rsplit_once(':') {
+        Some((model, name)) if !name.is_empty() => (files.iter_mut().find(|file| file.name == model), name),
+        Some(_) => (None, name),
+        None => (files.first_mut(), name),
+    };
+    let model = model.ok_or_else(wrong)?;
+    model.adapters.push(AdapterFile { name: name.to_owned(), path: path.into() });
+    Ok(())
 }
 
 /// Opens the sentence encoders, and says what they take.

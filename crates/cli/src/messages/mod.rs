@@ -326,6 +326,14 @@ messages! {
         en: "Stopping once the answers at work are complete; press Ctrl-C again not to wait",
         ko: "진행 중인 답변을 마치고 멈춥니다. 기다리지 않으려면 Ctrl-C를 한 번 더 누르십시오",
     }
+    no_adapter(text: &str) {
+        en: "No adapter: {text}",
+        ko: "어댑터가 아닙니다: {text}",
+    }
+    no_adapter_hint() {
+        en: "Write NAME=PATH, or MODEL:NAME=PATH with a model that is served.",
+        ko: "이름=경로, 또는 제공하는 모델을 앞에 붙여 모델:이름=경로로 쓰십시오.",
+    }
     serve_not_kept(reason: &str) {
         en: "The prompts could not be kept for the next start: {reason}",
         ko: "프롬프트를 다음 시작까지 남겨 두지 못했습니다: {reason}",

@@ -1,9 +1,11 @@
 //! From files to models that answer, within a memory that was planned before.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use saem_engine::blocks::blocks_for;
-use saem_engine::{Engine, EngineError, EngineOptions, Plan};
+use saem_engine::{Adapter, AdapterRoom, Engine, EngineError, EngineOptions, Plan, Worker};
 
 use super::keep::Keeper;
 use super::{Served, Service};
@@ -15,6 +17,25 @@ pub struct ModelFile {
     pub name: String,
     /// A GGUF file or a folder of safetensors.
     pub path: PathBuf,
+    /// Adapters of the model. Each is served as a model of its own, named `model:adapter`.
+    pub adapters: Vec<AdapterFile>,
+}
+
+/// An adapter of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterFile {
+    /// Its name, after the model's and a colon.
+    pub name: String,
+    /// A folder of `peft`, or a GGUF file.
+    pub path: PathBuf,
+}
+
+impl ModelFile {
+    /// The names under which requests find it: its own, and those with adapters.
+    fn names(&self) -> Vec<String> {
+        let adapted = self.adapters.iter().map(|adapter| format!("{}:{}", self.name, adapter.name));
+        std::iter::once(self.name.clone()).chain(adapted).collect()
+    }
 }
 
 /// How models are loaded.
@@ -33,7 +54,7 @@ pub struct ServiceOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Two models have one name, so that requests could not tell them apart.
+    /// Two models, or adapters of one model, have one name, so that requests could not tell them apart.
     #[error("two models are called `{name}`")]
     SameName {
         /// The name.
@@ -46,6 +67,14 @@ pub enum LoadError {
         needed: u64,
         /// Bytes that there may be.
         memory: u64,
+    },
+    /// An adapter cannot be loaded.
+    #[error("adapter {name}: {source}")]
+    Adapter {
+        /// Which.
+        name: String,
+        /// Why.
+        source: EngineError,
     },
     /// A model cannot be loaded.
     #[error("{name}: {source}")]
@@ -78,10 +107,9 @@ impl Service {
     /// # Errors
     /// Where a file cannot be read, options do not fit a model, or the memory is too small.
     pub fn plan(models: &[ModelFile], options: &ServiceOptions) -> Result<Vec<(EngineOptions, Plan)>, LoadError> {
-        for (index, model) in models.iter().enumerate() {
-            if models.iter().take(index).any(|other| other.name == model.name) {
-                return Err(LoadError::SameName { name: model.name.clone() });
-            }
+        let mut names = HashSet::new();
+        if let Some(name) = models.iter().flat_map(ModelFile::names).find(|name| !names.insert(name.clone())) {
+            return Err(LoadError::SameName { name });
         }
         let plan_of = |model: &ModelFile, options: &EngineOptions| {
             Engine::plan_for(&model.path, options)
@@ -89,7 +117,10 @@ impl Service {
         };
         let mut plans = Vec::with_capacity(models.len());
         for model in models {
-            plans.push((options.engine.clone(), plan_of(model, &options.engine)?));
+            let adapters = AdapterRoom::for_files(model.adapters.iter().map(|adapter| adapter.path.as_path()));
+            let engine = EngineOptions { adapters, ..options.engine.clone() };
+            let plan = plan_of(model, &engine)?;
+            plans.push((engine, plan));
         }
         let Some(memory) = options.memory else { return Ok(plans) };
         // Everything but keys and values is fixed; what is left of the memory is shared out in equal parts, and what
@@ -130,20 +161,36 @@ impl Service {
                 .map_err(|source| LoadError::Model { name: name.clone(), source })?;
             let plan = engine.plan().clone();
             let (mut worker, text) = engine.into_parts();
+            let adapters = load_adapters(model, &worker)?;
             let keeper = options.prompts.as_ref().map(|directory| Keeper::new(directory, &model.path)).transpose();
             let keeper = keeper.map_err(|source| LoadError::Prompts { source })?;
             if let Some(keeper) = &keeper {
                 keeper.recall(&mut worker);
             }
-            let model = Served::new(name.clone(), worker, text, plan);
-            let model = model.map_err(|source| LoadError::Thread { name, source })?;
+            let base = Served::new(name.clone(), worker, text, plan);
+            let base = base.map_err(|source| LoadError::Thread { name, source })?;
+            let adapted: Vec<Served> =
+                adapters.into_iter().map(|(name, adapter)| base.with_adapter(name, adapter)).collect();
             served.push(match keeper {
-                Some(keeper) => model.kept_by(keeper),
-                None => model,
+                Some(keeper) => base.kept_by(keeper),
+                None => base,
             });
+            served.extend(adapted);
         }
         Ok(Self::new(served))
     }
+}
+
+/// The adapters of a model, with the names that requests use.
+fn load_adapters(model: &ModelFile, worker: &Worker) -> Result<Vec<(String, Arc<Adapter>)>, LoadError> {
+    let load = |(file, name): (&AdapterFile, String)| {
+        let adapters = worker.adapters().ok_or(EngineError::NoAdapters);
+        match adapters.and_then(|adapters| adapters.load(&file.name, &file.path)) {
+            Ok(adapter) => Ok((name, adapter)),
+            Err(source) => Err(LoadError::Adapter { name, source }),
+        }
+    };
+    model.adapters.iter().zip(model.names().into_iter().skip(1)).map(load).collect()
 }
 
 /// Bytes of one block of the cache.

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
 use saem_engine::constraint::Constraints;
-use saem_engine::{EngineError, Limits, ModelText, Plan, Request, Worker};
+use saem_engine::{Adapter, EngineError, Limits, ModelText, Plan, Request, Worker};
 use tokio::sync::{mpsc as channel, oneshot};
 
 use super::generation::Generation;
@@ -24,6 +24,7 @@ pub struct Served {
     created: u64,
     commands: mpsc::Sender<Command>,
     keeper: Option<Arc<Keeper>>,
+    adapter: Option<Arc<Adapter>>,
     status: Arc<Status>,
 }
 
@@ -39,7 +40,30 @@ impl Served {
         let shared = Arc::clone(&status);
         std::thread::Builder::new().name(format!("saem-{name}")).spawn(move || run(worker, &receiver, &shared))?;
         let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-        Ok(Self { name, text, constraints, plan, created, commands, keeper: None, status })
+        Ok(Self { name, text, constraints, plan, created, commands, keeper: None, adapter: None, status })
+    }
+
+    /// The same model under another name, with an adapter for every request. Both share the thread, the cache and the
+    /// queue.
+    #[must_use]
+    pub fn with_adapter(&self, name: String, adapter: Arc<Adapter>) -> Self {
+        Self {
+            name,
+            text: Arc::clone(&self.text),
+            constraints: Arc::clone(&self.constraints),
+            plan: self.plan.clone(),
+            created: self.created,
+            commands: self.commands.clone(),
+            keeper: None,
+            adapter: Some(adapter),
+            status: Arc::clone(&self.status),
+        }
+    }
+
+    /// Whether this is another model with an adapter.
+    #[must_use]
+    pub fn is_adapted(&self) -> bool {
+        self.adapter.is_some()
     }
 
     /// The same, whose computed prompts are kept.
@@ -123,6 +147,7 @@ impl Served {
     ) -> Result<Generation, ApiError> {
         let cancel = Arc::new(AtomicBool::new(false));
         request.cancel = Some(Arc::clone(&cancel));
+        request.adapter.clone_from(&self.adapter);
         let record = Record::new(caller.clone(), Arc::clone(self), request.prompt.len(), Arc::clone(recorders));
         let candidates = request.candidates;
         let (events, receiver) = channel::unbounded_channel();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing helper is a failing test")]
 
 mod access;
+mod adapters;
 mod border;
 mod clova;
 mod embeddings;

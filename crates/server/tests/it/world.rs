@@ -133,12 +133,21 @@ impl World {
         let worker = Worker::new(forward, text.shared_tokenizer(), vec![END], limits).unwrap();
         let plan = Plan { limits, kv_type: KvType::F16, kv_blocks, weight_bytes: 0, kv_bytes: 0, workspace_bytes: 0 };
         let served = Served::new("alphabet".into(), worker, text, plan).unwrap();
+        let embedders = encoder.into_iter().map(|encoder| Embedder::new("vectors".into(), encoder, waiting));
+        let service = Service::new(vec![served]).with_embedders(embedders.collect());
+        Self::open(service, settings, location, millis)
+    }
+
+    /// A server of these models.
+    pub(crate) fn of(service: Service) -> Self {
+        Self::open(service, Settings::default(), None, Arc::default())
+    }
+
+    fn open(service: Service, settings: Settings, location: Option<Location>, millis: Arc<AtomicU64>) -> Self {
         let settings = Settings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
         let stop = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let handle = runtime.handle().clone();
-        let embedders = encoder.into_iter().map(|encoder| Embedder::new("vectors".into(), encoder, waiting));
-        let service = Service::new(vec![served]).with_embedders(embedders.collect());
         let store = location.map(|location| Arc::new(runtime.block_on(Store::open(location)).unwrap()));
         let app = match &store {
             Some(store) => App::with_access(service, settings, Vec::new(), Access::new(Arc::clone(store))),

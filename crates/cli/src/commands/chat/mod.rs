@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use saem_engine::chat::{Message, RenderOptions};
-use saem_engine::{Completion, Control, Engine, EngineError, Event, FinishReason, Request, Sampling};
+use saem_engine::{Adapter, Completion, Control, Engine, EngineError, Event, FinishReason, Request, Sampling};
 
 use self::command::Command;
 use self::conversation::{Conversation, Turn};
@@ -31,12 +31,13 @@ const ROOM_FOR_ANSWER: usize = 256;
 pub(crate) fn run(arguments: &Chat, language: Language) -> anyhow::Result<()> {
     let options = resolve::options(&arguments.load, language)?;
     let home = models::hub()?.home().to_owned();
-    let loaded = loading::load(&arguments.model, &options, language)?;
+    let (loaded, adapter) = loading::load_adapted(&arguments.model, arguments.adapter.as_deref(), options, language)?;
     let sampling = resolve::sampling(&arguments.sampling, loaded.engine.default_sampling())?;
     // A broken template is better known before the first message than after it.
     loaded.engine.chat_template().map_err(EngineError::from)?;
     let mut chat = Room {
         loaded: &loaded,
+        adapter,
         sampling,
         max_tokens: arguments.max_tokens,
         timing: arguments.timing,
@@ -65,6 +66,7 @@ pub(crate) fn run(arguments: &Chat, language: Language) -> anyhow::Result<()> {
 /// A chat in progress.
 struct Room<'a> {
     loaded: &'a Loaded,
+    adapter: Option<Arc<Adapter>>,
     sampling: Sampling,
     max_tokens: Option<usize>,
     timing: bool,
@@ -121,6 +123,7 @@ impl Room<'_> {
             max_tokens: self.max_tokens,
             stop: stop.iter().map(|stop| (*stop).to_owned()).collect(),
             cancel: Some(Arc::clone(&cancel)),
+            adapter: self.adapter.clone(),
             ..Request::new(prompt, self.sampling.clone())
         };
         let result = self.stream(request);
