@@ -37,7 +37,7 @@ const BLOCK: usize = GROUP * SUPER_GROUPS;
 const STEPS: usize = BLOCK / STEP;
 const _: () = assert!(STEPS == PAIR / TILE_ROWS);
 /// Panels that go through together: for each of them the input is read from the second-level cache once less.
-const PANELS: usize = 8;
+const PANELS: usize = 12;
 /// Of a block of an input row: sums of the codes, two groups in 32 bits, and then two halves of a group.
 pub(super) const SUM_PAIRS: usize = SUPER_GROUPS / 2 + SUPER_GROUPS;
 
