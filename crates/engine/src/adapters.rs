@@ -25,6 +25,11 @@ impl AdapterRoom {
     /// The largest rank that [`AdapterRoom::for_files`] makes room for.
     pub const MAX_RANK: usize = 256;
 
+    /// The same, but with no rank that this model's adapters cannot have: more than its width is never allowed.
+    pub(crate) fn within(self, config: &Config) -> Self {
+        Self { rank: self.rank.min(config.hidden), ..self }
+    }
+
     /// Room for the adapters at these paths, whether they can be loaded or not. Matrices are kept as they are stored,
     /// but those of quantised types (which only GGUF files have) as F32, eight times as large.
     #[must_use]

@@ -41,6 +41,7 @@ impl Decoder {
     /// The same with room for adapters, which the plan must have counted.
     #[must_use]
     pub fn with_adapters(mut self, room: AdapterRoom) -> Self {
+        let room = room.within(&self.model.config);
         self.workspace.reserve_adapters(&self.model.config, room.rank);
         self.adapters = Arc::new(Adapters::new(self.model.config.clone(), room));
         self

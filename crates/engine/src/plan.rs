@@ -109,11 +109,7 @@ impl Plan {
         let draft_rows = options.draft_rows.min(SAME_BITS_ROWS - 1).min(batch_rows - max_sequences);
         let max_waiting = options.max_waiting;
         let limits = Limits { context, model_context, batch_rows, prompt_rows, draft_rows, max_sequences, max_waiting };
-        let AdapterRoom { bytes: adapter_bytes, rank } = options.adapters;
-        if rank > config.hidden {
-            let (value, expected) = (rank.to_string(), format!("0 to {}", config.hidden));
-            return Err(EngineError::Parameter { parameter: "adapter rank", value, expected });
-        }
+        let AdapterRoom { bytes: adapter_bytes, rank } = options.adapters.within(config);
         let kv_bytes = kv_blocks as u64 * KvCache::block_bytes(config, options.kv_type) as u64;
         Ok(Self {
             limits,

@@ -110,23 +110,24 @@ impl Forward for Toy {
     }
 
     fn block_bytes(&self) -> usize {
-        12 * BLOCK_TOKENS
+        20 * BLOCK_TOKENS
     }
 
     fn read_block(&self, block: u32, to: &mut Vec<u8>) {
         for slot in &self.slots[block as usize * BLOCK_TOKENS..][..BLOCK_TOKENS] {
-            let (token, position) = slot.unwrap_or((u32::MAX, 0));
+            let (token, position, adapter) = slot.unwrap_or((u32::MAX, 0, 0));
             to.extend(token.to_le_bytes());
             to.extend((position as u64).to_le_bytes());
+            to.extend(adapter.to_le_bytes());
         }
     }
 
     fn write_block(&mut self, block: u32, bytes: &[u8]) {
         let slots = &mut self.slots[block as usize * BLOCK_TOKENS..][..BLOCK_TOKENS];
-        for (slot, bytes) in slots.iter_mut().zip(bytes.chunks_exact(12)) {
-            let (token, position) = bytes.split_at(4);
-            let token = u32::from_le_bytes(token.try_into().unwrap());
-            *slot = Some((token, u64::from_le_bytes(position.try_into().unwrap()) as usize));
+        for (slot, bytes) in slots.iter_mut().zip(bytes.chunks_exact(20)) {
+            let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+            let token = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+            *slot = Some((token, number(4) as usize, number(12)));
         }
     }
 

@@ -13,7 +13,7 @@ fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures")
 }
 
-fn load(adapters: &[(&str, &str)]) -> Result<Service, LoadError> {
+fn load(adapters: &[(&str, &str)]) -> Result<Service, Box<LoadError>> {
     let adapter = |(name, folder): &(&str, &str)| AdapterFile {
         name: (*name).to_owned(),
         path: fixtures().join("adapters").join(folder),
@@ -21,7 +21,7 @@ fn load(adapters: &[(&str, &str)]) -> Result<Service, LoadError> {
     let adapters = adapters.iter().map(adapter).collect();
     let models = [ModelFile { name: "tiny".into(), path: fixtures().join("llama"), adapters }];
     let engine = EngineOptions { threads: 1, max_sequences: 8, ..EngineOptions::default() };
-    Service::load(&models, &ServiceOptions { engine, memory: None, prompts: None }, &mut |_, _, _| {})
+    Service::load(&models, &ServiceOptions { engine, memory: None, prompts: None }, &mut |_, _, _| {}).map_err(Box::new)
 }
 
 fn ask(world: &World, model: &str) -> (String, u64) {
@@ -72,9 +72,9 @@ fn requests_with_different_adapters_share_one_model() {
 #[test]
 fn an_adapter_of_another_model_is_refused_at_start() {
     let error = load(&[("q", "qwen2-lora")]).unwrap_err();
-    assert!(matches!(&error, LoadError::Adapter { name, .. } if name == "tiny:q"), "{error}");
+    assert!(matches!(&*error, LoadError::Adapter { name, .. } if name == "tiny:q"), "{error}");
     let error = load(&[("a", "llama-lora"), ("a", "llama-rslora")]).unwrap_err();
-    assert!(matches!(&error, LoadError::SameName { name } if name == "tiny:a"), "{error}");
+    assert!(matches!(&*error, LoadError::SameName { name } if name == "tiny:a"), "{error}");
     let error = load(&[("a", "none")]).unwrap_err();
-    assert!(matches!(&error, LoadError::Adapter { .. }), "{error}");
+    assert!(matches!(&*error, LoadError::Adapter { .. }), "{error}");
 }
