@@ -215,7 +215,7 @@ fn load(error: &LoadError, language: Language) -> Failure {
             Failure::usage(language.memory_too_small(&bytes(*needed), &bytes(*memory)))
                 .hint(language.memory_too_small_hint())
         }
-        LoadError::Model { source, .. } => engine(source, language),
+        LoadError::Model { source, .. } | LoadError::Adapter { source, .. } => engine(source, language),
         LoadError::Thread { source, .. } => {
             Failure::new(language.threads_failed()).hint(language.reason(&source.to_string()))
         }
@@ -256,6 +256,7 @@ fn engine(error: &EngineError, language: Language) -> Failure {
         EngineError::Template(error) => template(error, language),
         EngineError::Format(error) => format(error, language),
         EngineError::Model(error) => architecture(error, language),
+        EngineError::Adapter(error) => Failure::new(l.bad_adapter()).hint(l.reason(&error.to_string())),
         EngineError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
         other => Failure::new(l.bad_request()).hint(l.reason(&other.to_string())),
     }

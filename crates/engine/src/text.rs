@@ -5,11 +5,26 @@ use std::collections::VecDeque;
 use crate::output::TokenOutput;
 use crate::stop::StopMatcher;
 
-/// Turns bytes into characters and keeps the beginning of an unfinished one for later.
+/// Turns bytes into characters and keeps the beginning of an unfinished one for later, and that of a Hangul syllable
+/// spelt in conjoining jamo.
 #[derive(Clone, Debug, Default)]
 pub struct Utf8Stream {
-    /// At most three bytes.
+    /// At most nine bytes: a leading consonant, a vowel, and three bytes of a character.
     unfinished: Vec<u8>,
+}
+
+/// Bytes at the end of a text that may be the beginning of a syllable: a leading consonant, or one with a vowel, which a
+/// trailing consonant may follow (The Unicode Standard, section 3.12).
+fn open_syllable(text: &str) -> usize {
+    let is_leading = |letter: &char| ('\u{1100}'..='\u{115f}').contains(letter);
+    let mut letters = text.chars().rev();
+    match letters.next() {
+        Some(letter) if is_leading(&letter) => letter.len_utf8(),
+        Some(letter @ '\u{1160}'..='\u{11a7}') => {
+            letter.len_utf8() + letters.next().filter(is_leading).map_or(0, char::len_utf8)
+        }
+        _ => 0,
+    }
 }
 
 impl Utf8Stream {
@@ -17,6 +32,7 @@ impl Utf8Stream {
     /// U+FFFD.
     pub fn push(&mut self, bytes: &[u8], out: &mut String) {
         self.unfinished.extend_from_slice(bytes);
+        let begin = out.len();
         let mut kept = 0;
         for chunk in self.unfinished.utf8_chunks() {
             out.push_str(chunk.valid());
@@ -33,15 +49,16 @@ impl Utf8Stream {
             out.push(char::REPLACEMENT_CHARACTER);
             kept += invalid.len();
         }
-        self.unfinished.drain(..kept);
+        // What is open ends where the bytes that are kept begin.
+        let open = open_syllable(out.get(begin..).unwrap_or_default());
+        out.truncate(out.len() - open);
+        self.unfinished.drain(..kept - open);
     }
 
     /// Ends the text: a character that was never finished becomes U+FFFD.
     pub fn finish(&mut self, out: &mut String) {
-        if !self.unfinished.is_empty() {
-            out.push(char::REPLACEMENT_CHARACTER);
-            self.unfinished.clear();
-        }
+        out.push_str(&String::from_utf8_lossy(&self.unfinished));
+        self.unfinished.clear();
     }
 }
 
@@ -145,12 +162,13 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..5),
             "[a가🥰]{0,3}".prop_map(String::into_bytes),
             "[가힣🥰]".prop_map(|text| text.as_bytes()[..2].to_vec()),
+            "[\u{1100}\u{1161}\u{11a8}]{0,3}".prop_map(String::into_bytes),
         ], 0..20)) {
             let mut stream = Utf8Stream::default();
             let mut out = String::new();
             for piece in &pieces {
                 stream.push(piece, &mut out);
-                prop_assert!(stream.unfinished.len() < 4);
+                prop_assert!(stream.unfinished.len() <= 9);
             }
             stream.finish(&mut out);
             prop_assert_eq!(out, String::from_utf8_lossy(&pieces.concat()).into_owned());
@@ -165,6 +183,21 @@ mod tests {
         assert_eq!((stream.text.as_str(), stream.tokens.len()), ("", 1));
         stream.push(token(2, &bytes[2..]), true);
         assert_eq!((stream.text.as_str(), stream.tokens.len()), ("샘", 2));
+    }
+
+    #[test]
+    fn a_syllable_of_jamo_comes_out_whole() {
+        let mut stream = TextStream::new(StopMatcher::default());
+        for (id, jamo) in ["\u{1109}", "\u{1162}", "\u{11b7}"].iter().enumerate() {
+            assert_eq!(stream.text, "");
+            stream.push(token(id as u32, jamo.as_bytes()), true);
+        }
+        assert_eq!(stream.text, "\u{1109}\u{1162}\u{11b7}");
+        // One that stays open is complete when the next one begins, or at the end.
+        stream.push(token(3, "\u{1100}\u{1161}\u{1102}".as_bytes()), true);
+        assert_eq!(stream.text, "\u{1109}\u{1162}\u{11b7}\u{1100}\u{1161}");
+        stream.finish();
+        assert_eq!(stream.text, "\u{1109}\u{1162}\u{11b7}\u{1100}\u{1161}\u{1102}");
     }
 
     #[test]

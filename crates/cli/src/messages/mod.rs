@@ -553,6 +553,10 @@ messages! {
         en: "the model's tokenizer cannot be used",
         ko: "모델의 토크나이저를 사용할 수 없습니다",
     }
+    bad_adapter() {
+        en: "The adapter cannot be used with this model",
+        ko: "이 모델에 쓸 수 없는 어댑터입니다",
+    }
     bad_request() {
         en: "this cannot be generated",
         ko: "요청을 처리할 수 없습니다",
