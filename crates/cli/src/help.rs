@@ -63,6 +63,7 @@ const KOREAN: &[(&str, &str)] = &[
     ),
     ("serve.keep_prompts", "계산한 프롬프트를 다음 시작까지 Saem의 집에 남겨 둠. 그곳에서 읽을 수 있음"),
     ("serve.max_sequences", "모델마다 동시에 처리할 글의 수 [기본: 16]"),
+    ("serve.waiting_per_key", "키 하나의 요청이 모델마다 기다릴 수 있는 수 [기본: 키가 둘 이상이면 대기열의 4분의 1]"),
     ("serve.memory", "모든 모델이 함께 쓸 수 있는 메모리. 예: 8GB, 900MiB [기본: 계획대로]"),
     ("tokenize", "글을 토큰으로 나누어 보여 줍니다"),
     ("tokenize.text", "글. `-`는 표준 입력을 읽습니다"),

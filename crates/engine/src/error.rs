@@ -50,6 +50,12 @@ pub enum EngineError {
         /// Requests that wait.
         waiting: usize,
     },
+    /// Too many requests of the same line wait, though the queue has room for others: try again later.
+    #[error("{waiting} of your requests are waiting already; try again later")]
+    LineFull {
+        /// Requests of the line that wait.
+        waiting: usize,
+    },
     /// A token id that the model has no embedding for.
     #[error("token {token} at position {position} is outside the model's vocabulary of {vocabulary}")]
     UnknownToken {

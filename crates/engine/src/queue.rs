@@ -1,11 +1,12 @@
 //! Who waits, and whose turn it is.
 //!
-//! Every tenant has a line of its own, first come, first served. Which line moves is decided by what each tenant got:
-//! the rows computed for it are counted, and the one that got least is next. So a tenant who brings a hundred requests
-//! at once delays another's single one by a few, not by a hundred (the virtual token counter of "Fairness in Serving
-//! Large Language Models", Sheng et al., 2024).
+//! Every line is first come, first served; a line is a tenant's, or whatever a request names
+//! ([`Request::line`](crate::Request::line)). Which line moves is decided by what each got: the rows computed for it are
+//! counted, and the one that got least is next. So whoever brings a hundred requests at once delays another's single
+//! one by a few, not by a hundred (the virtual token counter of "Fairness in Serving Large Language Models", Sheng et
+//! al., 2024).
 //!
-//! Who comes back after a rest has no claim to the rows of that time, so it enters at the *fair level*: what a tenant
+//! Who comes back after a rest has no claim to the rows of that time, so it enters at the *fair level*: what a line
 //! got that was there all along and took its even part. The level rises with every row computed, so whoever waits is
 //! below all newcomers some day, and nobody starves.
 
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::sequence::Sequence;
 
-/// What one tenant got.
+/// What one line got.
 #[derive(Debug, Default)]
 struct Share {
     /// Rows computed for it, or the fair level when it came.
@@ -22,19 +23,19 @@ struct Share {
     sequences: usize,
 }
 
-/// What every tenant got.
+/// What every line got.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     shares: HashMap<u64, Share>,
-    /// Tenants with sequences.
+    /// Lines with sequences.
     present: usize,
     fair: f64,
 }
 
 impl Shares {
-    /// A tenant brings a sequence.
-    pub(crate) fn enter(&mut self, tenant: u64) {
-        let share = self.shares.entry(tenant).or_default();
+    /// A sequence joins a line.
+    pub(crate) fn enter(&mut self, line: u64) {
+        let share = self.shares.entry(line).or_default();
         if share.sequences == 0 {
             share.rows = share.rows.max(self.fair);
             self.present += 1;
@@ -42,9 +43,9 @@ impl Shares {
         share.sequences += 1;
     }
 
-    /// A sequence of a tenant is done.
-    pub(crate) fn leave(&mut self, tenant: u64) {
-        let Some(share) = self.shares.get_mut(&tenant) else { return };
+    /// A sequence of a line is done.
+    pub(crate) fn leave(&mut self, line: u64) {
+        let Some(share) = self.shares.get_mut(&line) else { return };
         share.sequences = share.sequences.saturating_sub(1);
         if share.sequences > 0 {
             return;
@@ -58,17 +59,17 @@ impl Shares {
         }
     }
 
-    /// Rows are computed for a tenant who has sequences.
-    pub(crate) fn charge(&mut self, tenant: u64, rows: usize) {
-        if let Some(share) = self.shares.get_mut(&tenant) {
+    /// Rows are computed for a line that has sequences.
+    pub(crate) fn charge(&mut self, line: u64, rows: usize) {
+        if let Some(share) = self.shares.get_mut(&line) {
             share.rows += rows as f64;
             self.fair += rows as f64 / self.present.max(1) as f64;
         }
     }
 
-    /// What a tenant got: less goes first.
-    pub(crate) fn of(&self, tenant: u64) -> f64 {
-        self.shares.get(&tenant).map_or(self.fair, |share| share.rows)
+    /// What a line got: less goes first.
+    pub(crate) fn of(&self, line: u64) -> f64 {
+        self.shares.get(&line).map_or(self.fair, |share| share.rows)
     }
 }
 
@@ -87,31 +88,36 @@ impl Queue {
         self.len
     }
 
+    /// Requests of a line that wait.
+    pub(crate) fn line_len(&self, line: u64) -> usize {
+        self.lines.get(&line).map_or(0, VecDeque::len)
+    }
+
     /// Sequences (candidates) of the requests that wait.
     pub(crate) fn places(&self) -> usize {
         self.places
     }
 
-    /// Puts a request at the end of its tenant's line.
+    /// Puts a request at the end of its line.
     pub(crate) fn push(&mut self, sequence: Sequence) {
         self.len += 1;
         self.places += 1 + sequence.siblings;
-        self.lines.entry(sequence.tenant).or_default().push_back(sequence);
+        self.lines.entry(sequence.line).or_default().push_back(sequence);
     }
 
-    /// The request whose turn it is: of the tenant who got least, and among equals the oldest.
+    /// The request whose turn it is: of the line that got least, and among equals the oldest.
     pub(crate) fn next(&mut self, shares: &Shares) -> Option<&mut Sequence> {
-        let tenant = self.turn(shares)?;
-        self.lines.get_mut(&tenant)?.front_mut()
+        let line = self.turn(shares)?;
+        self.lines.get_mut(&line)?.front_mut()
     }
 
     /// Takes out what [`Self::next`] shows.
     pub(crate) fn pop(&mut self, shares: &Shares) -> Option<Sequence> {
-        let tenant = self.turn(shares)?;
-        let line = self.lines.get_mut(&tenant)?;
-        let sequence = line.pop_front()?;
-        if line.is_empty() {
-            self.lines.remove(&tenant);
+        let line = self.turn(shares)?;
+        let waiting = self.lines.get_mut(&line)?;
+        let sequence = waiting.pop_front()?;
+        if waiting.is_empty() {
+            self.lines.remove(&line);
         }
         self.len -= 1;
         self.places -= 1 + sequence.siblings;
@@ -119,9 +125,9 @@ impl Queue {
     }
 
     fn turn(&self, shares: &Shares) -> Option<u64> {
-        let fronts = self.lines.iter().filter_map(|(tenant, line)| Some((*tenant, line.front()?.request)));
+        let fronts = self.lines.iter().filter_map(|(line, waiting)| Some((*line, waiting.front()?.request)));
         let turn = fronts.min_by(|a, b| shares.of(a.0).total_cmp(&shares.of(b.0)).then(a.1.cmp(&b.1)));
-        turn.map(|(tenant, _)| tenant)
+        turn.map(|(line, _)| line)
     }
 
     /// All requests, in no particular order.
@@ -137,7 +143,7 @@ impl Queue {
                 if !stays {
                     self.len -= 1;
                     self.places -= 1 + sequence.siblings;
-                    shares.leave(sequence.tenant);
+                    shares.leave(sequence.line);
                 }
                 stays
             });

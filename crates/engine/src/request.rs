@@ -45,6 +45,11 @@ pub struct Request {
     /// On whose behalf. Keys and values of common beginnings are shared among the requests of one tenant only, so that
     /// no tenant can learn from the time of an answer what another one asked.
     pub tenant: u64,
+    /// Whose turn it takes: requests of one line come one after the other, and lines get even parts of the engine. The
+    /// tenant's where absent.
+    pub line: Option<u64>,
+    /// The most requests of the same line that may wait when this one comes; as many as the queue holds where absent.
+    pub line_waiting: Option<usize>,
     /// What changes the model for this request: see [`Adapters`](crate::Adapters).
     pub adapter: Option<Arc<Adapter>>,
     /// Guess tokens that the text has had before and check several in one pass. The text is the same either way (see
@@ -70,11 +75,18 @@ impl Request {
             constraint: None,
             candidates: 1,
             tenant: 0,
+            line: None,
+            line_waiting: None,
             adapter: None,
             speculate: true,
             ignore_end_tokens: false,
             cancel: None,
         }
+    }
+
+    /// The line that it stands in.
+    pub(crate) fn line(&self) -> u64 {
+        self.line.unwrap_or(self.tenant)
     }
 
     /// Tokens that stand before the prompt: those of a soft prompt.

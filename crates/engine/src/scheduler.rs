@@ -4,7 +4,7 @@
 //! block that they can ever need is reserved; from then on nothing can stop it but its own end. Whose turn it is waits
 //! for room and is not passed by, however much smaller another request is.
 //!
-//! A pass has one row for every sequence that decodes, and of what is left a part goes to prompts, those of the tenant
+//! A pass has one row for every sequence that decodes, and of what is left a part goes to prompts, those of the line
 //! that got least first, so that a long prompt is computed in chunks while the others keep talking. Where there is no
 //! prompt and few decode, there is room for guesses.
 //!
@@ -41,7 +41,7 @@ pub(crate) struct Pass {
     pub(crate) logit_rows: Vec<usize>,
     /// The first block of each prompt that the pass fills.
     blocks: Vec<Key>,
-    /// Prompts by whose turn it is, each with what its tenant got.
+    /// Prompts by whose turn it is, each with what its line got.
     order: Vec<(f64, usize)>,
 }
 
@@ -77,7 +77,7 @@ impl Scheduler {
             }
             let Some(sequence) = waiting.pop(shares) else { return };
             free -= sequence.places();
-            shares.charge(sequence.tenant, sequence.pending());
+            shares.charge(sequence.line, sequence.pending());
             started(&sequence);
             running.push(sequence);
         }
@@ -103,7 +103,7 @@ impl Scheduler {
         let most = if pass.parts.is_empty() { self.limits.batch_rows } else { self.limits.prompt_rows };
         let mut room = most.min(self.limits.batch_rows - pass.tokens.len());
         let prompts = self.running.iter().enumerate().filter(|(_, sequence)| sequence.is_prompt());
-        pass.order.extend(prompts.map(|(index, sequence)| (self.shares.of(sequence.tenant), index)));
+        pass.order.extend(prompts.map(|(index, sequence)| (self.shares.of(sequence.line), index)));
         pass.order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         for place in 0..pass.order.len() {
             let Some((_, index)) = pass.order.get(place).copied().filter(|_| room > 0) else { break };
@@ -150,7 +150,7 @@ impl Scheduler {
             if sequence.finished.is_some() {
                 pool.cancel(std::mem::take(&mut sequence.promise));
                 sequence.blocks.clear(pool);
-                shares.leave(sequence.tenant);
+                shares.leave(sequence.line);
             }
             sequence.finished.is_none()
         });

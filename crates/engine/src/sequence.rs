@@ -34,6 +34,8 @@ pub(crate) struct Sequence {
     pub(crate) siblings: usize,
     /// Whose text it is; keys and values are shared within one tenant only.
     pub(crate) tenant: u64,
+    /// Whose turn it takes.
+    pub(crate) line: u64,
     /// What changes the model for it.
     pub(crate) adapter: Option<Arc<Adapter>>,
     /// How many of the computed tokens were there already.

@@ -210,8 +210,8 @@ impl Worker {
     /// Puts a request into the queue.
     ///
     /// # Errors
-    /// Where the request is out of range, can never fit, or names unknown tokens, and [`EngineError::QueueFull`] where
-    /// it would have to wait and too many do; nothing has changed then.
+    /// Where the request is out of range, can never fit, or names unknown tokens, and [`EngineError::QueueFull`] or
+    /// [`EngineError::LineFull`] where it would have to wait and too many do; nothing has changed then.
     pub fn submit(&mut self, mut request: Request) -> Result<RequestId, EngineError> {
         let limits = self.scheduler.limits;
         if let Some(adapter) = &request.adapter {
@@ -229,8 +229,13 @@ impl Worker {
         let waiting = self.scheduler.waiting.len();
         // Who finds a free place in the next step does not really wait.
         let running: usize = self.scheduler.running.iter().map(Sequence::places).sum();
-        if waiting >= limits.max_waiting.saturating_add(limits.max_sequences - running) {
+        let free = limits.max_sequences - running;
+        if waiting >= limits.max_waiting.saturating_add(free) {
             return Err(EngineError::QueueFull { waiting });
+        }
+        let own = self.scheduler.waiting.line_len(request.line());
+        if request.line_waiting.is_some_and(|most| own >= most.saturating_add(free)) {
+            return Err(EngineError::LineFull { waiting: own });
         }
         let guide = request.constraint.as_ref().map(|constraint| self.constraints.guide(constraint)).transpose()?;
         self.next_request += 1;
@@ -249,7 +254,7 @@ impl Worker {
             last_token: None,
             request,
         };
-        self.scheduler.shares.enter(job.request.tenant);
+        self.scheduler.shares.enter(job.request.line());
         self.scheduler.waiting.push(Sequence {
             request: id,
             candidate: 0,
@@ -260,6 +265,7 @@ impl Worker {
             limit,
             siblings: job.request.candidates - 1,
             tenant: job.request.tenant,
+            line: job.request.line(),
             adapter: job.request.adapter.clone(),
             cached: 0,
             drafter: job.request.speculate.then(Drafter::default),
@@ -389,7 +395,7 @@ impl Worker {
             }
             let made = sequence.tokens.len() - before;
             self.totals.completion_tokens += made as u64;
-            self.scheduler.shares.charge(sequence.tenant, made);
+            self.scheduler.shares.charge(sequence.line, made);
             if before > sequence.prompt_len {
                 // Of the rows, those count whose token stayed; the last token of the text was in none.
                 sequence.computed = sequence.tokens.len() - 1;
@@ -426,7 +432,7 @@ impl Worker {
                 self.forward.copy_block(copy);
             }
             sibling.blocks = blocks;
-            self.scheduler.shares.enter(sibling.tenant);
+            self.scheduler.shares.enter(sibling.line);
             self.scheduler.running.push(sibling);
         }
         for (request, error) in failed {
@@ -511,6 +517,7 @@ fn sibling_of(first: &Sequence, candidate: usize, job: &Job) -> Sequence {
         limit: first.limit,
         siblings: 0,
         tenant: first.tenant,
+        line: first.line,
         adapter: first.adapter.clone(),
         cached: 0,
         drafter: job.request.speculate.then(Drafter::default),

@@ -11,6 +11,9 @@ use crate::log::LogRecorder;
 use crate::service::{Embedder, Finished, Generation, Outcome, Recorder, Served, Service};
 use crate::{Access, ApiError, Caller, Metrics, Settings};
 
+/// Parts of a queue, of which one key may take one.
+const SHARES: usize = 4;
+
 /// Models, settings and counters of a server; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Inner>);
@@ -112,7 +115,7 @@ impl App {
     ///
     /// # Errors
     /// As [`Served::start`]; 503 `shutting_down` while draining; 429 `rate_limit_exceeded` where the caller's key has
-    /// used up its allowance.
+    /// used up its allowance, or `queue_share_full` where too many of its requests wait.
     pub async fn start(
         &self,
         caller: &Caller,
@@ -123,8 +126,21 @@ impl App {
             return Err(ApiError::draining());
         }
         request.tenant = caller.tenant;
+        request.line = caller.line();
+        request.line_waiting = self.line_waiting(caller, model.limits().max_waiting).await?;
         let caller = caller.admitted(model.name(), most_tokens(&request, model.limits().context)).await?;
         model.start(&caller, request, &self.0.recorders).await
+    }
+
+    /// The most requests of this caller's key that may wait in a queue of this length, so that one key cannot fill it
+    /// and have everybody else refused. Whoever has the only key has the whole queue.
+    async fn line_waiting(&self, caller: &Caller, queue: usize) -> Result<Option<usize>, ApiError> {
+        let (Some(access), Some(_)) = (self.access(), caller.line()) else { return Ok(None) };
+        let most = self.settings().waiting_per_key;
+        if most.is_some() {
+            return Ok(most);
+        }
+        Ok(access.has_several_keys().await?.then_some((queue / SHARES).max(1)))
     }
 
     /// The vectors of texts, on behalf of `caller`.

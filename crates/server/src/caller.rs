@@ -57,7 +57,7 @@ impl std::fmt::Display for RequestId {
 pub struct Caller {
     /// The request.
     pub request_id: RequestId,
-    /// On whose behalf; 0 where there are no keys. Requests of one tenant share cached prompts and a place in the queue.
+    /// On whose behalf; 0 where there are no keys. Requests of one tenant share cached prompts.
     pub tenant: u64,
     /// The key and where the request comes from, where access is by keys.
     pub(crate) holder: Option<Arc<Holder>>,
@@ -70,6 +70,11 @@ impl Caller {
     #[must_use]
     pub fn anonymous(request_id: RequestId) -> Self {
         Self { request_id, tenant: 0, holder: None, reservation: None }
+    }
+
+    /// The line that its requests stand in: its key's, and nobody's own where there are no keys.
+    pub(crate) fn line(&self) -> Option<u64> {
+        self.holder.as_ref()?.line()
     }
 
     /// Whether this caller may know of a model and use it.

@@ -4,6 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use saem_engine::EngineError;
 use saem_engine::chat::TemplateError;
+use saem_engine::constraint::ConstraintError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -148,6 +149,15 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message)
     }
 
+    /// 400: answers cannot be held to what this field says; 429 where they cannot be now.
+    #[must_use]
+    pub fn constraint(error: &ConstraintError, param: &str) -> Self {
+        match error {
+            ConstraintError::Busy { .. } => Self::rate_limited("constraints_busy", error.to_string(), 1),
+            _ => Self::invalid("invalid_schema", param, error.to_string()),
+        }
+    }
+
     /// 429: too much was asked for; try again after so many seconds.
     #[must_use]
     pub fn rate_limited(code: &'static str, message: impl Into<String>, retry_after: u32) -> Self {
@@ -228,6 +238,7 @@ impl From<EngineError> for ApiError {
                 Self::invalid("context_length_exceeded", "messages", text)
             }
             EngineError::QueueFull { .. } => Self::rate_limited("queue_full", text, QUEUE_SECONDS),
+            EngineError::LineFull { .. } => Self::rate_limited("queue_share_full", text, QUEUE_SECONDS),
             EngineError::Constraint(_) => Self::invalid_value("response_format", text),
             EngineError::Template(error) => error.into(),
             _ => {

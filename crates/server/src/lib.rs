@@ -30,9 +30,9 @@
 //! use saem_server::{App, Settings, http, router};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let models = [ModelFile { name: "tiny".into(), path: "tiny.gguf".into(), adapters: Vec::new() }];
+//! let models = vec![ModelFile { name: "tiny".into(), path: "tiny.gguf".into(), adapters: Vec::new() }];
 //! let options = ServiceOptions { engine: Default::default(), memory: None, prompts: None };
-//! let service = Service::load(&models, &options, &mut |_, _, _| {})?;
+//! let service = Service::plan(models, &options)?.load(&mut |_, _, _| {})?;
 //! let app = App::new(service, Settings::default(), Vec::new());
 //! let running = http::bind(app.settings()).await?;
 //! println!("http://{}", running.address());

@@ -20,6 +20,9 @@ pub struct Settings {
     pub connections: usize,
     /// How long answers may go on when the server is asked to stop.
     pub drain: Duration,
+    /// Requests of one key that may wait for each model. Where absent, a quarter of the queue as soon as a second key
+    /// works, and before that all of it.
+    pub waiting_per_key: Option<usize>,
     /// Which served model answers for which of CLOVA Studio's.
     pub clova_models: ModelNames,
 }
@@ -33,6 +36,7 @@ impl Default for Settings {
             body_bytes: 4 << 20,
             connections: 1024,
             drain: Duration::from_secs(30),
+            waiting_per_key: None,
             clova_models: ModelNames::default(),
         }
     }

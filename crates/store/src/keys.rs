@@ -111,6 +111,23 @@ impl Store {
         Ok(found.is_some())
     }
 
+    /// Whether more than one key can be used now. Keys that were rotated from each other count once.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn has_several_usable_keys(&self) -> Result<bool> {
+        let lines = sqlx::query(
+            "SELECT DISTINCT lineage FROM keys
+            WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) LIMIT 2",
+        )
+        .bind(clock::now())
+        .fetch_all(&self.database.pool)
+        .await
+        .map_err(self.database.failed())?;
+        Ok(lines.len() > 1)
+    }
+
     /// Whether a key was ever made, usable or not: from then on requests need one.
     ///
     /// # Errors

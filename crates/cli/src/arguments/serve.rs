@@ -32,6 +32,9 @@ pub(crate) struct Serve {
     /// Texts that each model works on at once [default: 16]
     #[arg(long, value_name = "N", default_value_t = 16, hide_default_value = true, help_heading = "Loading")]
     pub(crate) max_sequences: usize,
+    /// Requests of one key that may wait for each model [default: a quarter of the queue, once there are two keys]
+    #[arg(long, value_name = "N")]
+    pub(crate) waiting_per_key: Option<usize>,
     /// Memory that all models together may take, such as 8GB or 900MiB [default: as the plan says]
     #[arg(long, value_name = "SIZE", help_heading = "Loading")]
     pub(crate) memory: Option<String>,

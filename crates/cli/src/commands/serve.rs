@@ -51,16 +51,16 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     if let Some(memory) = &mut options.memory {
         *memory = memory.saturating_sub(encoder_bytes);
     }
-    let plans = Service::plan(&files, &options)?;
-    let total = plans.iter().map(|(_, plan)| plan.total_bytes()).sum::<u64>() + encoder_bytes;
-    for (file, (_, plan)) in files.iter().zip(&plans) {
+    let planned = Service::plan(files, &options)?;
+    let total = planned.plans().map(|(_, plan)| plan.total_bytes()).sum::<u64>() + encoder_bytes;
+    for (file, plan) in planned.plans() {
         note(&plan_line(&file.name, plan, language));
     }
-    if files.len() + encoders.len() > 1 {
+    if planned.plans().count() + encoders.len() > 1 {
         note(&language.serve_total(&bytes(total)));
     }
     let mut progress: Option<(String, Progress)> = None;
-    let service = Service::load(&files, &options, &mut |name, done, total| {
+    let service = planned.load(&mut |name, done, total| {
         if progress.as_ref().is_none_or(|(shown, _)| shown != name) {
             progress = Some((name.to_owned(), Progress::new(language, language.loading(name), Unit::Bytes, None)));
         }
@@ -106,7 +106,11 @@ fn settings(arguments: &Serve, language: Language) -> anyhow::Result<Settings> {
         .parse()
         .map_err(|_| Failure::usage(language.no_address(&arguments.host)).hint(language.no_address_hint()))?;
     let address = SocketAddr::new(address, arguments.port);
-    Ok(Settings { address, hosts: arguments.allow_host.clone(), ..Settings::default() })
+    if arguments.waiting_per_key == Some(0) {
+        return Err(Failure::usage(language.at_least_one("--waiting-per-key")).into());
+    }
+    let (hosts, waiting_per_key) = (arguments.allow_host.clone(), arguments.waiting_per_key);
+    Ok(Settings { address, hosts, waiting_per_key, ..Settings::default() })
 }
 
 fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptions> {

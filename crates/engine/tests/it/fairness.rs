@@ -122,3 +122,25 @@ fn a_full_queue_refuses_and_takes_again() {
     let stats = worker.stats();
     assert_eq!((stats.running, stats.waiting, stats.blocks_used, stats.totals.requests), (0, 0, 0, 6));
 }
+
+#[test]
+fn lines_of_one_tenant_take_turns_and_none_fills_the_queue() {
+    let mut worker = worker_with(60, Limits { max_sequences: 2, max_waiting: 8, ..limits() });
+    let of = |line, seed| Request { line: Some(line), line_waiting: Some(2), ..request(1, seed, 20, 10) };
+    // Two find a place at once, two wait.
+    let crowd: Vec<RequestId> = (0..4).map(|seed| worker.submit(of(1, seed)).unwrap()).collect();
+    worker.step(&mut |_, _| Control::Continue);
+    let error = worker.submit(of(1, 4)).unwrap_err();
+    assert!(matches!(error, EngineError::LineFull { waiting: 2 }), "{error}");
+    let other = worker.submit(of(2, 5)).unwrap();
+    let mut ended = Vec::new();
+    while worker.step(&mut |id, event| {
+        if matches!(event, Event::Done { .. }) {
+            ended.push(id);
+        }
+        Control::Continue
+    }) {}
+    let place = |id| ended.iter().position(|ended| *ended == id).unwrap();
+    assert!(place(other) < place(crowd[3]), "whoever got nothing yet goes before: {ended:?}");
+    assert!(worker.submit(of(1, 4)).is_ok());
+}

@@ -14,6 +14,7 @@ mod refusals;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use saem_store::{Denied, Grant, Key, Origin, Refusal, Scope, Store, StoreError, Used, UsedBy, tenant_number};
@@ -26,12 +27,17 @@ use refusals::Refusals;
 /// Rows of the audit log that may wait to be written; beyond it the log is taken to be broken.
 const MOST_WAITING: usize = 10_000;
 
+/// How long it is taken for known whether several keys work.
+const COUNTED_FOR: Duration = Duration::from_secs(5);
+
 /// The store, and who may pass.
 #[derive(Debug)]
 pub struct Access {
     store: Arc<Store>,
     /// Keys are never deleted, so once there is one this stays.
     has_keys: AtomicBool,
+    /// Whether more than one works, and when that was found.
+    several_keys: Mutex<Option<(Instant, bool)>>,
     refusals: Refusals,
 }
 
@@ -57,7 +63,12 @@ impl Access {
     /// Access by the keys of this store.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Arc<Self> {
-        Arc::new(Self { store, has_keys: AtomicBool::new(false), refusals: Refusals::default() })
+        Arc::new(Self {
+            store,
+            has_keys: AtomicBool::new(false),
+            several_keys: Mutex::default(),
+            refusals: Refusals::default(),
+        })
     }
 
     /// Whether other machines may reach the server: there is a key that works, and a password of the administrator.
@@ -106,6 +117,19 @@ impl Access {
         Ok(Caller { tenant, holder: Some(Arc::new(holder)), ..Caller::anonymous(id) })
     }
 
+    /// Whether more than one key works. What was found holds for some seconds: this is asked at every request.
+    pub(crate) async fn has_several_keys(&self) -> Result<bool, ApiError> {
+        let known = *self.several_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, several)) = known
+            && at.elapsed() < COUNTED_FOR
+        {
+            return Ok(several);
+        }
+        let several = self.store.has_several_usable_keys().await.map_err(failed)?;
+        *self.several_keys.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), several));
+        Ok(several)
+    }
+
     async fn needs_key(&self) -> Result<bool, ApiError> {
         if self.has_keys.load(Ordering::Relaxed) {
             return Ok(true);
@@ -117,6 +141,11 @@ impl Access {
 }
 
 impl Holder {
+    /// A number for the key, and for those that it was rotated from.
+    pub(crate) fn line(&self) -> Option<u64> {
+        self.key.as_ref().map(|key| tenant_number(&key.lineage))
+    }
+
     /// Whether the key may use this model.
     pub(crate) fn allows_model(&self, model: &str) -> bool {
         self.key.as_ref().is_none_or(|key| key.allows_model(model))

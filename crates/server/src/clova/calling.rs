@@ -3,7 +3,6 @@
 use saem_engine::ModelText;
 use saem_engine::chat::Message;
 use saem_engine::constraint::Constraint;
-use saem_engine::random::fresh_seed;
 use saem_engine::tools::{
     self, ToolCallParser, ToolChoice as EngineChoice, ToolError, ToolEvent, ToolSyntax, parse_tools,
 };
@@ -14,6 +13,7 @@ use super::chat_v3::{
 };
 use super::messages::{CalledFunction, FunctionKind, ToolCall};
 use crate::ApiError;
+use crate::openai::{call_id, instruct};
 
 /// Functions on offer, in the way in which a model was taught to call them.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Offer {
         let constraint = tools::constraint(syntax, &offered, &choice, true).map_err(refused)?;
         let for_template = (syntax != ToolSyntax::Json).then_some(listed);
         if for_template.is_none() {
-            tell(messages, &tools::instructions(&offered));
+            instruct(messages, &tools::instructions(&offered));
         }
         Ok(Some(Self { for_template, constraint, syntax }))
     }
@@ -54,17 +54,6 @@ impl Offer {
     /// What reads the answer.
     pub(crate) fn reader(&self) -> Reader {
         Reader { parser: ToolCallParser::new(self.syntax), text: String::new(), calls: Vec::new() }
-    }
-}
-
-/// Adds to the system message, or puts one in front.
-fn tell(messages: &mut Vec<Message>, instructions: &str) {
-    match messages.first_mut().filter(|message| message.role == "system") {
-        Some(system) => {
-            let said = system.content.as_str().unwrap_or_default();
-            system.content = format!("{said}\n\n{instructions}").into();
-        }
-        None => messages.insert(0, Message::new("system", instructions)),
     }
 }
 
@@ -134,7 +123,7 @@ fn take(event: ToolEvent, text: &mut String, calls: &mut Vec<Call>) -> Option<An
             Some(AnswerV3::new(piece))
         }
         ToolEvent::Begin { name, .. } => {
-            let id = format!("call_{:013x}{:013x}", fresh_seed(), fresh_seed());
+            let id = call_id();
             let call = Call { id: id.clone(), name: name.clone(), arguments: String::new(), is_complete: false };
             calls.push(call);
             told(CallOut::Begun(BegunCall { id, kind: FunctionKind::Function, function: BegunFunction { name } }))
@@ -191,15 +180,5 @@ mod tests {
         plain.push("맑아요.");
         plain.finish();
         assert_eq!(plain.answer(), AnswerV3::new("맑아요."));
-    }
-
-    #[test]
-    fn who_knows_no_syntax_is_told_in_words() {
-        let mut messages = vec![Message::new("system", "be kind"), Message::new("user", "a")];
-        tell(&mut messages, "call f");
-        assert_eq!(messages[0], Message::new("system", "be kind\n\ncall f"));
-        let mut messages = vec![Message::new("user", "a")];
-        tell(&mut messages, "call f");
-        assert_eq!((messages[0].role.as_str(), messages.len()), ("system", 2));
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use saem_engine::constraint::{Constraint, ConstraintError};
+use saem_engine::constraint::Constraint;
 use saem_engine::{FinishReason, Request, Usage};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,10 +17,13 @@ use super::chat_v3::{AnswerV3, ChatV3Request, ChatV3Result, Effort, FinishV3, Re
 use super::messages::{Dialect, to_engine};
 use super::parameters::wants_stream;
 use super::status::{Envelope, Failure, answer, failure, unsupported};
-use super::target::{Target, accept, blocking, conversation, rendering};
-use crate::http::{JsonBody, Narrator, SseWriter, stream};
+use super::target::{Target, accept, conversation, rendering};
+use crate::http::{JsonBody, Narrator, SseWriter, blocking, stream};
 use crate::service::{GenerationEvent, Served};
 use crate::{ApiError, App, Caller};
+
+/// The field that schemas come in.
+const SCHEMA: &str = "responseFormat.schema";
 
 /// A request of the engine.
 pub(crate) fn request_of(model: &Served, prompt: Vec<u32>, plan: TextPlan) -> Request {
@@ -93,7 +96,8 @@ pub(crate) async fn chat_v3(
     };
     if let Some(constraint) = engine.constraint.clone() {
         let constraints = Arc::clone(model.constraints());
-        blocking(move || constraints.prepare(&constraint).map_err(unusable)).await?;
+        blocking(move || constraints.prepare(&constraint).map_err(|error| ApiError::constraint(&error, SCHEMA)))
+            .await?;
     }
     let generation = app.start(&caller, &model, engine).await?;
     let (seed, created) = (generation.seed(), now());
@@ -125,15 +129,7 @@ pub(crate) async fn chat_v3(
 /// The form of an answer as the engine holds to it.
 fn form(format: &ResponseFormat) -> Result<Constraint, ApiError> {
     let schema = Value::Object(format.schema.clone());
-    Constraint::json_schema(&schema).map_err(unusable)
-}
-
-/// A form that answers cannot be held to, or not now.
-fn unusable(error: ConstraintError) -> ApiError {
-    match error {
-        ConstraintError::Busy { .. } => ApiError::rate_limited("constraints_busy", error.to_string(), 1),
-        _ => ApiError::invalid("invalid_schema", "responseFormat.schema", error.to_string()),
-    }
+    Constraint::json_schema(&schema).map_err(|error| ApiError::constraint(&error, SCHEMA))
 }
 
 /// An answer that calls ends for that reason, unless it was cut.

@@ -9,8 +9,7 @@ use utoipa::ToSchema;
 
 use super::explorer::CountedText;
 use super::status::{Envelope, Failure, answer, text_empty};
-use super::target::blocking;
-use crate::http::JsonBody;
+use crate::http::{JsonBody, blocking};
 use crate::nfc::nfc;
 use crate::service::Embedder;
 use crate::{ApiError, App, Caller};

@@ -1,4 +1,4 @@
-//! Which model a path means, and work that takes its time.
+//! Which model a path means, and how a conversation becomes tokens.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use saem_engine::chat::{Message, RenderOptions};
 
+use crate::http::blocking;
 use crate::service::Served;
 use crate::{ApiError, App, Caller};
 
@@ -41,13 +42,6 @@ pub(crate) fn resolve(app: &App, name: &str) -> Result<String, ApiError> {
 /// The header that says how the answer is to come.
 pub(crate) fn accept(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok())
-}
-
-/// Runs what computes for longer than the runtime's threads should.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(ApiError::internal()))
 }
 
 /// The tokens of a conversation.

@@ -1,5 +1,6 @@
 //! What all routes have in common: the border, bodies, streams, health, and the sockets below.
 
+mod blocking;
 mod body;
 mod border;
 pub(crate) mod health;
@@ -7,6 +8,7 @@ mod listen;
 pub(crate) mod response;
 mod sse;
 
+pub(crate) use blocking::blocking;
 pub use body::JsonBody;
 pub(crate) use body::parse;
 pub use listen::{Running, ServeError, bind, serve};

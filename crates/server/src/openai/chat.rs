@@ -16,8 +16,8 @@ use super::chat_stream::ChatStream;
 use super::flexible::TextOrList;
 use super::messages::{ChatMessage, to_engine};
 use super::parameters::{FINGERPRINT, Heading, Parameters, StreamOptions, Usage, finish_reason, finite, wants_usage};
-use super::structure::{Functions, ResponseFormat, ToolCall, logit_bias, read_calls, refused};
-use crate::http::{JsonBody, json, stream};
+use super::structure::{Functions, ResponseFormat, SCHEMA, ToolCall, logit_bias, read_calls};
+use crate::http::{JsonBody, blocking, json, stream};
 use crate::{ApiError, App, Caller, ErrorBody};
 
 /// Alternatives that the API allows at each token.
@@ -177,15 +177,14 @@ pub(crate) async fn create(
     let variables = body.chat_template_kwargs.unwrap_or_default().into_iter().collect();
     let constraint = parameters.constraint.clone();
     let reader = model.clone();
-    // A template is a program and a long text is work: neither may hold up the threads that move bytes.
-    let prompt = tokio::task::spawn_blocking(move || {
+    let prompt = blocking(move || {
         if let Some(constraint) = &constraint {
-            reader.constraints().prepare(constraint).map_err(|error| refused(&error))?;
+            reader.constraints().prepare(constraint).map_err(|error| ApiError::constraint(&error, SCHEMA))?;
         }
         let options = RenderOptions { variables, tools, ..RenderOptions::default() };
         reader.text().chat_tokens(&messages, &options).map_err(ApiError::from)
     });
-    let prompt = prompt.await.map_err(|_| ApiError::internal())??;
+    let prompt = prompt.await?;
     let request = parameters.request(prompt, &model, model.text().chat_stop_strings())?;
     let heading = Heading::new("chatcmpl", &caller.request_id, &model);
     let generation = app.start(&caller, &model, request).await?;

@@ -83,9 +83,18 @@ impl ChatStream {
     }
 
     /// Passes text through the choice's parser, and all that it holds back where the text is at its `end`.
-    fn parsed(&mut self, index: usize, text: &str, end: bool, out: &mut SseWriter) {
+    /// The log-probabilities of the text's tokens go with the first chunk, or into one of their own where the parser
+    /// holds everything back.
+    fn parsed(
+        &mut self,
+        choice: usize,
+        text: &str,
+        mut logprobs: Option<ChatLogprobs>,
+        end: bool,
+        out: &mut SseWriter,
+    ) {
         let mut events = Vec::new();
-        if let Some(parser) = self.parsers.get_mut(index) {
+        if let Some(parser) = self.parsers.get_mut(choice) {
             let mut tell = |event| events.push(event);
             parser.push(text, &mut tell);
             if end {
@@ -109,7 +118,12 @@ impl ChatStream {
                 }),
                 _ => continue,
             };
-            self.chunk(&[ChunkChoice { index, delta, logprobs: None, finish_reason: None }], None, out);
+            let choice = ChunkChoice { index: choice, delta, logprobs: logprobs.take(), finish_reason: None };
+            self.chunk(&[choice], None, out);
+        }
+        if logprobs.is_some() {
+            let choice = ChunkChoice { index: choice, delta: Delta::default(), logprobs, finish_reason: None };
+            self.chunk(&[choice], None, out);
         }
     }
 
@@ -139,7 +153,7 @@ impl Narrator for ChatStream {
             GenerationEvent::Text { candidate: index, text, tokens, .. } => {
                 let logprobs = logprobs(&tokens);
                 if !self.parsers.is_empty() {
-                    return self.parsed(index, &text, false, out);
+                    return self.parsed(index, &text, logprobs, false, out);
                 }
                 if text.is_empty() && logprobs.is_none() {
                     return;
@@ -148,7 +162,7 @@ impl Narrator for ChatStream {
                 self.chunk(&[ChunkChoice { index, delta, logprobs, finish_reason: None }], None, out);
             }
             GenerationEvent::Finished { candidate: index, reason } => {
-                self.parsed(index, "", true, out);
+                self.parsed(index, "", None, true, out);
                 let calls = self.parsers.get(index).is_some_and(|parser| parser.calls() > 0);
                 let finish_reason = Some(chat_finish_reason(reason, calls));
                 let delta = Delta::default();

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::flexible::{Prompts, TextOrList};
 use super::parameters::{FINGERPRINT, Heading, Parameters, StreamOptions, Usage, finish_reason, finite, wants_usage};
 use super::structure::logit_bias;
-use crate::http::{JsonBody, Narrator, SseWriter, json, stream};
+use crate::http::{JsonBody, Narrator, SseWriter, blocking, json, stream};
 use crate::nfc::nfc;
 use crate::service::{GenerationEvent, Served};
 use crate::{ApiError, App, Caller, ErrorBody};
@@ -129,8 +129,7 @@ pub(crate) async fn create(
     let include_usage = wants_usage(streams, body.stream_options)?;
     let (parameters, echo) = (body.parameters()?, body.echo.unwrap_or(false));
     let reader = model.clone();
-    let prompts = tokio::task::spawn_blocking(move || prompts(body.prompt, &reader, echo));
-    let prompts = prompts.await.map_err(|_| ApiError::internal())??;
+    let prompts = blocking(move || prompts(body.prompt, &reader, echo)).await?;
     let candidates = parameters.n.unwrap_or(1) as usize;
     let (mut generations, mut echoes) = (Vec::new(), Vec::new());
     for (tokens, text) in prompts {

@@ -135,17 +135,20 @@ pub(crate) fn to_engine(messages: Vec<ChatMessage>, functions: Option<&Functions
         all.push(convert(index, message, plain.is_some())?);
     }
     if let Some(functions) = plain {
-        let told = instructions(&functions.tools);
-        // One message of instructions: not every template takes two.
-        match all.first_mut().filter(|first| first.role == "system") {
-            Some(first) => {
-                let own = first.content.as_str().unwrap_or_default();
-                first.content = Value::String(format!("{own}\n\n{told}"));
-            }
-            None => all.insert(0, Message::new("system", told)),
-        }
+        instruct(&mut all, &instructions(&functions.tools));
     }
     Ok(all)
+}
+
+/// Adds to the system message, or puts one in front: not every template takes two.
+pub(crate) fn instruct(messages: &mut Vec<Message>, instructions: &str) {
+    match messages.first_mut().filter(|message| message.role == "system") {
+        Some(system) => {
+            let own = system.content.as_str().unwrap_or_default();
+            system.content = Value::String(format!("{own}\n\n{instructions}"));
+        }
+        None => messages.insert(0, Message::new("system", instructions)),
+    }
 }
 
 fn convert(index: usize, message: ChatMessage, plain: bool) -> Result<Message, ApiError> {
@@ -205,6 +208,16 @@ mod tests {
         let messages = read(text).unwrap();
         assert_eq!(messages[0].role, "system");
         assert_eq!(messages[1].content, "ᄉ\n샘");
+    }
+
+    #[test]
+    fn who_knows_no_syntax_is_told_in_words() {
+        let mut messages = vec![Message::new("system", "be kind"), Message::new("user", "a")];
+        instruct(&mut messages, "call f");
+        assert_eq!(messages[0], Message::new("system", "be kind\n\ncall f"));
+        let mut messages = vec![Message::new("user", "a")];
+        instruct(&mut messages, "call f");
+        assert_eq!((messages[0].role.as_str(), messages.len()), ("system", 2));
     }
 
     #[test]

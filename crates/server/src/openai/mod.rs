@@ -16,6 +16,9 @@ use axum::routing::{get, post};
 
 use crate::App;
 
+pub(crate) use messages::instruct;
+pub(crate) use structure::call_id;
+
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/models", get(models::list))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use saem_engine::ModelText;
-use saem_engine::constraint::{Constraint, ConstraintError};
+use saem_engine::constraint::Constraint;
 use saem_engine::random::fresh_seed;
 use saem_engine::tools::{
     Tool, ToolCallParser, ToolChoice, ToolError, ToolEvent, ToolSyntax, constraint, parse_choice, parse_tools,
@@ -13,6 +13,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::ApiError;
+
+/// The field that schemas come in.
+pub(crate) const SCHEMA: &str = "response_format.json_schema.schema";
 
 /// The form of an answer.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -62,7 +65,9 @@ impl ResponseFormat {
             (FormatKind::JsonObject, None) => Ok(Some(Constraint::json_object())),
             (FormatKind::JsonSchema, Some(format)) => match &format.schema {
                 None => Ok(Some(Constraint::json_object())),
-                Some(schema) => Constraint::json_schema(schema).map(Some).map_err(|error| refused(&error)),
+                Some(schema) => {
+                    Constraint::json_schema(schema).map(Some).map_err(|error| ApiError::constraint(&error, SCHEMA))
+                }
             },
             (FormatKind::JsonSchema, None) => {
                 let message = "response_format.json_schema is missing";
@@ -73,14 +78,6 @@ impl ResponseFormat {
                 Err(ApiError::invalid_value("response_format.json_schema", message))
             }
         }
-    }
-}
-
-/// A schema that cannot be kept.
-pub(crate) fn refused(error: &ConstraintError) -> ApiError {
-    match error {
-        ConstraintError::Busy { .. } => ApiError::rate_limited("constraints_busy", error.to_string(), 1),
-        _ => ApiError::invalid_value("response_format.json_schema.schema", error.to_string()),
     }
 }
 

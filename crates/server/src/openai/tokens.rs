@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::{JsonBody, json};
+use crate::http::{JsonBody, blocking, json};
 use crate::nfc::nfc;
 use crate::{ApiError, App, Caller, ErrorBody};
 
@@ -63,15 +63,15 @@ pub(crate) async fn tokenize(
     JsonBody(body): JsonBody<TokenizeRequest>,
 ) -> Result<Response, ApiError> {
     let model = app.model(&caller, &body.model)?.clone();
-    let tokenized = tokio::task::spawn_blocking(move || {
+    let tokenized = blocking(move || {
         let tokenizer = model.text().tokenizer();
         let tokens = tokenizer.encode(&nfc(body.prompt), body.add_special_tokens.unwrap_or(true), true);
         let wanted = body.return_token_strs.unwrap_or(false);
         let token_strs =
             wanted.then(|| tokens.iter().map(|token| tokenizer.token_text(*token).unwrap_or_default()).collect());
-        Tokenized { count: tokens.len(), max_model_len: model.limits().context, tokens, token_strs }
+        Ok(Tokenized { count: tokens.len(), max_model_len: model.limits().context, tokens, token_strs })
     });
-    Ok(json(StatusCode::OK, &tokenized.await.map_err(|_| ApiError::internal())?))
+    Ok(json(StatusCode::OK, &tokenized.await?))
 }
 
 /// Turns tokens into text.

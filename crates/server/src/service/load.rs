@@ -102,58 +102,74 @@ pub enum LoadError {
 
 impl Service {
     /// What every model will take, without reading its weights; `options` are shared out so that the sum stays within
-    /// the memory.
+    /// the memory. [`Planned::load`] keeps to it.
     ///
     /// # Errors
     /// Where a file cannot be read, options do not fit a model, or the memory is too small.
-    pub fn plan(models: &[ModelFile], options: &ServiceOptions) -> Result<Vec<(EngineOptions, Plan)>, LoadError> {
-        let mut names = HashSet::new();
-        if let Some(name) = models.iter().flat_map(ModelFile::names).find(|name| !names.insert(name.clone())) {
-            return Err(LoadError::SameName { name });
-        }
-        let plan_of = |model: &ModelFile, options: &EngineOptions| {
-            Engine::plan_for(&model.path, options)
-                .map_err(|source| LoadError::Model { name: model.name.clone(), source })
-        };
-        let mut plans = Vec::with_capacity(models.len());
-        for model in models {
-            let adapters = AdapterRoom::for_files(model.adapters.iter().map(|adapter| adapter.path.as_path()));
-            let engine = EngineOptions { adapters, ..options.engine.clone() };
-            let plan = plan_of(model, &engine)?;
-            plans.push((engine, plan));
-        }
-        let Some(memory) = options.memory else { return Ok(plans) };
-        // Everything but keys and values is fixed; what is left of the memory is shared out in equal parts, and what
-        // one model does not need goes to those after it.
-        let fixed: u64 = plans.iter().map(|(_, plan)| plan.total_bytes() - plan.kv_bytes).sum();
-        let least: u64 = plans.iter().map(|(_, plan)| block_bytes(plan) * blocks_for(plan.limits.context) as u64).sum();
-        if memory < fixed + least {
-            return Err(LoadError::Memory { needed: fixed + least, memory });
-        }
-        let mut spare = memory - fixed - least;
-        let count = plans.len() as u64;
-        for (index, (model, (engine, plan))) in models.iter().zip(&mut plans).enumerate() {
-            let own = blocks_for(plan.limits.context) as u64;
-            let share = spare / (count - index as u64);
-            let blocks = (own + share / block_bytes(plan)).min(plan.kv_blocks as u64);
-            spare -= (blocks - own) * block_bytes(plan);
-            engine.kv_blocks = usize::try_from(blocks).ok();
-            *plan = plan_of(model, engine)?;
-        }
-        Ok(plans)
+    pub fn plan(models: Vec<ModelFile>, options: &ServiceOptions) -> Result<Planned, LoadError> {
+        let plans = share_out(&models, options)?;
+        Ok(Planned { models, plans, prompts: options.prompts.clone() })
+    }
+}
+
+/// Models with their plans, about to be loaded.
+#[derive(Debug)]
+pub struct Planned {
+    models: Vec<ModelFile>,
+    plans: Vec<(EngineOptions, Plan)>,
+    prompts: Option<PathBuf>,
+}
+
+/// The options and plan of each model.
+fn share_out(models: &[ModelFile], options: &ServiceOptions) -> Result<Vec<(EngineOptions, Plan)>, LoadError> {
+    let mut names = HashSet::new();
+    if let Some(name) = models.iter().flat_map(ModelFile::names).find(|name| !names.insert(name.clone())) {
+        return Err(LoadError::SameName { name });
+    }
+    let plan_of = |model: &ModelFile, options: &EngineOptions| {
+        Engine::plan_for(&model.path, options).map_err(|source| LoadError::Model { name: model.name.clone(), source })
+    };
+    let mut plans = Vec::with_capacity(models.len());
+    for model in models {
+        let adapters = AdapterRoom::for_files(model.adapters.iter().map(|adapter| adapter.path.as_path()));
+        let engine = EngineOptions { adapters, ..options.engine.clone() };
+        let plan = plan_of(model, &engine)?;
+        plans.push((engine, plan));
+    }
+    let Some(memory) = options.memory else { return Ok(plans) };
+    // Everything but keys and values is fixed; what is left of the memory is shared out in equal parts, and what
+    // one model does not need goes to those after it.
+    let fixed: u64 = plans.iter().map(|(_, plan)| plan.total_bytes() - plan.kv_bytes).sum();
+    let least: u64 = plans.iter().map(|(_, plan)| block_bytes(plan) * blocks_for(plan.limits.context) as u64).sum();
+    if memory < fixed + least {
+        return Err(LoadError::Memory { needed: fixed + least, memory });
+    }
+    let mut spare = memory - fixed - least;
+    let count = plans.len() as u64;
+    for (index, (model, (engine, plan))) in models.iter().zip(&mut plans).enumerate() {
+        let own = blocks_for(plan.limits.context) as u64;
+        let share = spare / (count - index as u64);
+        let blocks = (own + share / block_bytes(plan)).min(plan.kv_blocks as u64);
+        spare -= (blocks - own) * block_bytes(plan);
+        engine.kv_blocks = usize::try_from(blocks).ok();
+        *plan = plan_of(model, engine)?;
+    }
+    Ok(plans)
+}
+
+impl Planned {
+    /// The models, each with its plan.
+    pub fn plans(&self) -> impl Iterator<Item = (&ModelFile, &Plan)> {
+        self.models.iter().zip(self.plans.iter().map(|(_, plan)| plan))
     }
 
     /// Loads every model and starts its thread. `progress` is told which model is read, and the bytes of weights read
     /// so far and in all.
     ///
     /// # Errors
-    /// As [`Service::plan`]; also where weights cannot be read or memory is short.
-    pub fn load(
-        models: &[ModelFile],
-        options: &ServiceOptions,
-        progress: &mut dyn FnMut(&str, u64, u64),
-    ) -> Result<Self, LoadError> {
-        let plans = Self::plan(models, options)?;
+    /// Where weights cannot be read or memory is short.
+    pub fn load(self, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<Service, LoadError> {
+        let Self { models, plans, prompts } = self;
         let mut served = Vec::with_capacity(models.len());
         for (model, (engine, _)) in models.iter().zip(&plans) {
             let name = model.name.clone();
@@ -162,7 +178,7 @@ impl Service {
             let plan = engine.plan().clone();
             let (mut worker, text) = engine.into_parts();
             let adapters = load_adapters(model, &worker)?;
-            let keeper = options.prompts.as_ref().map(|directory| Keeper::new(directory, &model.path)).transpose();
+            let keeper = prompts.as_ref().map(|directory| Keeper::new(directory, &model.path)).transpose();
             let keeper = keeper.map_err(|source| LoadError::Prompts { source })?;
             if let Some(keeper) = &keeper {
                 keeper.recall(&mut worker);
@@ -177,7 +193,7 @@ impl Service {
             });
             served.extend(adapted);
         }
-        Ok(Self::new(served))
+        Ok(Service::new(served))
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use embedder::Embedder;
 pub use generation::{Generation, GenerationEvent};
-pub use load::{AdapterFile, LoadError, ModelFile, ServiceOptions};
+pub use load::{AdapterFile, LoadError, ModelFile, Planned, ServiceOptions};
 pub use record::{Finished, Outcome, Recorder};
 pub use served::Served;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use saem_server::Access;
+use saem_server::{Access, Settings};
 use saem_store::{Issued, Limits, Location, NewKey, Origin, Scope, Store, Verification};
 use serde_json::{Value, json};
 
@@ -18,6 +18,28 @@ impl Guarded {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         Self { world: World::guarded(location(&home)), home }
+    }
+
+    /// A model that works on one text and lets 8 requests wait.
+    fn small(settings: Settings) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { world: World::guarded_and_small(location(&home), settings), home }
+    }
+
+    /// Begins a text of 200 slow tokens and leaves the connection open.
+    fn linger(&self, key: &str) -> std::net::TcpStream {
+        let header = format!("Bearer {key}");
+        let body = json!({ "model": "alphabet", "prompt": "샘", "max_tokens": 200, "stream": true }).to_string();
+        self.world.send("POST", "/v1/completions", &[("authorization", &header)], body.as_bytes())
+    }
+
+    /// Waits until so many requests wait.
+    fn wait_for(&self, waiting: usize) {
+        let begun = std::time::Instant::now();
+        while self.world.app.service().models()[0].status().waiting() != waiting {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", self.world.app.service().models()[0].status());
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn key(&self, new: NewKey) -> Issued {
@@ -230,4 +252,51 @@ fn a_store_that_fails_lets_nobody_in_and_tells_nothing() {
     let answer = server.complete(&key.text, 2);
     assert_eq!(refused(&answer), (503, "records_unavailable".into()));
     assert!(answer.header("retry-after").is_some() && !answer.text().contains("saem.db"), "{}", answer.text());
+}
+
+#[test]
+fn a_key_that_floods_the_queue_is_refused_and_another_is_still_taken() {
+    let server = Guarded::small(Settings::default());
+    let (flood, other) = (server.key(infer()), server.key(infer()));
+    server.world.millis.store(10, std::sync::atomic::Ordering::Relaxed);
+    // One is at work, and two wait: a quarter of eight.
+    let mut held = vec![server.linger(&flood.text)];
+    assert!(server.world.is_running_within(Duration::from_secs(5)));
+    for waiting in 1..=2 {
+        held.push(server.linger(&flood.text));
+        server.wait_for(waiting);
+    }
+    let answer = server.complete(&flood.text, 2);
+    assert_eq!(refused(&answer), (429, "queue_share_full".into()));
+    assert_eq!(answer.header("retry-after"), Some("2"));
+    let waits = server.linger(&other.text);
+    server.wait_for(3);
+    // The other key has got nothing yet, so its turn comes before those of the first that came earlier.
+    held.remove(0);
+    let answer = Answer::read(waits);
+    assert_eq!((answer.status, answer.events().1), (200, true));
+    assert!(server.world.app.service().models()[0].status().waiting() >= 1);
+    held.clear();
+    assert!(server.world.is_idle_within(Duration::from_secs(10)));
+}
+
+#[test]
+fn the_only_key_has_the_whole_queue_unless_the_operator_says_less() {
+    for (settings, most) in
+        [(Settings::default(), 8), (Settings { waiting_per_key: Some(1), ..Settings::default() }, 1)]
+    {
+        let server = Guarded::small(settings);
+        let key = server.key(infer());
+        server.world.millis.store(10, std::sync::atomic::Ordering::Relaxed);
+        let mut held = vec![server.linger(&key.text)];
+        assert!(server.world.is_running_within(Duration::from_secs(5)));
+        for waiting in 1..=most {
+            held.push(server.linger(&key.text));
+            server.wait_for(waiting);
+        }
+        let code = if most == 8 { "queue_full" } else { "queue_share_full" };
+        assert_eq!(refused(&server.complete(&key.text, 2)), (429, code.into()));
+        held.clear();
+        assert!(server.world.is_idle_within(Duration::from_secs(10)));
+    }
 }

@@ -19,9 +19,10 @@ fn load(adapters: &[(&str, &str)]) -> Result<Service, Box<LoadError>> {
         path: fixtures().join("adapters").join(folder),
     };
     let adapters = adapters.iter().map(adapter).collect();
-    let models = [ModelFile { name: "tiny".into(), path: fixtures().join("llama"), adapters }];
+    let models = vec![ModelFile { name: "tiny".into(), path: fixtures().join("llama"), adapters }];
     let engine = EngineOptions { threads: 1, max_sequences: 8, ..EngineOptions::default() };
-    Service::load(&models, &ServiceOptions { engine, memory: None, prompts: None }, &mut |_, _, _| {}).map_err(Box::new)
+    let planned = Service::plan(models, &ServiceOptions { engine, memory: None, prompts: None }).map_err(Box::new)?;
+    planned.load(&mut |_, _, _| {}).map_err(Box::new)
 }
 
 fn ask(world: &World, model: &str) -> (String, u64) {

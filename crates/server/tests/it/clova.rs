@@ -19,11 +19,12 @@ fn server() -> SocketAddr {
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let directory = tempfile::tempdir().unwrap();
-            let models = [ModelFile { name: "reciter".into(), path: reciter(directory.path()), adapters: Vec::new() }];
+            let models =
+                vec![ModelFile { name: "reciter".into(), path: reciter(directory.path()), adapters: Vec::new() }];
             let engine =
                 EngineOptions { threads: 1, context: Some(CONTEXT), max_sequences: 4, ..EngineOptions::default() };
             let options = ServiceOptions { engine, memory: None, prompts: None };
-            let service = Service::load(&models, &options, &mut |_, _, _| {}).unwrap();
+            let service = Service::plan(models, &options).unwrap().load(&mut |_, _, _| {}).unwrap();
             let settings = Settings {
                 address: SocketAddr::from(([127, 0, 0, 1], 0)),
                 clova_models: ModelNames::new([("tuned".to_owned(), "reciter".to_owned())]),

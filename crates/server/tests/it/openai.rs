@@ -237,6 +237,17 @@ fn functions_are_called_whole_and_in_pieces() {
     assert_eq!(pieces, arguments);
     assert!(done && events.iter().any(|event| event["choices"][0]["finish_reason"] == "tool_calls"));
 
+    // Every token is told of with its log-probability, whether its text goes out or is held back as part of a call.
+    let tokens =
+        |choice: &Value| -> Vec<Value> { choice["logprobs"]["content"].as_array().cloned().unwrap_or_default() };
+    let mut measured = fields.clone();
+    measured["logprobs"] = json!(true);
+    let whole = tokens(&world.post("/v1/chat/completions", &chat(measured.clone())).json()["choices"][0]);
+    measured["stream"] = json!(true);
+    let (events, _) = world.post("/v1/chat/completions", &chat(measured)).events();
+    let streamed: Vec<Value> = events.iter().flat_map(|event| tokens(&event["choices"][0])).collect();
+    assert!(whole.len() > 5 && streamed == whole, "{whole:?}\n{streamed:?}");
+
     let field = |fields: Value| world.post("/v1/chat/completions", &chat(fields)).error().2.unwrap_or_default();
     assert_eq!(field(json!({"tools": tools, "tool_choice": "perhaps"})), "tool_choice");
     let form = json!({"type": "json_object"});

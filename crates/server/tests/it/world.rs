@@ -102,6 +102,11 @@ impl World {
         Self::build(Settings::default(), 4, 64, Some(location), None)
     }
 
+    /// The same, whose model works on one text and lets 8 requests wait.
+    pub(crate) fn guarded_and_small(location: Location, settings: Settings) -> Self {
+        Self::build(settings, 1, 8, Some(location), None)
+    }
+
     /// A server with a sentence encoder, too.
     pub(crate) fn with_encoder(settings: Settings, encoder: SentenceEncoder) -> Self {
         Self::build(settings, 4, 64, None, Some(encoder))
@@ -218,6 +223,18 @@ impl World {
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.request("POST", path, &[], body.to_string().as_bytes())
+    }
+
+    /// Whether the model comes to work on something within `time`.
+    pub(crate) fn is_running_within(&self, time: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            if self.app.service().models()[0].status().running() > 0 {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
     }
 
     /// Whether the model comes to hold nothing within `time`.
