@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use saem_engine::random::fresh_seed;
+use saem_store::{DEFAULT_TENANT, Origin};
 
 use crate::ApiError;
 use crate::access::{Holder, Reservation};
@@ -75,6 +76,16 @@ impl Caller {
     /// The line that its requests stand in: its key's, and nobody's own where there are no keys.
     pub(crate) fn line(&self) -> Option<u64> {
         self.holder.as_ref()?.line()
+    }
+
+    /// The organisation on whose behalf it is.
+    pub(crate) fn tenant_name(&self) -> &str {
+        self.holder.as_ref().map_or(DEFAULT_TENANT, |holder| holder.tenant_name())
+    }
+
+    /// Who acts, and from where, for records.
+    pub(crate) fn origin(&self) -> Origin {
+        self.holder.as_ref().map_or_else(|| Origin::new("anonymous", "unknown"), |holder| holder.origin())
     }
 
     /// Whether this caller may know of a model and use it.

@@ -102,6 +102,19 @@ impl ApiError {
         Self { retry_after: Some(5), ..error }
     }
 
+    /// 404: nothing that the caller may know of has this id.
+    #[must_use]
+    pub fn not_found(kind: &str, id: &str) -> Self {
+        let message = format!("There is no {kind} `{id}`");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "not_found", message)
+    }
+
+    /// 409: it cannot be done as things stand now.
+    #[must_use]
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "invalid_request_error", code, message)
+    }
+
     /// 404: no route has this path.
     #[must_use]
     pub fn unknown_path(method: &str, path: &str) -> Self {

@@ -7,6 +7,7 @@
 //!   requests and read events ([`Generation`](service::Generation)).
 //! - [`http`] is the border: who may talk to the server at all, bodies of JSON, streams, sockets, health.
 //! - [`openai`] and its neighbours are the APIs: types, their checks, and the translation in both directions.
+//! - `studio` keeps what the pages for people who do not program work on, and renders it for a model.
 //! - [`App`] is what all handlers share; [`router`] puts everything together.
 //!
 //! # The key decision: two worlds and a channel
@@ -56,6 +57,7 @@ mod openapi;
 mod routes;
 pub mod service;
 mod settings;
+mod studio;
 
 pub use access::Access;
 pub use app::App;

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use crate::{clova, http, openai};
+use crate::{clova, http, openai, studio};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,5 +30,5 @@ struct Api;
 /// The OpenAPI document of everything that [`router`](crate::router) answers.
 #[must_use]
 pub fn document() -> Document {
-    Api::openapi().merge_from(clova::Description::openapi())
+    Api::openapi().merge_from(clova::Description::openapi()).merge_from(studio::Description::openapi())
 }

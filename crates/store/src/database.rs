@@ -81,8 +81,12 @@ impl Database {
         };
         let migration =
             |version, name: &'static str, sql| Migration::new(version, name.into(), MigrationType::Simple, sql, false);
-        let migrator =
-            Migrator::with_migrations(vec![migration(1, "tables", tables), migration(2, "append only", append_only)]);
+        let projects = include_str!("../migrations/3-projects.sql").into_sql_str();
+        let migrator = Migrator::with_migrations(vec![
+            migration(1, "tables", tables),
+            migration(2, "append only", append_only),
+            migration(3, "projects", projects),
+        ]);
         let failed = |source| StoreError::Migration { location: self.location.to_string(), source };
         if is_sqlite {
             // On Postgres the migrator takes a lock; here a transaction around all of it keeps others out.

@@ -52,7 +52,7 @@ pub enum StoreError {
     /// Nothing has this id.
     #[error("there is no {kind} {id}")]
     NotFound {
-        /// `key` or `app`.
+        /// `key`, `app`, `project`, for example.
         kind: &'static str,
         /// What was asked for.
         id: String,
@@ -70,6 +70,15 @@ pub enum StoreError {
     AppExists {
         /// The name.
         name: String,
+    },
+
+    /// The organisation has as many of them as it may.
+    #[error("there are {most} {kind} already; remove some first")]
+    TooMany {
+        /// `projects`, for example.
+        kind: &'static str,
+        /// How many there may be.
+        most: i64,
     },
 
     /// A value is out of its range.

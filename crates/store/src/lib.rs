@@ -62,6 +62,7 @@ mod limits;
 mod location;
 mod mask;
 mod password;
+mod projects;
 mod records;
 mod secret;
 mod text;
@@ -79,6 +80,7 @@ pub use limits::{Grant, Limit, Refusal};
 pub use location::Location;
 pub use mask::mask_personal_data;
 pub use password::SHORTEST_PASSWORD;
+pub use projects::{AUTOSAVES, LONGEST_DOCUMENT, MOST_PROJECTS, Project, ProjectVersion, Save, Saved};
 pub use usage::{Usage, Used, UsedBy};
 
 /// Everything that is kept, open. Close it by [`Store::close`]; dropping it loses what requests left in the last second.

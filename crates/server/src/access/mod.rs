@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
-use saem_store::{Denied, Grant, Key, Origin, Refusal, Scope, Store, StoreError, Used, UsedBy, tenant_number};
+use saem_store::{
+    DEFAULT_TENANT, Denied, Grant, Key, Origin, Refusal, Scope, Store, StoreError, Used, UsedBy, tenant_number,
+};
 
 use crate::service::{Finished, Recorder};
 use crate::{ApiError, Caller, RequestId};
@@ -130,6 +132,11 @@ impl Access {
         Ok(several)
     }
 
+    /// Where keys, projects and records are.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     async fn needs_key(&self) -> Result<bool, ApiError> {
         if self.has_keys.load(Ordering::Relaxed) {
             return Ok(true);
@@ -175,12 +182,19 @@ impl Holder {
         error
     }
 
+    /// The key's organisation.
+    pub(crate) fn tenant_name(&self) -> &str {
+        self.key.as_ref().map_or(DEFAULT_TENANT, |key| &key.made.tenant)
+    }
+
+    /// Who acts, and from where.
+    pub(crate) fn origin(&self) -> Origin {
+        let who = self.key.as_ref().map_or_else(|| "anonymous".to_owned(), |key| format!("key:{}", key.id));
+        Origin::new(who, &*self.source)
+    }
+
     fn record(&self, model: &str, result: &str) {
-        let (who, tenant) = match &self.key {
-            Some(key) => (format!("key:{}", key.id), key.made.tenant.as_str()),
-            None => ("anonymous".to_owned(), ""),
-        };
-        let entry = Origin::new(who, &*self.source).entry(tenant, &self.action, model);
+        let entry = self.origin().entry(self.tenant_name(), &self.action, model);
         self.access.store.record_audit(entry.with_result(result));
     }
 }
@@ -211,7 +225,7 @@ impl Recorder for Access {
         }
         let key = holder.key.as_ref();
         let by = UsedBy {
-            tenant: key.map_or(saem_store::DEFAULT_TENANT, |key| &key.made.tenant).to_owned(),
+            tenant: holder.tenant_name().to_owned(),
             key: key.map(|key| key.id.clone()).unwrap_or_default(),
             app: key.and_then(|key| key.made.app.clone()).unwrap_or_default(),
             model: finished.model.to_owned(),
@@ -263,7 +277,7 @@ fn limited(refusal: &Refusal) -> ApiError {
 }
 
 /// The records cannot be reached. Clients learn no more; the log does, without the database's password.
-fn failed(error: StoreError) -> ApiError {
+pub(crate) fn failed(error: StoreError) -> ApiError {
     let reason = std::error::Error::source(&error).map(ToString::to_string);
     tracing::error!(error = %error, reason, "the records cannot be reached");
     ApiError::records_unavailable()

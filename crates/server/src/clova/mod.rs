@@ -35,6 +35,7 @@ use crate::App;
 
 pub use model_names::ModelNames;
 pub(crate) use status::reshape;
+pub(crate) use target::rendering;
 
 /// The routes, under all of their names.
 pub(crate) fn routes() -> Router<App> {

@@ -5,6 +5,7 @@ mod body;
 mod border;
 pub(crate) mod health;
 mod listen;
+mod parts;
 pub(crate) mod response;
 mod sse;
 
@@ -12,6 +13,7 @@ pub(crate) use blocking::blocking;
 pub use body::JsonBody;
 pub(crate) use body::parse;
 pub use listen::{Running, ServeError, bind, serve};
+pub(crate) use parts::{PathId, PathVersion, QueryOf};
 pub use response::json;
 pub use sse::{Narrator, SseWriter, stream};
 

@@ -9,5 +9,6 @@ mod keys;
 mod limits;
 mod open;
 mod password;
+mod projects;
 mod usage;
 mod world;

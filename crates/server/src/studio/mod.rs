@@ -1,0 +1,63 @@
+//! Studio: what the pages for people who do not program keep on the server.
+//!
+//! A [`document`](document::Document) is the state of a playground: mode, model, parameters, prompt, examples,
+//! variables. [`render`] makes of it what a model is asked, in one place, so that a page, a batch and an app cannot
+//! differ. [`projects`] keeps documents with their versions.
+
+pub(crate) mod document;
+pub(crate) mod projects;
+pub(crate) mod render;
+
+use axum::Router;
+use axum::routing::{get, post};
+use saem_store::{Store, StoreError};
+use utoipa::OpenApi;
+
+use crate::{ApiError, App, access};
+
+/// The routes.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/studio/render", post(render::render))
+        .route("/api/studio/projects", get(projects::list).post(projects::create))
+        .route(
+            "/api/studio/projects/{id}",
+            get(projects::read).put(projects::save).patch(projects::change).delete(projects::remove),
+        )
+        .route("/api/studio/projects/{id}/duplicate", post(projects::duplicate))
+        .route("/api/studio/projects/{id}/versions", get(projects::versions))
+        .route("/api/studio/projects/{id}/versions/{version}", get(projects::version))
+        .route("/api/studio/projects/{id}/versions/{version}/restore", post(projects::restore))
+}
+
+/// The description of these routes.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(
+    render::render,
+    projects::list,
+    projects::create,
+    projects::read,
+    projects::save,
+    projects::change,
+    projects::remove,
+    projects::duplicate,
+    projects::versions,
+    projects::version,
+    projects::restore
+))]
+pub(crate) struct Description;
+
+/// The records, where the server has any.
+pub(crate) fn store(app: &App) -> Result<&Store, ApiError> {
+    app.access().map(|access| access.store()).ok_or_else(ApiError::records_unavailable)
+}
+
+/// What the records refuse, in the words of the API.
+pub(crate) fn refused(error: StoreError) -> ApiError {
+    match &error {
+        StoreError::NotFound { kind, id } => ApiError::not_found(kind, id),
+        StoreError::Invalid { field, expected } => ApiError::invalid_value(*field, format!("{field}: {expected}")),
+        StoreError::TooMany { .. } => ApiError::conflict("too_many", error.to_string()),
+        _ => access::failed(error),
+    }
+}
