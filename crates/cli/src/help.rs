@@ -12,7 +12,7 @@ const KOREAN: &[(&str, &str)] = &[
     ("saem", "공개 가중치 언어 모델을 내 컴퓨터에서 실행합니다"),
     (
         "saem:after",
-        "예:\n  saem chat\n  saem run --model smollm2-135m \"Once upon a time\"\n  saem pull gemma3-270m\n  saem bench --model smollm2-135m --json\n\n모델은 $SAEM_HOME에, 없으면 사용자 데이터 디렉터리에 보관합니다.\n언어: SAEM_LANG=ko 또는 SAEM_LANG=en, 없으면 로캘을 따릅니다.",
+        "예:\n  saem                      서버와 Saem Studio, `saem serve`와 같습니다\n  saem chat\n  saem run --model smollm2-135m \"Once upon a time\"\n  saem pull gemma3-270m\n  saem bench --model smollm2-135m --json\n\n모델은 $SAEM_HOME에, 없으면 사용자 데이터 디렉터리에 보관합니다.\n언어: SAEM_LANG=ko 또는 SAEM_LANG=en, 없으면 로캘을 따릅니다.",
     ),
     ("pull", "모델을 내려받습니다"),
     (

@@ -20,6 +20,7 @@ mod records;
 mod resolve;
 mod usage;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -31,7 +32,7 @@ use crate::language::Language;
 fn main() -> ExitCode {
     let language = Language::from_env();
     let command = help::localised(Arguments::command(), language);
-    let arguments = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = command.try_get_matches_from(words()).and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error, language),
@@ -45,6 +46,12 @@ fn main() -> ExitCode {
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
+}
+
+/// The command line. Without a word it is that of somebody who wants to begin: the server, with Studio at its address.
+fn words() -> Vec<OsString> {
+    let words: Vec<_> = std::env::args_os().collect();
+    if words.len() > 1 { words } else { vec!["saem".into(), "serve".into()] }
 }
 
 /// Prints help and version where they were asked for, and otherwise why the command line makes no sense.

@@ -8,6 +8,7 @@
 //! - [`http`] is the border: who may talk to the server at all, bodies of JSON, streams, sockets, health.
 //! - [`openai`] and its neighbours are the APIs: types, their checks, and the translation in both directions.
 //! - `studio` keeps what the pages for people who do not program work on, and renders it for a model.
+//! - `pages` is Saem Studio, the page at `/`, as it was built beforehand.
 //! - [`App`] is what all handlers share; [`router`] puts everything together.
 //!
 //! # The key decision: two worlds and a channel
@@ -54,6 +55,7 @@ mod metrics;
 pub mod nfc;
 pub mod openai;
 mod openapi;
+mod pages;
 mod routes;
 pub mod service;
 mod settings;

@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 
-use crate::{ApiError, App, clova, document, http, openai, studio};
+use crate::{ApiError, App, clova, document, http, openai, pages, studio};
 
 /// Everything that the server answers.
 pub fn router(app: App) -> Router {
@@ -14,6 +14,7 @@ pub fn router(app: App) -> Router {
         .merge(openai::routes())
         .merge(clova::routes())
         .merge(studio::routes())
+        .merge(pages::routes())
         .route("/openapi.json", get(|| async { http::json(axum::http::StatusCode::OK, &document()) }))
         .fallback(
             |request: Request| async move { ApiError::unknown_path(request.method().as_str(), request.uri().path()) },

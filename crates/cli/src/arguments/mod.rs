@@ -19,14 +19,9 @@ pub(crate) use shared::{LoadFlags, ModelFlag};
 
 /// Runs open-weight language models on your own machine
 #[derive(Debug, Parser)]
-#[command(
-    name = "saem",
-    version,
-    disable_help_subcommand = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "saem", version, disable_help_subcommand = true, subcommand_required = true)]
 #[command(after_help = "Examples:
+  saem                      the server with Saem Studio, as `saem serve`
   saem chat
   saem run --model smollm2-135m \"Once upon a time\"
   saem pull gemma3-270m

@@ -70,7 +70,9 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     })?;
     drop(progress);
     let service = service.with_embedders(embedders);
-    note(&language.serving(&format!("http://{}", running.address())));
+    let url = format!("http://{}", running.address());
+    note(&language.serving(&url));
+    note(&language.serve_studio(&url));
     let app = App::with_access(service, settings, Vec::new(), access);
     runtime.block_on(async {
         #[cfg(unix)]

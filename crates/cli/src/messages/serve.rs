@@ -19,6 +19,10 @@ messages! {
         en: "Serving on {url} (Ctrl-C to stop)",
         ko: "{url} 에서 제공합니다 (Ctrl-C로 멈춤)",
     }
+    serve_studio(url: &str) {
+        en: "Saem Studio: open {url}/ in a browser",
+        ko: "Saem Studio: 브라우저에서 {url}/ 를 여십시오",
+    }
     serve_draining() {
         en: "Stopping once the answers at work are complete; press Ctrl-C again not to wait",
         ko: "진행 중인 답변을 마치고 멈춥니다. 기다리지 않으려면 Ctrl-C를 한 번 더 누르십시오",

@@ -42,12 +42,12 @@ fn help_in_korean() {
 }
 
 #[test]
-fn no_command_is_a_question_for_help() {
+fn half_a_command_is_a_question_for_help() {
     let home = tempfile::tempdir().unwrap();
-    let ran = run(home.path(), &[]);
+    let ran = run(home.path(), &["key"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("Usage: saem"));
-    let korean = run_korean(home.path(), &[]);
+    let korean = run_korean(home.path(), &["key"]);
     assert_eq!(korean.code, 2);
     assert!(korean.stderr.contains("사용법: saem"));
 }

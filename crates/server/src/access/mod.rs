@@ -22,7 +22,7 @@ use saem_store::{
 };
 
 use crate::service::{Finished, Recorder};
-use crate::{ApiError, Caller, RequestId};
+use crate::{ApiError, Caller, RequestId, pages};
 
 use refusals::Refusals;
 
@@ -240,6 +240,7 @@ impl Recorder for Access {
 fn scope(route: Option<&str>) -> Option<Scope> {
     match route {
         Some("/openapi.json" | "/health/live" | "/health/ready") => None,
+        Some(route) if pages::is_page(route) => None,
         Some("/metrics") => Some(Scope::Admin),
         Some(route) if route.contains("embedding") => Some(Scope::Embed),
         // Also where there is no route: strangers are not told what there is.

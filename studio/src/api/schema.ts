@@ -1,0 +1,549 @@
+// Made by tools/api-types.mjs from the server's OpenAPI document. Do not edit.
+
+/** What each route takes and gives. */
+export interface Operations {
+  "GET /v1/models": { body: undefined; result: Models };
+  "POST /v1/chat/completions": { body: ChatRequest; result: ChatCompletion };
+  "POST /v1/completions": { body: CompletionRequest; result: TextCompletion };
+  "POST /v1/embeddings": { body: EmbeddingsRequest; result: Vectors };
+  "POST /tokenize": { body: TokenizeRequest; result: Tokenized };
+  "POST /v1/api-tools/segmentation": { body: ClovaSegmentationRequest; result: Clova_ClovaSegmentationResult };
+  "POST /v1/api-tools/summarization/v2": { body: ClovaSummarizationRequest; result: Clova_ClovaSummarizationResult };
+  "POST /v1/api-tools/sliding/chat-messages/{model}": { body: ClovaSlidingRequest; result: Clova_ClovaSlidingResult };
+}
+
+/** What the model says. */
+export interface Answer {
+  content?: string | null;
+  /** Always null: models refuse in their own words. */
+  refusal?: string | null;
+  /** Always `assistant`. */
+  role: string;
+  tool_calls?: Array<ToolCall>;
+}
+
+/** One of the choices of an answer. */
+export interface ChatChoice {
+  /** `stop`, `length` or `tool_calls`. */
+  finish_reason: string;
+  index: number;
+  logprobs?: ChatLogprobs | null;
+  message: Answer;
+}
+
+/** An answer. */
+export interface ChatCompletion {
+  choices: Array<ChatChoice>;
+  created: number;
+  id: string;
+  model: string;
+  /** Always `chat.completion`. */
+  object: string;
+  system_fingerprint: string;
+  usage: Usage;
+}
+
+/** Log-probabilities of a text. */
+export interface ChatLogprobs {
+  /** Of each token. */
+  content: Array<TokenLogprob>;
+  /** Always null. */
+  refusal?: Array<TokenLogprob> | null;
+}
+
+/** One message of a conversation. */
+export interface ChatMessage {
+  /** The text. */
+  content?: Content | null;
+  /** The name of the speaker, for templates that know names. */
+  name?: string | null;
+  /** Comes back from clients that repeat an answer as they got it. */
+  refusal?: string | null;
+  /** Who speaks. */
+  role: Role;
+  /** Which call a function's answer belongs to. */
+  tool_call_id?: string | null;
+  /** Calls that the model made. */
+  tool_calls?: Array<ToolCall> | null;
+}
+
+/** A conversation to continue. */
+export interface ChatRequest {
+  /** Variables of the chat template, such as `enable_thinking`. */
+  chat_template_kwargs?: Record<string, unknown> | null;
+  /** Subtracted for every time that the answer holds a token. */
+  frequency_penalty?: number | null;
+  /** What is added to the logits of tokens, by their ids: -100 to 100. */
+  logit_bias?: Record<string, number> | null;
+  /** Report the log-probability of each token. */
+  logprobs?: boolean | null;
+  /** The most tokens of each choice. */
+  max_completion_tokens?: number | null;
+  /** The most tokens of each choice; the older name. */
+  max_tokens?: number | null;
+  /** The conversation so far. */
+  messages: Array<ChatMessage>;
+  /** Tokens less probable than this times the most probable one are dropped. */
+  min_p?: number | null;
+  /** Name of a model of `/v1/models`. */
+  model: string;
+  /** Choices to make. */
+  n?: number | null;
+  /** Whether one answer may hold several calls; true where absent. */
+  parallel_tool_calls?: boolean | null;
+  /** Subtracted once from tokens that the answer holds. */
+  presence_penalty?: number | null;
+  /** Divides the logits of tokens of the text so far; 1 is off. */
+  repetition_penalty?: number | null;
+  /** The form of the answer. */
+  response_format?: ResponseFormat | null;
+  /** The same seed gives the same answer. */
+  seed?: number | null;
+  /** Texts that end the answer and are no part of it. */
+  stop?: TextOrList | null;
+  /** Answer piece by piece, as server-sent events. */
+  stream?: boolean | null;
+  /** What is wanted of the stream. */
+  stream_options?: StreamOptions | null;
+  /** Spread of the choice; 0 always takes the most probable token. */
+  temperature?: number | null;
+  /** `none`, `auto`, `required`, or the name of a function in OpenAI's form. */
+  tool_choice?: Record<string, unknown> | null;
+  /** Functions that the model may call. */
+  tools?: Array<Record<string, unknown>> | null;
+  /** How many of the most probable tokens are drawn from; 0 for all. */
+  top_k?: number | null;
+  /** Report so many alternatives of each token; needs `logprobs`. */
+  top_logprobs?: number | null;
+  /** Mass of the most probable tokens that are drawn from. */
+  top_p?: number | null;
+  /** The client's name for its user; not looked at. */
+  user?: string | null;
+}
+
+/** The function of a call. */
+export interface ClovaCalledFunction {
+  /** Its arguments by name. */
+  arguments: Record<string, unknown>;
+  /** Its name. */
+  name: string;
+}
+
+/** One message. */
+export interface ClovaChatMessage {
+  /** What is said. */
+  content: Content;
+  /** Who speaks. */
+  role: ClovaRole;
+  /** Which call this is the result of, in a message of a tool. */
+  toolCallId?: string | null;
+  /** Functions that the model called, in a message of the assistant. */
+  toolCalls?: Array<ClovaToolCall> | null;
+}
+
+/** The only type of tool. */
+export type ClovaFunctionKind = "function";
+
+/** A message of a conversation that fits. */
+export interface ClovaPlainMessage {
+  /** What is said. */
+  content: string;
+  /** Who speaks. */
+  role: ClovaRole;
+}
+
+/** Who speaks. */
+export type ClovaRole = "system" | "user" | "assistant" | "tool";
+
+/** A request. */
+export interface ClovaSegmentationRequest {
+  /** -1.5 to 1.5, larger for more paragraphs, or -100 for automatic; 0. */
+  alpha?: number | null;
+  /** Merge and part paragraphs by length afterwards; false. */
+  postProcess?: boolean | null;
+  /** The most characters of a paragraph then; 1,000. */
+  postProcessMaxSize?: number | null;
+  /** The fewest characters of a paragraph then, or -1 for no bound; 300. */
+  postProcessMinSize?: number | null;
+  /** The number of paragraphs, or -1 for as many as `alpha` makes; -1. */
+  segCnt?: number | null;
+  /** The text: 1 to 120,000 characters. */
+  text: string;
+}
+
+/** A conversation that may be too long. */
+export interface ClovaSlidingRequest {
+  /** Tokens that the answer needs: 1 to 4,096; 100. */
+  maxTokens?: number | null;
+  /** The conversation. */
+  messages: Array<ClovaChatMessage>;
+}
+
+/** The head of every answer. */
+export interface ClovaStatus {
+  /** `20000`, or a code of five digits whose first three are those of HTTP. */
+  code: string;
+  /** `OK`, or what is wrong and where. */
+  message: string;
+}
+
+/** Texts to summarise. */
+export interface ClovaSummarizationRequest {
+  /** Part the texts by topic, and summarise part by part; true. */
+  autoSentenceSplitter?: boolean | null;
+  /** Taken and without effect: the server has no filter. */
+  includeAiFilters?: boolean | null;
+  /** The number of parts, or -1 for automatic; -1. */
+  segCount?: number | null;
+  /** The most characters of a part: 1 to 3,000; 1,000. */
+  segMaxSize?: number | null;
+  /** The fewest characters of a part: 0 to `segMaxSize`; 300. */
+  segMinSize?: number | null;
+  /** The texts: 1 to 35,000 characters in all. */
+  texts: Array<string>;
+}
+
+/** A call of a function. CLOVA Studio's arguments are an object, where OpenAI's are a text that holds one. */
+export interface ClovaToolCall {
+  /** Which function, and with what. */
+  function: ClovaCalledFunction;
+  /** What the result refers to. */
+  id: string;
+  /** Always `function`. */
+  type?: ClovaFunctionKind;
+}
+
+/** An answer that went well. */
+export interface Clova_ClovaSegmentationResult {
+  /** The paragraphs. */
+  result: {
+    /** Tokens of the text. */
+    inputTokens: number;
+    /** The numbers of these sentences, from 0. */
+    span: Array<Array<number>>;
+    /** The sentences of each paragraph. */
+    topicSeg: Array<Array<string>>;
+  };
+  /** Always `20000`, `OK`. */
+  status: ClovaStatus;
+}
+
+/** An answer that went well. */
+export interface Clova_ClovaSlidingResult {
+  /** A conversation that fits. */
+  result: {
+    /** The messages that remain. */
+    messages: Array<ClovaPlainMessage>;
+  };
+  /** Always `20000`, `OK`. */
+  status: ClovaStatus;
+}
+
+/** An answer that went well. */
+export interface Clova_ClovaSummarizationResult {
+  /** A summary. */
+  result: {
+    /** Tokens of the texts. */
+    inputTokens: number;
+    /** One line for each part, each beginning with `- `. */
+    text: string;
+  };
+  /** Always `20000`, `OK`. */
+  status: ClovaStatus;
+}
+
+/** Prompts to continue. */
+export interface CompletionRequest {
+  /** Begin each text with its prompt. */
+  echo?: boolean | null;
+  /** Subtracted for every time that the text holds a token. */
+  frequency_penalty?: number | null;
+  /** What is added to the logits of tokens, by their ids: -100 to 100. */
+  logit_bias?: Record<string, number> | null;
+  /** Report the log-probability of each token and of so many alternatives. */
+  logprobs?: number | null;
+  /** The most tokens of each text; 16 where absent. */
+  max_tokens?: number | null;
+  /** Tokens less probable than this times the most probable one are dropped. */
+  min_p?: number | null;
+  /** Name of a model of `/v1/models`. */
+  model: string;
+  /** Texts for each prompt. */
+  n?: number | null;
+  /** Subtracted once from tokens that the text holds. */
+  presence_penalty?: number | null;
+  /** What to continue. */
+  prompt: Prompts;
+  /** Divides the logits of tokens of the text so far; 1 is off. */
+  repetition_penalty?: number | null;
+  /** The same seed gives the same text. */
+  seed?: number | null;
+  /** Texts that end the text and are no part of it. */
+  stop?: TextOrList | null;
+  /** Answer piece by piece, as server-sent events. */
+  stream?: boolean | null;
+  /** What is wanted of the stream. */
+  stream_options?: StreamOptions | null;
+  /** Spread of the choice; 0 always takes the most probable token. */
+  temperature?: number | null;
+  /** How many of the most probable tokens are drawn from; 0 for all. */
+  top_k?: number | null;
+  /** Mass of the most probable tokens that are drawn from. */
+  top_p?: number | null;
+  /** The client's name for its user; not looked at. */
+  user?: string | null;
+}
+
+/** The text of a message, whole or in parts. */
+export type Content = string | Array<Part>;
+
+/** The vector of a text, of length 1. */
+export interface Embedding {
+  embedding: Vector;
+  /** Number of the text, from 0. */
+  index: number;
+  /** Always `embedding`. */
+  object: string;
+}
+
+/** Tokens that were taken. */
+export interface EmbeddingUsage {
+  /** Of the texts. */
+  prompt_tokens: number;
+  /** The same: nothing is generated. */
+  total_tokens: number;
+}
+
+/** Texts to turn into vectors. */
+export interface EmbeddingsRequest {
+  /** Numbers of a vector; only as many as the model makes. */
+  dimensions?: number | null;
+  /** How vectors are written; `float` where absent. */
+  encoding_format?: Encoding | null;
+  /** A text, or up to 2,048. */
+  input: TextOrList;
+  /** Name of a sentence encoder of `/v1/models`. */
+  model: string;
+  /** The client's name for its user; not looked at. */
+  user?: string | null;
+}
+
+/** How vectors are written. */
+export type Encoding = "float" | "base64";
+
+/** Body of every error of the OpenAI API. */
+export interface ErrorBody {
+  /** What went wrong. */
+  error: ErrorDetail;
+}
+
+/** What went wrong. */
+export interface ErrorDetail {
+  /** What exactly; stable. */
+  code?: string | null;
+  /** For people, in English. */
+  message: string;
+  /** The field that is wrong. */
+  param?: string | null;
+  /** Coarse class: `invalid_request_error`, `rate_limit_error`, `server_error` and so on. */
+  type: string;
+}
+
+/** Kinds of forms. */
+export type FormatKind = "text" | "json_object" | "json_schema";
+
+/** A function and its arguments. */
+export interface FunctionCall {
+  /** A JSON object, as text. */
+  arguments: string;
+  /** The function. */
+  name: string;
+}
+
+/** A schema and what it is called. */
+export interface JsonSchema {
+  /** What the value is for; not looked at. */
+  description?: string | null;
+  /** A name, for the client's own use. */
+  name: string;
+  /** The schema; any object where it is absent. */
+  schema?: Record<string, unknown> | null;
+  /** Answers always fulfil the schema, strict or not. */
+  strict?: boolean | null;
+}
+
+/** A model that is served. */
+export interface Model {
+  /** When it was loaded, in seconds since 1970. */
+  created: number;
+  /** The name that requests use. */
+  id: string;
+  /** The most tokens of prompt and answer together; absent for a sentence encoder, which takes any text. */
+  max_model_len?: number | null;
+  /** Always `model`. */
+  object: string;
+  /** Always `saem`. */
+  owned_by: string;
+}
+
+/** All models that are served. */
+export interface Models {
+  /** The models. */
+  data: Array<Model>;
+  /** Always `list`. */
+  object: string;
+}
+
+/** A part of a message. */
+export interface Part {
+  /** The text. */
+  text: string;
+  /** Always `text`. */
+  type: PartKind;
+}
+
+/** Kinds of parts. */
+export type PartKind = "text";
+
+/** Of the prompt's tokens. */
+export interface PromptTokens {
+  /** Tokens whose keys and values were in the cache. */
+  cached_tokens: number;
+}
+
+/** What `/v1/completions` continues: one text or token list, or several. */
+export type Prompts = string | Array<string> | Array<number> | Array<Array<number>>;
+
+/** The form of an answer. */
+export interface ResponseFormat {
+  /** The schema, for `json_schema`. */
+  json_schema?: JsonSchema | null;
+  /** What kind of form. */
+  type: FormatKind;
+}
+
+/** Who speaks. */
+export type Role = "system" | "developer" | "user" | "assistant" | "tool";
+
+/** What is wanted of a stream. */
+export interface StreamOptions {
+  /** End with a chunk that has no choices and tells the tokens taken. */
+  include_usage?: boolean | null;
+}
+
+/** One text. */
+export interface TextChoice {
+  /** `stop` or `length`; null while the text goes on. */
+  finish_reason?: string | null;
+  /** Counts through the texts of the first prompt, then of the second, and so on. */
+  index: number;
+  logprobs?: TextLogprobs | null;
+  text: string;
+}
+
+/** Texts, or a piece of one. */
+export interface TextCompletion {
+  choices: Array<TextChoice>;
+  created: number;
+  id: string;
+  model: string;
+  /** Always `text_completion`. */
+  object: string;
+  system_fingerprint: string;
+  /** Absent from the pieces of a stream, unless they were asked for it. */
+  usage?: Usage | null;
+}
+
+/** Log-probabilities of a text, in the API's older shape. */
+export interface TextLogprobs {
+  /** Where each token begins, in characters from the begin of the text. */
+  text_offset: Array<number>;
+  token_logprobs: Array<number>;
+  tokens: Array<string>;
+  top_logprobs: Array<Record<string, number>>;
+}
+
+/** One text or several. */
+export type TextOrList = string | Array<string>;
+
+/** A token and what could have stood in its place. */
+export interface TokenLogprob {
+  /** The bytes of the token, which can be a part of a character. */
+  bytes: Array<number>;
+  logprob: number;
+  token: string;
+  top_logprobs: Array<TopLogprob>;
+}
+
+/** A text or a conversation to cut into tokens. */
+export interface TokenizeRequest {
+  /** End a conversation with the beginning of an answer; true where absent. */
+  add_generation_prompt?: boolean | null;
+  /** Add the tokens that the model expects around a text; true where absent, as for `/v1/completions`. */
+  add_special_tokens?: boolean | null;
+  /** A conversation, which is counted as `/v1/chat/completions` counts it. */
+  messages?: Array<ChatMessage> | null;
+  /** Name of a model of `/v1/models`. */
+  model: string;
+  /** The text; this or `messages`. */
+  prompt?: string | null;
+  /** Tell also what each token says. */
+  return_token_strs?: boolean | null;
+}
+
+/** The tokens of a text. */
+export interface Tokenized {
+  /** How many. */
+  count: number;
+  /** The most tokens of prompt and answer together. */
+  max_model_len: number;
+  /** What each says, where that was asked for. */
+  token_strs?: Array<string> | null;
+  /** Their ids. */
+  tokens: Array<number>;
+}
+
+/** A call of a function. */
+export interface ToolCall {
+  /** What is called. */
+  function: FunctionCall;
+  /** Names the call; the function's answer refers to it. */
+  id: string;
+  /** Always `function`. */
+  type: ToolCallKind;
+}
+
+/** Kinds of calls. */
+export type ToolCallKind = "function";
+
+/** A token that could have been chosen. */
+export interface TopLogprob {
+  bytes: Array<number>;
+  logprob: number;
+  token: string;
+}
+
+/** Tokens that a request took. */
+export interface Usage {
+  /** Generated tokens of all choices. */
+  completion_tokens: number;
+  /** Tokens of the prompt. */
+  prompt_tokens: number;
+  /** Of the prompt's tokens. */
+  prompt_tokens_details: PromptTokens;
+  /** Both. */
+  total_tokens: number;
+}
+
+/** The numbers of a vector. */
+export type Vector = Array<number> | string;
+
+/** Vectors. */
+export interface Vectors {
+  /** One for each text, in the order of the texts. */
+  data: Array<Embedding>;
+  model: string;
+  /** Always `list`. */
+  object: string;
+  usage: EmbeddingUsage;
+}

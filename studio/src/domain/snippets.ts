@@ -1,0 +1,76 @@
+// A request as programs of others: what is copied runs as it is pasted.
+import type { Ask } from "./prompt";
+
+export type Language = "curl" | "python" | "javascript";
+
+export interface Call {
+  ask: Ask;
+  /** Address of the server, without a slash at the end. */
+  origin: string;
+  /** A key, or the name of the environment variable that holds one; neither where none is needed. */
+  key?: string;
+  keyVariable?: string;
+}
+
+export function snippet(language: Language, call: Call): string {
+  const [, route = ""] = call.ask.route.split(" ");
+  const address = call.origin + route;
+  const body = JSON.stringify(call.ask.body, null, 2);
+  const path = call.ask.route === "POST /v1/chat/completions" ? ["message", "content"] : ["text"];
+  switch (language) {
+    case "curl": return curl(address, body, call);
+    case "python": return python(address, body, path, call);
+    case "javascript": return javascript(address, body, path, call);
+  }
+}
+
+/** A text between single quotes, in which a shell changes nothing. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function curl(address: string, body: string, { key, keyVariable }: Call): string {
+  const bearer = key ? quoted(`Authorization: Bearer ${key}`) : keyVariable ? `"Authorization: Bearer $${keyVariable}"` : "";
+  const header = bearer ? `  -H ${bearer} \\\n` : "";
+  return `curl ${address} \\\n  -H 'Content-Type: application/json' \\\n${header}  -d ${quoted(body)}\n`;
+}
+
+function python(address: string, body: string, path: string[], { key, keyVariable }: Call): string {
+  const bearer = key ? JSON.stringify(`Bearer ${key}`) : keyVariable ? `"Bearer " + os.environ["${keyVariable}"]` : "";
+  const imports = ["json", ...(keyVariable && !key ? ["os"] : []), "urllib.request"].map((name) => `import ${name}`);
+  const header = bearer ? `\n    "Authorization": ${bearer},` : "";
+  const at = path.map((name) => `["${name}"]`).join("");
+  return `${imports.join("\n")}
+
+body = json.loads(r"""${pythonRaw(body)}""")
+headers = {
+    "Content-Type": "application/json",${header}
+}
+request = urllib.request.Request("${address}", json.dumps(body).encode(), headers)
+with urllib.request.urlopen(request) as response:
+    answer = json.load(response)
+for choice in answer["choices"]:
+    print(choice${at})
+`;
+}
+
+/** JSON within a raw string of Python: three quotes in a row would end it. JSON can spell them otherwise. */
+function pythonRaw(body: string): string {
+  return body.replace(/\\(.)/g, (escape, character: string) => (character === '"' ? "\\u0022" : escape));
+}
+
+function javascript(address: string, body: string, path: string[], { key, keyVariable }: Call): string {
+  const bearer = key ? JSON.stringify(`Bearer ${key}`) : keyVariable ? `\`Bearer \${process.env.${keyVariable}}\`` : "";
+  const header = bearer ? `\n    "Authorization": ${bearer},` : "";
+  const indented = body.replaceAll("\n", "\n  ");
+  return `fetch("${address}", {
+  method: "POST",
+  headers: {
+    "Content-Type": "application/json",${header}
+  },
+  body: JSON.stringify(${indented}),
+})
+  .then((response) => response.json())
+  .then((answer) => answer.choices.forEach((choice) => console.log(choice.${path.join(".")})));
+`;
+}

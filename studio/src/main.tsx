@@ -1,0 +1,13 @@
+// Where everything begins.
+import { render } from "preact";
+import { App } from "./pages/app";
+import { startCounting } from "./state/counter";
+import { loadModels } from "./state/models";
+
+const place = document.getElementById("studio");
+if (place) {
+  place.replaceChildren();
+  render(<App />, place);
+  startCounting();
+  void loadModels();
+}

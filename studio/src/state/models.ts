@@ -1,0 +1,31 @@
+// The models that the server has loaded.
+import { computed, signal } from "@preact/signals";
+import { ApiError, call } from "../api/client";
+import type { Model } from "../api/schema";
+import { current, update } from "./studio";
+
+export const models = signal<Model[] | null>(null);
+export const modelsError = signal<ApiError | null>(null);
+/** Those that write; the others turn texts into vectors. */
+export const engines = computed(() => (models.value ?? []).filter((model) => model.max_model_len != null));
+export const encoders = computed(() => (models.value ?? []).filter((model) => model.max_model_len == null));
+
+export function contextOf(name: string): number | null {
+  return models.value?.find((model) => model.id === name)?.max_model_len ?? null;
+}
+
+/** Asks the server, and gives a model to variants that have none or one that is not served. */
+export async function loadModels(): Promise<void> {
+  try {
+    models.value = (await call("GET /v1/models", undefined)).data;
+    modelsError.value = null;
+  } catch (error) {
+    modelsError.value = error instanceof ApiError ? error : new ApiError(0, "unreachable", String(error));
+    return;
+  }
+  const first = engines.value[0]?.id;
+  const isServed = (name: string) => engines.value.some((model) => model.id === name);
+  if (first !== undefined && current.value.variants.some((variant) => !isServed(variant.model))) {
+    update({ variants: current.value.variants.map((variant) => (isServed(variant.model) ? variant : { ...variant, model: first })) });
+  }
+}
