@@ -10,6 +10,7 @@ mod embeddings;
 #[allow(dead_code, reason = "the encoder's own tests need more of it")]
 mod encoder_toy;
 mod openai;
+mod pages;
 mod projects;
 mod recite;
 #[path = "../../../cli/tests/it/toy.rs"]
