@@ -74,7 +74,10 @@ pub(crate) async fn tokenize(
         let tokenizer = model.text().tokenizer();
         let tokens = match subject {
             Subject::Text { text, special } => tokenizer.encode(&text, special, true),
-            Subject::Conversation { messages, options } => model.text().chat_tokens(&messages, &options)?,
+            Subject::Conversation { messages, begins_answer } => {
+                let options = RenderOptions { add_generation_prompt: begins_answer, ..RenderOptions::default() };
+                model.text().chat_tokens(&messages, &options)?
+            }
         };
         let wanted = body.return_token_strs.unwrap_or(false);
         let token_strs =
@@ -87,7 +90,7 @@ pub(crate) async fn tokenize(
 /// What is cut into tokens.
 enum Subject {
     Text { text: String, special: bool },
-    Conversation { messages: Vec<Message>, options: RenderOptions },
+    Conversation { messages: Vec<Message>, begins_answer: bool },
 }
 
 impl Subject {
@@ -109,12 +112,10 @@ impl Subject {
                 Err(ApiError::invalid_value("add_special_tokens", "add_special_tokens is for a prompt"))
             }
             (Some(prompt), None) => Ok(Self::Text { text: nfc(prompt), special: special.unwrap_or(true) }),
-            (None, Some(messages)) => {
-                let defaults = RenderOptions::default();
-                let add_generation_prompt = begins_answer.unwrap_or(defaults.add_generation_prompt);
-                let options = RenderOptions { add_generation_prompt, ..defaults };
-                Ok(Self::Conversation { messages: to_engine(messages, None)?, options })
-            }
+            (None, Some(messages)) => Ok(Self::Conversation {
+                messages: to_engine(messages, None)?,
+                begins_answer: begins_answer.unwrap_or(true),
+            }),
         }
     }
 }

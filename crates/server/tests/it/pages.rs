@@ -53,7 +53,8 @@ fn pages_need_no_key_where_all_else_does() {
 #[test]
 fn a_conversation_is_counted_as_it_is_answered() {
     let world = World::new();
-    let messages = json!([{"role": "system", "content": "샘"}, {"role": "user", "content": "\u{1109}\u{1162}\u{11b7} a"}]);
+    let messages =
+        json!([{"role": "system", "content": "샘"}, {"role": "user", "content": "\u{1109}\u{1162}\u{11b7} a"}]);
     let counted = world.post("/tokenize", &json!({"model": "alphabet", "messages": messages})).json();
     let chat = json!({"model": "alphabet", "messages": messages, "max_tokens": 1});
     let answered = world.post("/v1/chat/completions", &chat).json();
