@@ -26,18 +26,23 @@ interface Options {
 
 /** Sends a request and hands out the response where it is a good one. */
 export async function send<R extends Route>(route: R, body: Body<R>, options: Options = {}): Promise<Response> {
+  const json = body === undefined ? null : JSON.stringify(body);
+  return request(route, json, json === null ? "" : "application/json", options);
+}
+
+async function request(route: Route, body: BodyInit | null, kind: string, options: Options): Promise<Response> {
   const [method = "GET", pattern = "/"] = route.split(" ");
   const address = pattern.replace(/\{\*?(\w+)\}/g, (_, name: string) => encodeURIComponent(options.path?.[name] ?? ""));
   const query = options.query ? `?${new URLSearchParams(options.query)}` : "";
   const headers: Record<string, string> = {};
-  if (body !== undefined) headers["content-type"] = "application/json";
+  if (kind) headers["content-type"] = kind;
   if (key.value) headers["authorization"] = `Bearer ${key.value}`;
   let response: Response;
   try {
     response = await fetch(address + query, {
       method,
       headers,
-      body: body === undefined ? null : JSON.stringify(body),
+      body,
       signal: options.signal ?? null,
     });
   } catch (error) {

@@ -10,6 +10,16 @@ export interface Operations {
   "POST /v1/api-tools/segmentation": { body: ClovaSegmentationRequest; result: Clova_ClovaSegmentationResult };
   "POST /v1/api-tools/summarization/v2": { body: ClovaSummarizationRequest; result: Clova_ClovaSummarizationResult };
   "POST /v1/api-tools/sliding/chat-messages/{model}": { body: ClovaSlidingRequest; result: Clova_ClovaSlidingResult };
+  "GET /api/studio/projects": { body: undefined; result: StudioProjects };
+  "POST /api/studio/projects": { body: StudioNewProject; result: StudioProject };
+  "GET /api/studio/projects/{id}": { body: undefined; result: StudioProject };
+  "PUT /api/studio/projects/{id}": { body: StudioSave; result: StudioProject };
+  "PATCH /api/studio/projects/{id}": { body: StudioChange; result: StudioProject };
+  "DELETE /api/studio/projects/{id}": { body: undefined; result: undefined };
+  "POST /api/studio/projects/{id}/duplicate": { body: StudioDuplicate; result: StudioProject };
+  "GET /api/studio/projects/{id}/versions": { body: undefined; result: StudioVersions };
+  "GET /api/studio/projects/{id}/versions/{version}": { body: undefined; result: StudioVersion };
+  "POST /api/studio/projects/{id}/versions/{version}/restore": { body: StudioRestore; result: StudioProject };
 }
 
 /** What the model says. */
@@ -429,6 +439,217 @@ export type Role = "system" | "developer" | "user" | "assistant" | "tool";
 export interface StreamOptions {
   /** End with a chunk that has no choices and tells the tokens taken. */
   include_usage?: boolean | null;
+}
+
+/** What is to change beside the document. */
+export interface StudioChange {
+  name?: string | null;
+  shared?: boolean | null;
+}
+
+/** The state of a playground. Every field may be absent. */
+export interface StudioDocument {
+  /** The answer must be one of these; anything where empty. */
+  choices?: Array<string>;
+  /** Rows of input and output. */
+  examples?: StudioExamples;
+  /** What is done with an answer; `examples` puts rows of input and output before the input. */
+  generation?: StudioGenerationType;
+  /** The conversation. May hold `{{variables}}`. */
+  messages?: Array<StudioTurn>;
+  /** A conversation, or free text. */
+  mode?: StudioMode;
+  /** Name of a model of `/v1/models`; the first one served where empty. */
+  model?: string;
+  /** How tokens are chosen. */
+  parameters?: StudioParameters;
+  /** The position of the switch that the parameters came from. */
+  preset?: StudioPreset | null;
+  /** The free text. May hold `{{variables}}`. */
+  prompt?: string;
+  /** The system message of a conversation. */
+  system?: string;
+  /** The page's own state, which the server does not read. */
+  ui?: Record<string, unknown>;
+  /** Variables with values to try. */
+  variables?: Array<StudioVariable>;
+  /** What the document is compared with. */
+  variants?: Array<StudioVariant>;
+}
+
+/** What is copied. */
+export interface StudioDuplicate {
+  /** The copy's name. */
+  name?: string | null;
+  /** The version; the current one where absent. */
+  version?: number | null;
+}
+
+/** A row. */
+export interface StudioExample {
+  /** What comes in. */
+  input?: string;
+  /** What is to come out. */
+  output?: string;
+}
+
+/** Rows of input and output, and how they are written in free text. */
+export interface StudioExamples {
+  /** The new input. May hold `{{variables}}`. */
+  input?: string;
+  /** Before each input. */
+  input_prefix?: string;
+  /** Before each output. */
+  output_prefix?: string;
+  /** The rows. */
+  rows?: Array<StudioExample>;
+  /** After each row. */
+  separator?: string;
+}
+
+/** What is done with an answer. */
+export type StudioGenerationType = "rolling" | "one_time" | "multiple" | "examples";
+
+/** A conversation, or free text. */
+export type StudioMode = "chat" | "text";
+
+/** A new project. */
+export interface StudioNewProject {
+  document?: StudioDocument;
+  name: string;
+}
+
+/** How tokens are chosen, on CLOVA Studio's scales. */
+export interface StudioParameters {
+  /** Answers to one prompt. */
+  candidates?: number;
+  /** The most tokens of an answer. */
+  max_tokens?: number;
+  /** Against repetition: 0 is off; `repetition_penalty` of the other APIs is 1 + this / 50. */
+  repeat_penalty?: number;
+  /** Put after an answer by the page. */
+  restart?: string;
+  /** The same seed gives the same answer. */
+  seed?: number | null;
+  /** Put after free text, before the model writes. */
+  start?: string;
+  /** Texts that end an answer. */
+  stop?: Array<string>;
+  /** Spread of the choice; 0 always takes the most probable token. */
+  temperature?: number;
+  /** How many of the most probable tokens are drawn from; 0 for all. */
+  top_k?: number;
+  /** Mass of the most probable tokens that are drawn from; above 0. */
+  top_p?: number;
+}
+
+/** A switch with two positions. */
+export type StudioPreset = "consistency" | "creativity";
+
+/** A project with its document. */
+export type StudioProject = StudioProjectSummary & {
+  document: StudioDocument;
+  /** Who saved the current version. */
+  saved_by: string;
+  /** Whether it is the caller's organisation's. */
+  writable: boolean;
+};
+
+/** A project in a list. */
+export interface StudioProjectSummary {
+  changed_at: string;
+  created_at: string;
+  id: string;
+  /** `chat` or `text`. */
+  mode: string;
+  /** The model of the document; empty for the first one served. */
+  model: string;
+  name: string;
+  /** Whether other organisations of the installation may read it by its id. */
+  shared: boolean;
+  /** The current version. */
+  version: number;
+}
+
+/** Projects, the last changed first. */
+export interface StudioProjects {
+  /** Whether older ones follow. */
+  has_more: boolean;
+  projects: Array<StudioProjectSummary>;
+}
+
+/** What was seen before a version is brought back. */
+export interface StudioRestore {
+  /** The version that was seen. */
+  based_on: number;
+}
+
+/** A new version. */
+export interface StudioSave {
+  /** Whether the page saves by itself. Of such versions only the newest 20 are kept. */
+  autosave?: boolean;
+  /** The version that was seen. */
+  based_on: number;
+  document: StudioDocument;
+  /** A new name. */
+  name?: string | null;
+  /** What is to be said of it. */
+  note?: string;
+}
+
+/** Who speaks. */
+export type StudioSpeaker = "system" | "user" | "assistant";
+
+/** A message of a conversation. */
+export interface StudioTurn {
+  /** What they say. */
+  content: string;
+  /** Who speaks. */
+  role: StudioSpeaker;
+}
+
+/** A variable. */
+export interface StudioVariable {
+  /** What it is for. */
+  description?: string;
+  /** Letters, digits and `_`. */
+  name?: string;
+  /** A value to try. */
+  value?: string;
+}
+
+/** A document that differs in some fields. What is absent is as in the document. */
+export interface StudioVariant {
+  /** Another model. */
+  model?: string | null;
+  /** What it is called. */
+  name?: string;
+  /** Other parameters, all of them. */
+  parameters?: StudioParameters | null;
+  /** Another text. */
+  prompt?: string | null;
+  /** Another system message. */
+  system?: string | null;
+}
+
+/** A version of a project. */
+export interface StudioVersion {
+  autosave: boolean;
+  /** In the answer for one version. */
+  document?: StudioDocument | null;
+  note: string;
+  /** The version that was brought back by it. */
+  restored_from?: number | null;
+  saved_at: string;
+  saved_by: string;
+  version: number;
+}
+
+/** Versions, the newest first. */
+export interface StudioVersions {
+  /** Whether older ones follow. */
+  has_more: boolean;
+  versions: Array<StudioVersion>;
 }
 
 /** One text. */

@@ -3,24 +3,29 @@ import type { Ask } from "./prompt";
 
 export type Language = "curl" | "python" | "javascript";
 
-export interface Call {
+/** A key, or the name of the environment variable that holds one; neither where none is needed. */
+interface Authority {
+  key?: string;
+  keyVariable?: string;
+}
+
+export interface Call extends Authority {
   ask: Ask;
   /** Address of the server, without a slash at the end. */
   origin: string;
-  /** A key, or the name of the environment variable that holds one; neither where none is needed. */
-  key?: string;
-  keyVariable?: string;
 }
 
 export function snippet(language: Language, call: Call): string {
   const [, route = ""] = call.ask.route.split(" ");
   const address = call.origin + route;
   const body = JSON.stringify(call.ask.body, null, 2);
-  const path = call.ask.route === "POST /v1/chat/completions" ? ["message", "content"] : ["text"];
+  const isChat = call.ask.route === "POST /v1/chat/completions";
+  const inPython = `for choice in answer["choices"]:\n    print(choice${isChat ? '["message"]["content"]' : '["text"]'})`;
+  const inJavaScript = `answer.choices.forEach((choice) => console.log(choice.${isChat ? "message.content" : "text"}))`;
   switch (language) {
     case "curl": return curl(address, body, call);
-    case "python": return python(address, body, path, call);
-    case "javascript": return javascript(address, body, path, call);
+    case "python": return python(address, body, inPython, call);
+    case "javascript": return javascript(address, body, inJavaScript, call);
   }
 }
 
@@ -29,17 +34,16 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-function curl(address: string, body: string, { key, keyVariable }: Call): string {
+function curl(address: string, body: string, { key, keyVariable }: Authority): string {
   const bearer = key ? quoted(`Authorization: Bearer ${key}`) : keyVariable ? `"Authorization: Bearer $${keyVariable}"` : "";
   const header = bearer ? `  -H ${bearer} \\\n` : "";
   return `curl ${address} \\\n  -H 'Content-Type: application/json' \\\n${header}  -d ${quoted(body)}\n`;
 }
 
-function python(address: string, body: string, path: string[], { key, keyVariable }: Call): string {
+function python(address: string, body: string, then: string, { key, keyVariable }: Authority): string {
   const bearer = key ? JSON.stringify(`Bearer ${key}`) : keyVariable ? `"Bearer " + os.environ["${keyVariable}"]` : "";
   const imports = ["json", ...(keyVariable && !key ? ["os"] : []), "urllib.request"].map((name) => `import ${name}`);
   const header = bearer ? `\n    "Authorization": ${bearer},` : "";
-  const at = path.map((name) => `["${name}"]`).join("");
   return `${imports.join("\n")}
 
 body = json.loads(r"""${pythonRaw(body)}""")
@@ -49,8 +53,7 @@ headers = {
 request = urllib.request.Request("${address}", json.dumps(body).encode(), headers)
 with urllib.request.urlopen(request) as response:
     answer = json.load(response)
-for choice in answer["choices"]:
-    print(choice${at})
+${then}
 `;
 }
 
@@ -59,7 +62,7 @@ function pythonRaw(body: string): string {
   return body.replace(/\\(.)/g, (escape, character: string) => (character === '"' ? "\\u0022" : escape));
 }
 
-function javascript(address: string, body: string, path: string[], { key, keyVariable }: Call): string {
+function javascript(address: string, body: string, then: string, { key, keyVariable }: Authority): string {
   const bearer = key ? JSON.stringify(`Bearer ${key}`) : keyVariable ? `\`Bearer \${process.env.${keyVariable}}\`` : "";
   const header = bearer ? `\n    "Authorization": ${bearer},` : "";
   const indented = body.replaceAll("\n", "\n  ");
@@ -71,6 +74,6 @@ function javascript(address: string, body: string, path: string[], { key, keyVar
   body: JSON.stringify(${indented}),
 })
   .then((response) => response.json())
-  .then((answer) => answer.choices.forEach((choice) => console.log(choice.${path.join(".")})));
+  .then((answer) => ${then});
 `;
 }

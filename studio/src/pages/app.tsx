@@ -12,9 +12,14 @@ import { key, refused, signOut } from "../state/session";
 import { current } from "../state/studio";
 import { Explorer } from "./explorer";
 import { Playground } from "./playground";
+import { Projects } from "./projects";
 import { SignIn } from "./sign-in";
 
-const PAGES = [["playground", "page.playground", Playground], ["explorer", "page.explorer", Explorer]] as const;
+const PAGES = [
+  ["playground", "page.playground", Playground],
+  ["projects", "page.projects", Projects],
+  ["explorer", "page.explorer", Explorer],
+] as const;
 
 export function App(): JSX.Element {
   const shown = PAGES.find(([name]) => name === route.value[0]) ?? PAGES[0];

@@ -64,7 +64,7 @@ export function Turns(): JSX.Element {
           )}
         </div>
       )}
-      <div ref={end} />
+      <div class="end" ref={end} />
     </div>
   );
 }

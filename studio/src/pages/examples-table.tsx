@@ -6,7 +6,7 @@ import { newId } from "../domain/document";
 import { examplesPrompt } from "../domain/prompt";
 import { t } from "../i18n";
 import { Grow, LineField, TextArea } from "../parts/fields";
-import { chooseFile, saveFile } from "../parts/files";
+import { pickFile, saveFile } from "../parts/files";
 import { Icon } from "../parts/icons";
 import { announce } from "../state/announcer";
 import { current, updateExamples, updateRow } from "../state/studio";
@@ -25,9 +25,9 @@ export function ExamplesTable({ instruction }: { instruction: string }): JSX.Ele
   const outputName = nameOf(examples.outputPrefix) || t("examples.output");
   const add = () => updateExamples({ rows: [...rows, { id: newId(), input: "", output: "" }] });
   const take = async () => {
-    const file = await chooseFile(".csv,.tsv,text/csv,text/tab-separated-values");
+    const file = await pickFile(".csv,.tsv,text/csv,text/tab-separated-values");
     if (!file) return;
-    const table = readCsv(file.text);
+    const table = readCsv(await file.text());
     const wrong = table.findIndex((cells) => cells.length < 2);
     if (table.length === 0 || wrong >= 0) {
       setProblem(t("examples.badRow", { row: wrong + 1 }));

@@ -10,6 +10,7 @@ import { addVariant, canUndo, current, undo, update } from "../state/studio";
 import { ChatDesk } from "./chat-desk";
 import { CodeDialog } from "./code-dialog";
 import { CompareDesk } from "./compare-desk";
+import { ProjectBar } from "./project-bar";
 import { Settings } from "./settings";
 import { TemplatesDialog } from "./templates-dialog";
 import { TextDesk } from "./text-desk";
@@ -66,6 +67,7 @@ export function Playground(): JSX.Element {
           <h1 class="unseen">{t("playground.title")}</h1>
           <input class="title" type="text" value={title} placeholder={t("playground.untitled")} aria-label={t("playground.name")}
             spellcheck={false} onInput={(event) => update({ title: event.currentTarget.value })} />
+          <ProjectBar />
           <div class="row">
             <Segmented label={t("playground.mode")} value={mode} onChange={(value) => { clearRuns(); update({ mode: value }); }}
               options={[["chat", t("mode.chat")], ["text", t("mode.text")]]} />

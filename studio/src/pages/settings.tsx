@@ -9,10 +9,13 @@ import { probabilities } from "../state/run";
 import { current, main, update, updateParameters, updateVariant } from "../state/studio";
 
 export function EngineChooser({ variant, explains }: { variant: Variant; explains?: boolean }): JSX.Element {
-  const options = engines.value.map((model) => {
+  const options: [string, string][] = engines.value.map((model) => {
     const tokens = number(model.max_model_len ?? 0);
-    return [model.id, t("engine.option", { name: model.id, tokens })] as const;
+    return [model.id, t("engine.option", { name: model.id, tokens })];
   });
+  if (variant.model !== "" && !options.some(([id]) => id === variant.model)) {
+    options.push([variant.model, t("engine.missing", { name: variant.model })]);
+  }
   return (
     <Select label={t("engine.label")} value={variant.model} options={options} {...(explains ? { hint: t("engine.hint") } : {})}
       onChange={(model) => updateVariant(variant.id, { model })} />

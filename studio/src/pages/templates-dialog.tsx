@@ -3,9 +3,9 @@ import type { JSX } from "preact";
 import { templates } from "../domain/templates";
 import { t } from "../i18n";
 import { Dialog } from "../parts/dialog";
-import { clearRuns } from "../state/run";
 import { language } from "../state/preferences";
-import { checkpoint, main, open } from "../state/studio";
+import { begin } from "../state/project";
+import { main } from "../state/studio";
 
 export function TemplatesDialog({ onClose }: { onClose: () => void }): JSX.Element {
   return (
@@ -14,7 +14,7 @@ export function TemplatesDialog({ onClose }: { onClose: () => void }): JSX.Eleme
       <ul class="templates">
         {templates(language.value, main.value.model).map(({ name, about, document }) => (
           <li key={name}>
-            <button type="button" class="card" onClick={() => { checkpoint(); clearRuns(); open(document); onClose(); }}>
+            <button type="button" class="card" onClick={() => { begin(document); onClose(); }}>
               <strong>{name}</strong>
               <span>{about}</span>
             </button>

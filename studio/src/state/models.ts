@@ -14,7 +14,7 @@ export function contextOf(name: string): number | null {
   return models.value?.find((model) => model.id === name)?.max_model_len ?? null;
 }
 
-/** Asks the server, and gives a model to variants that have none or one that is not served. */
+/** Asks the server, and gives a model to variants that have none. One that is not served stays: it may be again. */
 export async function loadModels(): Promise<void> {
   try {
     models.value = (await call("GET /v1/models", undefined)).data;
@@ -24,8 +24,8 @@ export async function loadModels(): Promise<void> {
     return;
   }
   const first = engines.value[0]?.id;
-  const isServed = (name: string) => engines.value.some((model) => model.id === name);
-  if (first !== undefined && current.value.variants.some((variant) => !isServed(variant.model))) {
-    update({ variants: current.value.variants.map((variant) => (isServed(variant.model) ? variant : { ...variant, model: first })) });
+  const { variants } = current.value;
+  if (first !== undefined && variants.some((variant) => variant.model === "")) {
+    update({ variants: variants.map((variant) => ({ ...variant, model: variant.model || first })) });
   }
 }

@@ -11,7 +11,13 @@ const MOST_UNDO = 50;
 
 export const current = signal<StudioDocument>(recall() ?? newDocument());
 export const main = computed(() => mainVariant(current.value));
-const undoable = signal<StudioDocument[]>([]);
+/** A document as it was; whole where another one took its place, and then what else is to be as it was. */
+interface Step {
+  document: StudioDocument;
+  back?: () => void;
+}
+
+const undoable = signal<Step[]>([]);
 export const canUndo = computed(() => undoable.value.length > 0);
 /** Called before the page goes away, by whatever has something to add to the document first. */
 export const beforeLeaving = new Set<() => void>();
@@ -59,27 +65,32 @@ export function removeVariant(id: number): void {
 
 /** Remembers the document as it is, so that `undo` comes back to it. */
 export function checkpoint(): void {
-  undoable.value = [...undoable.value, current.value].slice(-MOST_UNDO);
+  undoable.value = [...undoable.value, { document: current.value }].slice(-MOST_UNDO);
 }
 
 export function undo(): void {
-  const before = undoable.value.at(-1);
-  if (!before) return;
+  const step = undoable.value.at(-1);
+  if (!step) return;
   batch(() => {
     undoable.value = undoable.value.slice(0, -1);
+    if (step.back) {
+      current.value = step.document;
+      step.back();
+      return;
+    }
     // Settings and names stay as they are: what is undone is text.
     const variants = current.value.variants.map((variant) => {
-      const old = before.variants.find((each) => each.id === variant.id);
+      const old = step.document.variants.find((each) => each.id === variant.id);
       return old ? { ...variant, text: old.text } : variant;
     });
-    update({ turns: before.turns, message: before.message, variants });
+    update({ turns: step.document.turns, message: step.document.message, variants });
   });
 }
 
-/** Opens another document in place of this one. */
-export function open(document: StudioDocument): void {
+/** Opens another document in place of this one; `undo` comes back to this one, and calls `back`. */
+export function open(document: StudioDocument, back: () => void = () => {}): void {
   batch(() => {
-    undoable.value = [];
+    undoable.value = [...undoable.value, { document: current.value, back }].slice(-MOST_UNDO);
     current.value = document;
   });
 }

@@ -14,6 +14,7 @@ import { Server } from "./servers.mjs";
 import * as playground from "./playground.mjs";
 import * as explorer from "./explorer.mjs";
 import * as frame from "./frame.mjs";
+import * as projects from "./projects.mjs";
 
 const [saem, folder, only = ""] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
@@ -77,7 +78,7 @@ async function world(language, size, colours, server = open) {
 
 let failed = 0;
 let passed = 0;
-const tests = [...Object.entries(playground), ...Object.entries(explorer), ...Object.entries(frame)];
+const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(explorer), ...Object.entries(frame)];
 for (const [name, test] of tests) {
   const title = name.replaceAll("_", " ");
   if (!title.includes(only)) continue;

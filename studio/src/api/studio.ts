@@ -1,0 +1,12 @@
+// Projects, by the names that pages use for what the routes give.
+import type { Operations, StudioDocument, StudioParameters, StudioVariant } from "./schema";
+
+/** A request may leave fields out, an answer has them all. */
+type Whole<T> = T extends (infer U)[] ? Whole<U>[] : T extends object ? { [K in keyof T]-?: Whole<T[K]> } : T;
+
+export type ServerDocument = Whole<StudioDocument>;
+export type ServerParameters = Whole<StudioParameters>;
+export type ServerVariant = Whole<StudioVariant>;
+export type Project = Whole<Operations["GET /api/studio/projects/{id}"]["result"]>;
+export type Summary = Operations["GET /api/studio/projects"]["result"]["projects"][number];
+export type Version = Operations["GET /api/studio/projects/{id}/versions"]["result"]["versions"][number];
