@@ -55,7 +55,7 @@ export function ProjectBar(): JSX.Element {
 /** Somebody else saved meanwhile: nothing is lost until the person has chosen, and nothing after. */
 function Conflict(): JSX.Element {
   return (
-    <section class="conflict" role="alert">
+    <section class="clash" role="alert">
       <p>{t("project.conflict.about")}</p>
       <div class="row">
         <button type="button" class="quiet small" onClick={() => void saveOver()}>{t("project.conflict.mine")}</button>

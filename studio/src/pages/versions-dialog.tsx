@@ -75,9 +75,18 @@ function Changes({ from, to }: { from: StudioDocument; to: StudioDocument }): JS
   );
 }
 
+const PARAMETERS = [
+  ["topP", "field.topP"], ["topK", "field.topK"], ["maxTokens", "field.maxTokens"], ["temperature", "field.temperature"],
+  ["repeatPenalty", "field.repetition"], ["stop", "field.stop"], ["start", "field.start"], ["restart", "field.restart"], ["seed", "field.seed"],
+] as const;
+
+/** A setting; texts in quotes, since spaces and line feeds matter. */
+const text = (value: number | string | string[]) =>
+  typeof value === "number" ? String(value) : [value].flat().filter(Boolean).map((each) => JSON.stringify(each)).join(" ");
+
 /** A document in lines that people can read. */
 function describe(document: StudioDocument): string[] {
-  const block = (title: string, text: string) => (text === "" ? [] : [`${title}:`, ...text.split("\n").map((line) => `  ${line}`)]);
+  const block = (title: string, body: string) => (body === "" ? [] : [`${title}:`, ...body.split("\n").map((line) => `  ${line}`)]);
   const { examples } = document;
   return [
     `${t("playground.mode")}: ${t(document.mode === "chat" ? "mode.chat" : "mode.text")}`,
@@ -87,7 +96,7 @@ function describe(document: StudioDocument): string[] {
       `${t("engine.label")}: ${variant.model}`,
       ...block(t("chat.system"), variant.system),
       ...block(t("text.prompt"), variant.text),
-      ...Object.entries(variant.parameters).map(([name, value]) => `${name}: ${JSON.stringify(value)}`),
+      ...PARAMETERS.map(([name, key]) => `${t(key)}: ${text(variant.parameters[name])}`),
       ...(presetOf(variant.parameters) ? [`${t("preset.label")}: ${t(`preset.${presetOf(variant.parameters) ?? "consistency"}`)}`] : []),
     ]),
     ...document.turns.flatMap((turn) => block(t(`role.${turn.role}`), turn.content)),
