@@ -60,6 +60,8 @@ pub struct Caller {
     pub request_id: RequestId,
     /// On whose behalf; 0 where there are no keys. Requests of one tenant share cached prompts.
     pub tenant: u64,
+    /// The app whose request it is.
+    pub(crate) app: Option<Arc<str>>,
     /// The key and where the request comes from, where access is by keys.
     pub(crate) holder: Option<Arc<Holder>>,
     /// What was set aside of the key's allowance.
@@ -70,7 +72,7 @@ impl Caller {
     /// Somebody without a key.
     #[must_use]
     pub fn anonymous(request_id: RequestId) -> Self {
-        Self { request_id, tenant: 0, holder: None, reservation: None }
+        Self { request_id, tenant: 0, app: None, holder: None, reservation: None }
     }
 
     /// The line that its requests stand in: its key's, and nobody's own where there are no keys.
@@ -81,6 +83,21 @@ impl Caller {
     /// The organisation on whose behalf it is.
     pub(crate) fn tenant_name(&self) -> &str {
         self.holder.as_ref().map_or(DEFAULT_TENANT, |holder| holder.tenant_name())
+    }
+
+    /// The key's id; empty where none was needed.
+    pub(crate) fn key_id(&self) -> &str {
+        self.holder.as_ref().map_or("", |holder| holder.key_id())
+    }
+
+    /// Whether this caller may use an app of its organisation.
+    pub(crate) fn allows_app(&self, app: &str) -> bool {
+        self.holder.as_ref().is_none_or(|holder| holder.allows_app(app))
+    }
+
+    /// The caller as a part of this app: what it uses is counted there.
+    pub(crate) fn for_app(&self, app: &str) -> Self {
+        Self { app: Some(app.into()), ..self.clone() }
     }
 
     /// Who acts, and from where, for records.

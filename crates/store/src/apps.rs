@@ -8,7 +8,7 @@ use sqlx::{Any, Row as _, Transaction};
 use crate::audit::{self, Origin};
 use crate::database::Database;
 use crate::error::Result;
-use crate::{Store, StoreError, clock, keys, secret, text};
+use crate::{Store, StoreError, calls, clock, keys, secret, text};
 
 /// Longest definition, in bytes of JSON.
 const LONGEST_DEFINITION: usize = 1 << 20;
@@ -178,6 +178,7 @@ impl Store {
             .ok_or_else(|| StoreError::NotFound { kind: "app", id: id.clone() })?;
         let tenant: String = row.try_get("tenant").map_err(database.failed())?;
         keys::revoke_of_app(database, &mut write.transaction, &id).await?;
+        calls::remove(database, &mut write.transaction, &id).await?;
         audit::append(database, &mut write.transaction, &[origin.entry(&tenant, "app.remove", &id)]).await?;
         database.commit(write).await
     }

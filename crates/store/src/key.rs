@@ -19,13 +19,15 @@ pub enum Scope {
     Tune,
     /// Keys, apps, usage and the audit log.
     Admin,
+    /// The app that the key belongs to, or the apps of its list, and nothing else.
+    App,
 }
 
 impl Scope {
     /// Every scope, in order.
-    pub const ALL: [Self; 4] = [Self::Infer, Self::Embed, Self::Tune, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Infer, Self::Embed, Self::Tune, Self::Admin, Self::App];
 
-    /// The scope's name: `infer`, `embed`, `tune` or `admin`.
+    /// The scope's name: `infer`, `embed`, `tune`, `admin` or `app`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -33,6 +35,7 @@ impl Scope {
             Self::Embed => "embed",
             Self::Tune => "tune",
             Self::Admin => "admin",
+            Self::App => "app",
         }
     }
 }
@@ -50,7 +53,7 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.name() == name)
-            .ok_or(StoreError::Invalid { field: "scope", expected: "infer, embed, tune or admin" })
+            .ok_or(StoreError::Invalid { field: "scope", expected: "infer, embed, tune, admin or app" })
     }
 }
 

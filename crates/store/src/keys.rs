@@ -10,7 +10,10 @@ use crate::audit::{self, Origin};
 use crate::database::Database;
 use crate::error::Result;
 use crate::key::{Denied, Issued, Key, Limits, NewKey, Scope, State};
-use crate::{Store, StoreError, clock, secret, text};
+use crate::{App, Store, StoreError, clock, secret, text};
+
+/// The scopes of a key that opens an app and nothing else, as they are stored.
+const APP_ONLY: &str = "app";
 
 impl Store {
     /// Makes a key. Its text is in the answer and nowhere else.
@@ -95,16 +98,19 @@ impl Store {
         }
     }
 
-    /// Whether some key can be used now: what a server needs before it listens to other machines.
+    /// Whether some key can be used now: what a server needs before it listens to other machines. Keys that open an app
+    /// and nothing else do not count.
     ///
     /// # Errors
     ///
     /// What the database reports.
     pub async fn has_usable_key(&self) -> Result<bool> {
         let found = sqlx::query(
-            "SELECT id FROM keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1) LIMIT 1",
+            "SELECT id FROM keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)
+                AND scopes <> $2 LIMIT 1",
         )
         .bind(clock::now())
+        .bind(APP_ONLY)
         .fetch_optional(&self.database.pool)
         .await
         .map_err(self.database.failed())?;
@@ -128,17 +134,81 @@ impl Store {
         Ok(lines.len() > 1)
     }
 
-    /// Whether a key was ever made, usable or not: from then on requests need one.
+    /// Whether a key was ever made, usable or not: from then on requests need one. Keys that open an app and nothing
+    /// else do not count: whoever publishes an app on their own machine does not lock themselves out.
     ///
     /// # Errors
     ///
     /// What the database reports.
     pub async fn has_any_key(&self) -> Result<bool> {
-        let found = sqlx::query("SELECT id FROM keys LIMIT 1")
+        let found = sqlx::query("SELECT id FROM keys WHERE scopes <> $1 LIMIT 1")
+            .bind(APP_ONLY)
             .fetch_optional(&self.database.pool)
             .await
             .map_err(self.database.failed())?;
         Ok(found.is_some())
+    }
+
+    /// Keys of an app that work, newest first.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn keys_of_app(&self, app: &str) -> Result<Vec<Key>> {
+        let rows = sqlx::query(
+            "SELECT * FROM keys WHERE app = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+            ORDER BY created_at DESC, id",
+        )
+        .bind(text::line(app))
+        .bind(clock::now())
+        .fetch_all(&self.database.pool)
+        .await
+        .map_err(self.database.failed())?;
+        rows.iter().map(|row| read(&self.database, row)).collect()
+    }
+
+    /// Gives all keys of an app these limits.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn limit_keys_of_app(&self, app: &App, limits: Limits, origin: &Origin) -> Result<()> {
+        let database = &self.database;
+        let mut write = database.write().await?;
+        sqlx::query("UPDATE keys SET requests_per_minute = $1, tokens_per_minute = $2 WHERE app = $3")
+            .bind(limits.requests_per_minute.map(i64::from))
+            .bind(limits.tokens_per_minute.map(i64::from))
+            .bind(&app.id)
+            .execute(&mut *write.transaction)
+            .await
+            .map_err(database.failed())?;
+        let entry = origin.entry(&app.tenant, "app.limit", &app.id);
+        audit::append(database, &mut write.transaction, &[entry]).await?;
+        database.commit(write).await
+    }
+
+    /// Lets all keys of an app but this one end after `overlap`, where they do not end before.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn end_other_keys_of_app(&self, app: &App, keep: &str, overlap: Duration, origin: &Origin) -> Result<()> {
+        let database = &self.database;
+        let end = clock::now().saturating_add(i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX));
+        let mut write = database.write().await?;
+        sqlx::query(
+            "UPDATE keys SET expires_at = $1, replaced_by = $2 WHERE app = $3 AND id <> $2 AND revoked_at IS NULL
+                AND (expires_at IS NULL OR expires_at > $1)",
+        )
+        .bind(end)
+        .bind(keep)
+        .bind(&app.id)
+        .execute(&mut *write.transaction)
+        .await
+        .map_err(database.failed())?;
+        let entry = origin.entry(&app.tenant, "app.keys", &format!("{} -> {keep}", app.id));
+        audit::append(database, &mut write.transaction, &[entry]).await?;
+        database.commit(write).await
     }
 
     /// Ends a key for good, from the next request on. Revoking it again changes nothing and is no error.

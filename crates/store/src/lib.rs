@@ -19,7 +19,7 @@
 //! writing fails, and written to the end by [`Store::close`]. A crash loses at most that second, and never a key.
 //!
 //! Of a key, only a SHA-256 is stored; it has 256 random bits, so nobody guesses it from there. Of the administrator's
-//! password, an argon2id hash. Of prompts and answers, nothing.
+//! password, an argon2id hash. Of prompts and answers, nothing, unless an app says that its calls may be kept.
 //!
 //! # Example
 //!
@@ -53,6 +53,7 @@
 mod apps;
 mod audit;
 mod bucket;
+mod calls;
 mod clock;
 mod database;
 mod error;
@@ -74,6 +75,7 @@ use tokio::task::JoinHandle;
 
 pub use apps::{App, AppVersion};
 pub use audit::{Entry, Fault, Logged, Origin, Verification};
+pub use calls::{AppCall, CALLS_KEPT, KeptCall};
 pub use error::StoreError;
 pub use key::{DEFAULT_TENANT, Denied, Issued, Key, Limits, NewKey, Scope, State, tenant_number};
 pub use limits::{Grant, Limit, Refusal};
@@ -81,7 +83,7 @@ pub use location::Location;
 pub use mask::mask_personal_data;
 pub use password::SHORTEST_PASSWORD;
 pub use projects::{AUTOSAVES, LONGEST_DOCUMENT, MOST_PROJECTS, Project, ProjectVersion, Save, Saved};
-pub use usage::{Usage, Used, UsedBy};
+pub use usage::{AppDay, Usage, Used, UsedBy};
 
 /// Everything that is kept, open. Close it by [`Store::close`]; dropping it loses what requests left in the last second.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::audit::{self, Entry};
+use crate::calls::{self, Recorded};
 use crate::database::Database;
 use crate::error::Result;
 use crate::limits::{self, Buckets};
@@ -22,6 +23,8 @@ use crate::{Store, clock, keys, text};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Rows of the audit log that are written at once, even before the interval is over.
 const BATCH: usize = 256;
+/// Calls of apps that may wait to be written.
+const MOST_CALLS: usize = 1_000;
 
 /// Records on their way.
 #[derive(Debug, Default)]
@@ -40,11 +43,16 @@ struct Pending {
     used: BTreeMap<String, i64>,
     settled: BTreeMap<String, i64>,
     audit: VecDeque<Entry>,
+    calls: Vec<Recorded>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.usage.is_empty() && self.used.is_empty() && self.settled.is_empty() && self.audit.is_empty()
+        self.usage.is_empty()
+            && self.used.is_empty()
+            && self.settled.is_empty()
+            && self.audit.is_empty()
+            && self.calls.is_empty()
     }
 }
 
@@ -88,6 +96,14 @@ impl Records {
         }
     }
 
+    /// A call that is to be kept; where writing fails for long, the latest are not.
+    pub(crate) fn call(&self, call: Recorded) {
+        let mut pending = self.pending();
+        if pending.calls.len() < MOST_CALLS {
+            pending.calls.push(call);
+        }
+    }
+
     /// Puts a batch back that could not be written, before what has come since.
     fn put_back(&self, batch: Pending) {
         let mut pending = self.pending();
@@ -101,6 +117,8 @@ impl Records {
         for (lineage, more) in batch.settled {
             *pending.settled.entry(lineage).or_default() += more;
         }
+        let since = std::mem::replace(&mut pending.calls, batch.calls);
+        pending.calls.extend(since);
         for entry in batch.audit.into_iter().rev() {
             pending.audit.push_front(entry);
         }
@@ -195,12 +213,14 @@ async fn flush(database: &Database, records: &Records, buckets: &Buckets) -> Res
     let used: Vec<_> = pending.used.iter().map(|(key, at)| (key.clone(), *at)).collect();
     let settled: Vec<_> = pending.settled.iter().map(|(lineage, more)| (lineage.clone(), *more)).collect();
     let entries: Vec<_> = pending.audit.iter().cloned().collect();
+    let kept = pending.calls.clone();
     let mut batch = Batch { records, buckets, pending: Some((pending, changed.clone())) };
     let mut write = database.write().await?;
     usage::write(database, &mut write.transaction, &usage).await?;
     keys::write_used(database, &mut write.transaction, &used).await?;
     limits::write_buckets(database, &mut write.transaction, &changed).await?;
     limits::write_settled(database, &mut write.transaction, &settled).await?;
+    calls::write(database, &mut write.transaction, &kept).await?;
     audit::append(database, &mut write.transaction, &entries).await?;
     database.commit(write).await?;
     batch.pending = None;

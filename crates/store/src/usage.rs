@@ -77,6 +77,43 @@ impl Store {
     }
 }
 
+/// What an app used on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppDay {
+    /// The day in UTC: `2026-11-22`.
+    pub day: String,
+    /// How much it is.
+    pub used: Used,
+}
+
+impl Store {
+    /// What an app used on each of the last `days` days on which it was used, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn usage_of_app(&self, app: &str, days: u32) -> Result<Vec<AppDay>> {
+        self.flush().await?;
+        let since = clock::day(clock::now().saturating_sub(i64::from(days.saturating_sub(1)) * 86_400_000_000))?;
+        let rows = sqlx::query(
+            "SELECT day, CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(prompt_tokens) AS BIGINT) AS prompt_tokens,
+                CAST(SUM(cached_tokens) AS BIGINT) AS cached_tokens,
+                CAST(SUM(completion_tokens) AS BIGINT) AS completion_tokens
+            FROM usage WHERE app = $1 AND day >= $2 GROUP BY day ORDER BY day",
+        )
+        .bind(app)
+        .bind(since)
+        .fetch_all(&self.database.pool)
+        .await
+        .map_err(self.database.failed())?;
+        let day = |row: &AnyRow| {
+            let failed = self.database.failed();
+            Ok(AppDay { day: row.try_get("day").map_err(&failed)?, used: counted(&self.database, row)? })
+        };
+        rows.iter().map(day).collect()
+    }
+}
+
 /// Adds sums to those of the database.
 pub(crate) async fn write(
     database: &Database,
@@ -113,15 +150,22 @@ pub(crate) async fn write(
 fn read(database: &Database, row: &AnyRow) -> Result<Usage> {
     let failed = database.failed();
     let text = |column| row.try_get::<String, _>(column).map_err(&failed);
-    let count = |column| row.try_get::<i64, _>(column).map(|count| count.max(0) as u64).map_err(&failed);
     Ok(Usage {
         day: text("day")?,
         by: UsedBy { tenant: text("tenant")?, key: text("key_id")?, app: text("app")?, model: text("model")? },
-        used: Used {
-            requests: count("requests")?,
-            prompt_tokens: count("prompt_tokens")?,
-            cached_tokens: count("cached_tokens")?,
-            completion_tokens: count("completion_tokens")?,
-        },
+        used: counted(database, row)?,
+    })
+}
+
+fn counted(database: &Database, row: &AnyRow) -> Result<Used> {
+    let count = |column| {
+        let count = row.try_get::<i64, _>(column).map(|count| count.max(0) as u64);
+        count.map_err(database.failed())
+    };
+    Ok(Used {
+        requests: count("requests")?,
+        prompt_tokens: count("prompt_tokens")?,
+        cached_tokens: count("cached_tokens")?,
+        completion_tokens: count("completion_tokens")?,
     })
 }

@@ -22,6 +22,7 @@ use saem_store::{
 };
 
 use crate::service::{Finished, Recorder};
+use crate::studio::run;
 use crate::{ApiError, Caller, RequestId, pages};
 
 use refusals::Refusals;
@@ -90,14 +91,15 @@ impl Access {
         action: String,
         source: Option<IpAddr>,
     ) -> Result<Caller, ApiError> {
-        let Some(scope) = scope(route) else { return Ok(Caller::anonymous(id)) };
+        let Some(scopes) = scopes(route) else { return Ok(Caller::anonymous(id)) };
         if self.store.backlog() > MOST_WAITING {
             return Err(ApiError::records_unavailable());
         }
         let source = source.map_or_else(|| "unknown".to_owned(), |source| source.to_string());
         let mut holder =
             Holder { access: Arc::clone(self), key: None, source, action, is_counted: AtomicBool::new(false) };
-        if self.needs_key().await? {
+        // Pages of other origins may call apps, so whoever calls one shows a key, wherever the server listens.
+        if route == Some(run::PATH) || self.needs_key().await? {
             let checked = match presented(headers) {
                 Some(text) => self.store.authenticate(text).await.map_err(failed)?.map_err(denied),
                 None => Err(ApiError::unauthorized(
@@ -108,15 +110,17 @@ impl Access {
                 Ok(key) => key,
                 Err(error) => return Err(holder.refused("", error)),
             };
-            let may = key.allows(scope);
+            let may = scopes.iter().any(|scope| key.allows(*scope));
             holder.key = Some(key);
             if !may {
+                let scope = scopes.first().map(|scope| scope.name()).unwrap_or_default();
                 let message = format!("This key does not have the scope `{scope}`");
                 return Err(holder.refused("", ApiError::forbidden("scope_missing", message)));
             }
         }
+        let app = holder.key.as_ref().and_then(|key| key.made.app.clone());
         let tenant = holder.key.as_ref().map_or(0, |key| tenant_number(&key.made.tenant));
-        Ok(Caller { tenant, holder: Some(Arc::new(holder)), ..Caller::anonymous(id) })
+        Ok(Caller { tenant, app: app.map(Into::into), holder: Some(Arc::new(holder)), ..Caller::anonymous(id) })
     }
 
     /// Whether more than one key works. What was found holds for some seconds: this is asked at every request.
@@ -133,7 +137,7 @@ impl Access {
     }
 
     /// Where keys, projects and records are.
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
@@ -187,6 +191,16 @@ impl Holder {
         self.key.as_ref().map_or(DEFAULT_TENANT, |key| &key.made.tenant)
     }
 
+    /// The key's id; empty where none was needed.
+    pub(crate) fn key_id(&self) -> &str {
+        self.key.as_ref().map_or("", |key| &key.id)
+    }
+
+    /// Whether the key may use this app.
+    pub(crate) fn allows_app(&self, app: &str) -> bool {
+        self.key.as_ref().is_none_or(|key| key.allows_app(app))
+    }
+
     /// Who acts, and from where.
     pub(crate) fn origin(&self) -> Origin {
         let who = self.key.as_ref().map_or_else(|| "anonymous".to_owned(), |key| format!("key:{}", key.id));
@@ -227,7 +241,7 @@ impl Recorder for Access {
         let by = UsedBy {
             tenant: holder.tenant_name().to_owned(),
             key: key.map(|key| key.id.clone()).unwrap_or_default(),
-            app: key.and_then(|key| key.made.app.clone()).unwrap_or_default(),
+            app: finished.caller.app.as_deref().unwrap_or_default().to_owned(),
             model: finished.model.to_owned(),
         };
         let cached_tokens = count(finished.usage.cached_tokens);
@@ -236,15 +250,17 @@ impl Recorder for Access {
     }
 }
 
-/// What a route asks of a key; nothing where everybody may know.
-fn scope(route: Option<&str>) -> Option<Scope> {
+/// What a route asks of a key, one of these; nothing where everybody may know.
+fn scopes(route: Option<&str>) -> Option<&'static [Scope]> {
     match route {
         Some("/openapi.json" | "/health/live" | "/health/ready") => None,
         Some(route) if pages::is_page(route) => None,
-        Some("/metrics") => Some(Scope::Admin),
-        Some(route) if route.contains("embedding") => Some(Scope::Embed),
+        Some("/metrics") => Some(&[Scope::Admin]),
+        Some(run::PATH) => Some(&[Scope::App, Scope::Infer]),
+        Some(route) if route.starts_with("/api/studio/apps") => Some(&[Scope::Admin]),
+        Some(route) if route.contains("embedding") => Some(&[Scope::Embed]),
         // Also where there is no route: strangers are not told what there is.
-        _ => Some(Scope::Infer),
+        _ => Some(&[Scope::Infer]),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Who may talk to the server at all is decided here, before keys are looked at. A web page in the user's browser can reach a
 //! server on the same machine; that it may not use it is the work of two checks. The name in `Host` must be one of the
 //! server's own, so that a hostile name which resolves to 127.0.0.1 gets nothing (DNS rebinding). And `Origin`, which
-//! browsers send and pages cannot forge, must be the server itself; no header of CORS is ever sent.
+//! browsers send and pages cannot forge, must be the server itself. The one exception are apps: pages of the origins that
+//! an app allows may call it, and nothing else; only they are ever sent headers of CORS.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,12 +13,13 @@ use std::task::Poll;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::listen::Peer;
 use crate::caller::REQUEST_ID;
+use crate::studio::run;
 use crate::{ApiError, App, Caller, RequestId};
 
 /// The middleware around all routes.
@@ -26,16 +28,23 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let id = RequestId::from_header(request.headers().get(REQUEST_ID));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let admitted = match admit(&app, request.uri(), request.headers()) {
-        Ok(()) => {
+    let mut foreign = None;
+    let admitted = match admit(&app, request.uri(), route.as_deref(), request.headers()).await {
+        Ok(allowed) => {
+            foreign = allowed;
             let peer = request.extensions().get::<Peer>().copied();
             let action = format!("{method} {}", route.as_deref().unwrap_or("other"));
-            identify(&app, &id, request.headers(), route.as_deref(), action, peer).await
+            match foreign.is_some() && method == Method::OPTIONS {
+                // A browser asks before it sends the key.
+                true => Ok(None),
+                false => identify(&app, &id, request.headers(), route.as_deref(), action, peer).await.map(Some),
+            }
         }
         Err(error) => Err(error),
     };
     let mut response = match admitted {
-        Ok(caller) => {
+        Ok(None) => run::preflight(),
+        Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
             caught(next.run(request)).await.unwrap_or_else(|| {
                 tracing::error!(id = id.as_str(), "a handler panicked");
@@ -46,6 +55,9 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     };
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if let Some(origin) = foreign {
+        run::open_to(origin, response.headers_mut());
     }
     // Answers are data, whatever a browser would like to make of them.
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -77,8 +89,13 @@ async fn identify(
     access.identify(id.clone(), headers, route, action, peer.map(|peer| peer.0.ip())).await
 }
 
-/// Whether a request may be looked at.
-fn admit(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+/// Whether a request may be looked at; the origin of the page that sends it, where it is another one that an app allows.
+async fn admit(
+    app: &App,
+    uri: &Uri,
+    route: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Option<HeaderValue>, ApiError> {
     let host =
         headers.get(header::HOST).and_then(|host| host.to_str().ok()).or_else(|| uri.authority().map(|a| a.as_str()));
     let Some(host) = host else {
@@ -87,16 +104,19 @@ fn admit(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     if !app.settings().allows_host(name_of(host)) {
         return Err(ApiError::forbidden("host_not_allowed", "This server does not answer under this host name"));
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
     let same =
         origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(scheme, authority)| {
             matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host)
         });
     if same {
-        Ok(())
-    } else {
-        Err(ApiError::forbidden("origin_not_allowed", "Pages of other origins may not use this server"))
+        return Ok(None);
     }
+    let text = origin.to_str().unwrap_or_default();
+    if route == Some(run::PATH) && run::allows_origin(app, uri.path(), text).await {
+        return Ok(Some(origin.clone()));
+    }
+    Err(ApiError::forbidden("origin_not_allowed", "Pages of other origins may not use this server"))
 }
 
 /// The name in `host[:port]`.

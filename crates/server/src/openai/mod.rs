@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 use crate::App;
 
 pub(crate) use messages::instruct;
+pub(crate) use parameters::{Usage, finish_reason};
 pub(crate) use structure::call_id;
 
 pub(crate) fn routes() -> Router<App> {

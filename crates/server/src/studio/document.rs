@@ -64,6 +64,15 @@ pub(crate) enum Mode {
     Text,
 }
 
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Text => "text",
+        }
+    }
+}
+
 /// What is done with an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = StudioGenerationType)]
@@ -303,6 +312,17 @@ impl Document {
         serde_json::from_str(&text).map_err(|_| ApiError::internal())
     }
 
+    /// What was stored.
+    ///
+    /// # Errors
+    /// 500 where a later version of Saem stored it.
+    pub(crate) fn from_value(value: Value) -> Result<Self, ApiError> {
+        serde_json::from_value(value).map_err(|error| {
+            tracing::error!(error = %error, "a stored document cannot be read");
+            ApiError::internal()
+        })
+    }
+
     fn texts(&mut self, change: &mut dyn FnMut(&mut String)) {
         for text in [&mut self.model, &mut self.system, &mut self.prompt] {
             change(text);
@@ -392,7 +412,7 @@ mod tests {
         assert_eq!((document.parameters.max_tokens, document.parameters.repeat_penalty), (100, 5.0));
         let value = document.to_value().unwrap();
         assert_eq!(value["parameters"]["top_p"].to_string(), "0.8");
-        assert_eq!(read(value).unwrap(), document);
+        assert_eq!(Document::from_value(value).unwrap(), document);
         let composed = read(json!({"prompt": "\u{1109}\u{1162}\u{11b7}"})).unwrap();
         assert_eq!(composed.prompt, "샘");
     }

@@ -2,11 +2,16 @@
 //!
 //! A [`document`](document::Document) is the state of a playground: mode, model, parameters, prompt, examples,
 //! variables. [`render`] makes of it what a model is asked, in one place, so that a page, a batch and an app cannot
-//! differ. [`projects`] keeps documents with their versions.
+//! differ. [`projects`] keeps documents with their versions; [`apps`] publishes one behind an address with a key of its
+//! own, and [`run`] answers there.
 
+pub(crate) mod apps;
 pub(crate) mod document;
 pub(crate) mod projects;
 pub(crate) mod render;
+pub(crate) mod run;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -28,6 +33,13 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/studio/projects/{id}/versions", get(projects::versions))
         .route("/api/studio/projects/{id}/versions/{version}", get(projects::version))
         .route("/api/studio/projects/{id}/versions/{version}/restore", post(projects::restore))
+        .route("/api/studio/apps", get(apps::list).post(apps::create))
+        .route("/api/studio/apps/{id}", get(apps::read).put(apps::change).delete(apps::remove))
+        .route("/api/studio/apps/{id}/publish", post(apps::publish))
+        .route("/api/studio/apps/{id}/keys", post(apps::new_key))
+        .route("/api/studio/apps/{id}/usage", get(apps::usage))
+        .route("/api/studio/apps/{id}/calls", get(apps::calls).delete(apps::forget))
+        .route(run::PATH, post(run::run))
 }
 
 /// The description of these routes.
@@ -43,12 +55,23 @@ pub(crate) fn routes() -> Router<App> {
     projects::duplicate,
     projects::versions,
     projects::version,
-    projects::restore
+    projects::restore,
+    apps::list,
+    apps::create,
+    apps::read,
+    apps::change,
+    apps::remove,
+    apps::publish,
+    apps::new_key,
+    apps::usage,
+    apps::calls,
+    apps::forget,
+    run::run
 ))]
 pub(crate) struct Description;
 
 /// The records, where the server has any.
-pub(crate) fn store(app: &App) -> Result<&Store, ApiError> {
+pub(crate) fn store(app: &App) -> Result<&Arc<Store>, ApiError> {
     app.access().map(|access| access.store()).ok_or_else(ApiError::records_unavailable)
 }
 
@@ -57,6 +80,7 @@ pub(crate) fn refused(error: StoreError) -> ApiError {
     match &error {
         StoreError::NotFound { kind, id } => ApiError::not_found(kind, id),
         StoreError::Invalid { field, expected } => ApiError::invalid_value(*field, format!("{field}: {expected}")),
+        StoreError::AppExists { .. } => ApiError::conflict("app_exists", error.to_string()).with_param("name"),
         StoreError::TooMany { .. } => ApiError::conflict("too_many", error.to_string()),
         _ => access::failed(error),
     }

@@ -352,7 +352,11 @@ pub(crate) async fn readable(store: &Store, caller: &Caller, id: &str) -> Result
     Err(refused(StoreError::NotFound { kind: "project", id: project.id }))
 }
 
-fn limit(limit: Option<u32>) -> Result<u32, ApiError> {
+/// How many rows an answer lists.
+///
+/// # Errors
+/// 400 outside of 1 to 200.
+pub(crate) fn limit(limit: Option<u32>) -> Result<u32, ApiError> {
     let limit = limit.unwrap_or(50);
     if (1..=MOST_LISTED).contains(&limit) {
         return Ok(limit);

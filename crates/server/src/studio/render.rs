@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use saem_engine::chat::Message;
+use saem_engine::constraint::Constraint;
+use saem_engine::{Request, Sampling, repetition_penalty_from_clova};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -120,6 +122,49 @@ pub(crate) async fn tokens(model: &Served, asked: Asked) -> Result<Vec<u32>, Api
         }
     })
     .await
+}
+
+/// The request to the engine for what a document asks. Choices are compiled, so that the engine finds them ready.
+///
+/// # Errors
+/// Where a template, a parameter or the choices cannot be used.
+pub(crate) async fn request(model: &Arc<Served>, document: &Document, asked: Asked) -> Result<Request, ApiError> {
+    let is_chat = matches!(asked, Asked::Chat(_));
+    let prompt = tokens(model, asked).await?;
+    let parameters = &document.parameters;
+    let sampling = Sampling {
+        temperature: parameters.temperature,
+        top_p: parameters.top_p,
+        top_k: parameters.top_k as usize,
+        repetition_penalty: repetition_penalty_from_clova(parameters.repeat_penalty)?,
+        seed: parameters.seed,
+        ..Sampling::default()
+    };
+    let mut stop = parameters.stop.clone();
+    let separator = document.examples.separator.trim();
+    if !is_chat && document.generation == GenerationType::Examples && !separator.is_empty() {
+        stop.push(separator.to_owned());
+    }
+    if is_chat {
+        stop.extend(model.text().chat_stop_strings());
+    }
+    let constraint = match document.choices.as_slice() {
+        [] => None,
+        choices => {
+            let unusable = |error| ApiError::constraint(&error, "document.choices");
+            let constraint = Constraint::choice(choices).map_err(unusable)?;
+            let (constraints, prepared) = (Arc::clone(model.constraints()), constraint.clone());
+            blocking(move || constraints.prepare(&prepared).map_err(unusable)).await?;
+            Some(constraint)
+        }
+    };
+    Ok(Request {
+        max_tokens: Some(parameters.max_tokens as usize),
+        candidates: parameters.candidates as usize,
+        stop,
+        constraint,
+        ..Request::new(prompt, sampling)
+    })
 }
 
 impl Document {

@@ -3,6 +3,7 @@
 
 mod access;
 mod adapters;
+mod apps;
 mod border;
 mod clova;
 mod embeddings;

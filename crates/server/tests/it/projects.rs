@@ -5,30 +5,31 @@ use serde_json::{Value, json};
 
 use crate::world::{Answer, World};
 
-struct Studio {
-    world: World,
+/// A guarded server and the key that is shown to it.
+pub(crate) struct Studio {
+    pub(crate) world: World,
     _home: tempfile::TempDir,
-    key: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl Studio {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let world = World::guarded(Location::Sqlite(home.path().join("saem.db")));
         Self { world, _home: home, key: None }
     }
 
-    fn key(&self, new: NewKey) -> String {
+    pub(crate) fn key(&self, new: NewKey) -> String {
         self.world.ask(async |store| store.create_key(new, &Origin::new("cli:test", "local")).await.unwrap().text)
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let bearer = format!("Bearer {}", self.key.as_deref().unwrap_or("none"));
         self.world.request(method, path, &[("authorization", &bearer)], body.as_bytes())
     }
 
-    fn make(&self, document: &Value) -> Value {
+    pub(crate) fn make(&self, document: &Value) -> Value {
         let answer = self.call("POST", "/api/studio/projects", &json!({"name": "후기", "document": document}));
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()

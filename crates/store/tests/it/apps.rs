@@ -1,6 +1,8 @@
 //! Apps and their versions.
 
-use saem_store::{AppVersion, Denied, NewKey, Scope, StoreError};
+use std::time::Duration;
+
+use saem_store::{AppCall, AppVersion, CALLS_KEPT, Denied, Limits, NewKey, Scope, StoreError, Used, UsedBy};
 use serde_json::json;
 
 use crate::world::{World, me};
@@ -91,4 +93,75 @@ async fn what_makes_no_sense_is_refused_with_its_field() {
     assert!(store.apps("t").await.unwrap().is_empty());
     store.close().await.unwrap();
     world.remove().await;
+}
+
+#[tokio::test]
+async fn a_key_that_opens_only_an_app_is_not_the_first_key() {
+    let world = World::new().await;
+    let store = world.open().await;
+    let app = store.create_app("t", "a", review(), &me()).await.unwrap();
+    let of = |scopes: &[Scope]| NewKey { tenant: "t".into(), app: Some(app.id.clone()), ..NewKey::named("k", scopes) };
+    let first = store.create_key(of(&[Scope::App]), &me()).await.unwrap();
+    assert!(!store.has_any_key().await.unwrap() && !store.has_usable_key().await.unwrap());
+    let limits = Limits { requests_per_minute: Some(7), tokens_per_minute: None };
+    store.limit_keys_of_app(&app, limits, &me()).await.unwrap();
+    let second = store.create_key(of(&[Scope::App]), &me()).await.unwrap();
+    store.end_other_keys_of_app(&app, &second.key.id, Duration::from_secs(3600), &me()).await.unwrap();
+    let keys = store.keys_of_app(&app.id).await.unwrap();
+    assert_eq!(keys.iter().map(|key| &*key.id).collect::<Vec<_>>(), [&*second.key.id, &*first.key.id]);
+    assert_eq!((keys[1].made.limits, keys[0].made.expires_at), (limits, None));
+    assert!(keys[1].made.expires_at.is_some());
+    store.end_other_keys_of_app(&app, &second.key.id, Duration::ZERO, &me()).await.unwrap();
+    assert_eq!(store.authenticate(&first.text).await.unwrap(), Err(Denied::Expired));
+    store.create_key(of(&[Scope::App, Scope::Infer]), &me()).await.unwrap();
+    assert!(store.has_any_key().await.unwrap() && store.has_usable_key().await.unwrap());
+    store.close().await.unwrap();
+    world.remove().await;
+}
+
+#[tokio::test]
+async fn calls_are_masked_cut_bounded_and_gone_with_their_app() {
+    let world = World::new().await;
+    let store = world.open().await;
+    let app = store.create_app("t", "a", review(), &me()).await.unwrap();
+    let call = |number: u64| AppCall {
+        app: app.id.clone(),
+        key: "k".into(),
+        version: 1,
+        question: json!({ "variables": { "who": "010-1234-5678", "n": number } }),
+        output: format!("hong@example.com\0{}", "글".repeat(5000)),
+        outcome: "done".into(),
+        prompt_tokens: 1,
+        completion_tokens: 2,
+        millis: 3,
+    };
+    // More than are kept; a batch of records holds as many, so they go in several.
+    for number in 0..u64::try_from(CALLS_KEPT).unwrap() + 5 {
+        store.record_call(call(number));
+        if number % 300 == 0 {
+            store.flush().await.unwrap();
+        }
+    }
+    let newest = store.app_calls(&app.id, None, 2).await.unwrap();
+    assert_eq!(newest[0].call.question["variables"], json!({ "who": "[phone]", "n": 1004 }));
+    let output = &newest[0].call.output;
+    assert!(output.starts_with("[email]\u{fffd}글") && output.chars().count() == 4000, "{output}");
+    let rest = store.app_calls(&app.id, Some(&newest[1].id), 5000).await.unwrap();
+    assert_eq!(i64::try_from(rest.len()).unwrap(), CALLS_KEPT - 2);
+    assert_eq!(rest.last().unwrap().call.question["variables"]["n"], 5);
+    store.record_usage(UsedBy { app: app.id.clone(), key: "x".into(), ..UsedBy::default() }, used(3));
+    store.record_usage(UsedBy { app: app.id.clone(), key: "y".into(), ..UsedBy::default() }, used(4));
+    let days = store.usage_of_app(&app.id, 1).await.unwrap();
+    assert_eq!((days.len(), days[0].used), (1, used(7)));
+    store.remove_app(&app.id, &me()).await.unwrap();
+    // A call that was on its way holds nothing up.
+    store.record_call(call(0));
+    store.flush().await.unwrap();
+    assert!(store.app_calls(&app.id, None, 9).await.unwrap().is_empty());
+    store.close().await.unwrap();
+    world.remove().await;
+}
+
+fn used(prompt_tokens: u64) -> Used {
+    Used { prompt_tokens, ..Used::default() }
 }
