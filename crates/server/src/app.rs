@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use saem_encoder::Embeddings;
 use saem_engine::{Request, Usage};
+use tokio::sync::Notify;
 
 use crate::log::LogRecorder;
 use crate::service::{Embedder, Finished, Generation, Outcome, Recorder, Served, Service};
@@ -26,6 +27,7 @@ struct Inner {
     recorders: Arc<[Arc<dyn Recorder>]>,
     access: Option<Arc<Access>>,
     draining: AtomicBool,
+    batches: Notify,
 }
 
 impl App {
@@ -56,7 +58,15 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let own: [Arc<dyn Recorder>; 2] = [Arc::clone(&metrics) as Arc<dyn Recorder>, Arc::new(LogRecorder)];
         let recorders = own.into_iter().chain(recorders).collect();
-        Self(Arc::new(Inner { service, settings, metrics, recorders, access, draining: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            service,
+            settings,
+            metrics,
+            recorders,
+            access,
+            draining: AtomicBool::new(false),
+            batches: Notify::new(),
+        }))
     }
 
     /// The models.
@@ -109,6 +119,11 @@ impl App {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Relaxed)
+    }
+
+    /// Told where a batch is started.
+    pub(crate) fn batches(&self) -> &Notify {
+        &self.0.batches
     }
 
     /// Starts a request on behalf of `caller`.

@@ -60,6 +60,8 @@ pub struct Caller {
     pub request_id: RequestId,
     /// On whose behalf; 0 where there are no keys. Requests of one tenant share cached prompts.
     pub tenant: u64,
+    /// The line that its requests stand in, where it is not the key's.
+    pub(crate) line: Option<u64>,
     /// The app whose request it is.
     pub(crate) app: Option<Arc<str>>,
     /// The key and where the request comes from, where access is by keys.
@@ -72,12 +74,12 @@ impl Caller {
     /// Somebody without a key.
     #[must_use]
     pub fn anonymous(request_id: RequestId) -> Self {
-        Self { request_id, tenant: 0, app: None, holder: None, reservation: None }
+        Self { request_id, tenant: 0, line: None, app: None, holder: None, reservation: None }
     }
 
-    /// The line that its requests stand in: its key's, and nobody's own where there are no keys.
+    /// The line that its requests stand in: its key's, a batch's own, and nobody's where there are no keys.
     pub(crate) fn line(&self) -> Option<u64> {
-        self.holder.as_ref()?.line()
+        self.line.or_else(|| self.holder.as_ref()?.line())
     }
 
     /// The organisation on whose behalf it is.

@@ -171,6 +171,13 @@ impl ApiError {
         }
     }
 
+    /// 415: the body is not declared as a table.
+    #[must_use]
+    pub fn no_table() -> Self {
+        let message = "The header content-type must be text/csv, text/tab-separated-values or application/x-ndjson";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message)
+    }
+
     /// 429: too much was asked for; try again after so many seconds.
     #[must_use]
     pub fn rate_limited(code: &'static str, message: impl Into<String>, retry_after: u32) -> Self {

@@ -52,6 +52,7 @@
 
 mod apps;
 mod audit;
+mod batches;
 mod bucket;
 mod calls;
 mod clock;
@@ -75,6 +76,7 @@ use tokio::task::JoinHandle;
 
 pub use apps::{App, AppVersion};
 pub use audit::{Entry, Fault, Logged, Origin, Verification};
+pub use batches::{Batch, BatchRow, BatchState, MOST_BATCHES, NewBatch, Progress};
 pub use calls::{AppCall, CALLS_KEPT, KeptCall};
 pub use error::StoreError;
 pub use key::{DEFAULT_TENANT, Denied, Issued, Key, Limits, NewKey, Scope, State, tenant_number};

@@ -40,12 +40,17 @@ impl Server {
 
     /// Status and body of an answer; nothing where the server is gone.
     fn ask(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> Option<(u16, String)> {
+        Self::send(address, method, path, key, "application/json", body)
+    }
+
+    /// The same with a body of another kind.
+    fn send(address: SocketAddr, method: &str, path: &str, key: &str, kind: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1".parse::<std::net::IpAddr>().ok()?, address.port())).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
         let length = body.len();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+             content-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
@@ -176,4 +181,52 @@ fn kept_prompts_are_known_after_a_restart() {
     bytes[middle] ^= 1;
     std::fs::write(kept[0].path(), bytes).unwrap();
     assert_eq!(ask(&["--keep-prompts"]), ("kl".into(), 0));
+}
+
+#[test]
+fn kill_9_in_the_middle_of_a_batch_costs_no_answered_row() {
+    const ROWS: usize = 400;
+    let home = tempfile::tempdir().unwrap();
+    let model = alphabet(home.path());
+    let server = Server::start(home.path(), model.to_str().unwrap(), &[]);
+    let json = |server: &Server, method: &str, path: &str, body: &str| -> Value {
+        let (status, text) = Server::ask(server.address, method, path, "none", body).unwrap();
+        assert!(status < 300, "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    let document = r#"{"name": "p", "document": {"mode": "text", "prompt": "{{a}}", "parameters": {"temperature": 0, "max_tokens": 8}}}"#;
+    let project = json(&server, "POST", "/api/studio/projects", document)["id"].as_str().unwrap().to_owned();
+    let table = format!("a\n{}", "abc\n".repeat(ROWS));
+    let (status, made) =
+        Server::send(server.address, "POST", "/api/studio/batches", "none", "text/csv", &table).unwrap();
+    assert_eq!(status, 201, "{made}");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let path = format!("/api/studio/batches/{}", made["id"].as_str().unwrap());
+    json(&server, "POST", &format!("{path}/start"), &format!(r#"{{"project": "{project}"}}"#));
+    let done = |server: &Server| json(server, "GET", &path, "")["progress"]["done"].as_u64().unwrap();
+    let begun = std::time::Instant::now();
+    while done(&server) < 5 {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let known = done(&server);
+    // SIGKILL, by dropping it.
+    drop(server);
+    let server = Server::start(home.path(), model.to_str().unwrap(), &[]);
+    let after = done(&server);
+    assert!(after >= known && after < ROWS as u64, "{after} rows of {known}");
+    let begun = std::time::Instant::now();
+    let batch = loop {
+        let batch = json(&server, "GET", &path, "");
+        if batch["state"] != "running" {
+            break batch;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{batch}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((&batch["state"], &batch["progress"]["done"]), (&Value::from("done"), &Value::from(ROWS)), "{batch}");
+    let rows = json(&server, "GET", &format!("{path}/rows?limit=500"), "");
+    let rows = rows["rows"].as_array().unwrap();
+    let first = rows[0]["output"].as_str().unwrap();
+    assert!(rows.len() == ROWS && rows.iter().all(|row| row["output"] == first && row["finish_reason"].is_string()));
 }

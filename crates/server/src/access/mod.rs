@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
 use saem_store::{
-    DEFAULT_TENANT, Denied, Grant, Key, Origin, Refusal, Scope, Store, StoreError, Used, UsedBy, tenant_number,
+    DEFAULT_TENANT, Denied, Grant, Key, Origin, Refusal, Scope, State, Store, StoreError, Used, UsedBy, tenant_number,
 };
 
 use crate::service::{Finished, Recorder};
@@ -134,6 +134,28 @@ impl Access {
         let several = self.store.has_several_usable_keys().await.map_err(failed)?;
         *self.several_keys.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), several));
         Ok(several)
+    }
+
+    /// The one who started a batch, for one of its rows, if the key still works.
+    ///
+    /// # Errors
+    /// 401 where it does not, 503.
+    pub(crate) async fn behalf(self: &Arc<Self>, key: &str, batch: &str) -> Result<Caller, ApiError> {
+        let key = match key {
+            "" => None,
+            id => match self.store.key(id).await {
+                Ok(key) if matches!(key.state(jiff::Timestamp::now()), State::Active | State::Replaced) => Some(key),
+                Ok(_) | Err(StoreError::NotFound { .. }) => {
+                    return Err(ApiError::unauthorized("The key that started the batch does not work any more"));
+                }
+                Err(error) => return Err(failed(error)),
+            },
+        };
+        let tenant = key.as_ref().map_or(0, |key| tenant_number(&key.made.tenant));
+        let (source, action) = ("local".to_owned(), "batch".to_owned());
+        let holder = Holder { access: Arc::clone(self), key, source, action, is_counted: AtomicBool::new(false) };
+        let line = Some(tenant_number(&format!("batch {batch}")));
+        Ok(Caller { tenant, line, holder: Some(Arc::new(holder)), ..Caller::anonymous(RequestId::fresh()) })
     }
 
     /// Where keys, projects and records are.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Error as PathError;
 
@@ -29,24 +30,29 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(ApiError::not_json());
         }
-        let limit = app.settings().body_bytes;
-        let declared =
-            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if declared.is_some_and(|length: usize| length > limit) {
-            return Err(ApiError::too_large(limit));
-        }
-        let read = tokio::time::timeout(BODY_TIME, to_bytes(request.into_body(), limit)).await;
-        let bytes = match read {
-            Ok(Ok(bytes)) => bytes,
-            // Too long, or cut off: whoever cut it off reads no answer.
-            Ok(Err(_)) => return Err(ApiError::too_large(limit)),
-            Err(_) => return Err(ApiError::too_slow()),
-        };
+        let bytes = read_body(request, app.settings().body_bytes).await?;
         // Derived readers take a list for an object; the API does not.
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
             return Err(ApiError::invalid("invalid_type", "", "The body must be a JSON object"));
         }
         parse(&bytes).map(Self)
+    }
+}
+
+/// The bytes of a body, if they are no more than `limit` and come in time.
+///
+/// # Errors
+/// 413 `body_too_large`, 408 `request_timeout`.
+pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes, ApiError> {
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: usize| length > limit) {
+        return Err(ApiError::too_large(limit));
+    }
+    match tokio::time::timeout(BODY_TIME, to_bytes(request.into_body(), limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // Too long, or cut off: whoever cut it off reads no answer.
+        Ok(Err(_)) => Err(ApiError::too_large(limit)),
+        Err(_) => Err(ApiError::too_slow()),
     }
 }
 

@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::studio::runner;
 use crate::{App, Settings};
 
 /// How long a client may take to send the head of a request, and how long a connection may rest between two.
@@ -77,10 +78,11 @@ pub async fn bind(settings: &Settings) -> Result<Running, ServeError> {
     Ok(Running { listener, address })
 }
 
-/// Serves `router` until `stop` returns, then lets what is at work come to its end: new requests are refused, the
+/// Serves `router` until `stop` returns, and works on batches beside it; then lets what is at work come to its end: new requests are refused, the
 /// answers being given go on until they are complete, the settings' time for it is over, or `stop` returns again.
 pub async fn serve(running: Running, app: App, router: Router, mut stop: impl AsyncFnMut()) {
     let Running { listener, .. } = running;
+    let batches = tokio::spawn(runner::work(app.clone()));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(app.settings().connections));
     let mut builder = http1::Builder::new();
@@ -118,6 +120,8 @@ pub async fn serve(running: Running, app: App, router: Router, mut stop: impl As
     }
     drop(listener);
     app.drain();
+    // Rows that are at work wait for the next start.
+    batches.abort();
     tracing::info!(seconds = app.settings().drain.as_secs(), "draining");
     let complete = tokio::select! {
         () = graceful.shutdown() => true,

@@ -11,7 +11,7 @@ mod sse;
 
 pub(crate) use blocking::blocking;
 pub use body::JsonBody;
-pub(crate) use body::parse;
+pub(crate) use body::{parse, read_body};
 pub use listen::{Running, ServeError, bind, serve};
 pub(crate) use parts::{PathId, PathVersion, QueryOf};
 pub use response::json;

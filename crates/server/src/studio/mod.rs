@@ -3,13 +3,18 @@
 //! A [`document`](document::Document) is the state of a playground: mode, model, parameters, prompt, examples,
 //! variables. [`render`] makes of it what a model is asked, in one place, so that a page, a batch and an app cannot
 //! differ. [`projects`] keeps documents with their versions; [`apps`] publishes one behind an address with a key of its
-//! own, and [`run`] answers there.
+//! own, and [`run`] answers there; [`batches`] take a [`table`] through one, worked on by [`runner`] and
+//! measured by [`score`].
 
 pub(crate) mod apps;
+pub(crate) mod batches;
 pub(crate) mod document;
 pub(crate) mod projects;
 pub(crate) mod render;
 pub(crate) mod run;
+pub(crate) mod runner;
+mod score;
+mod table;
 
 use std::sync::Arc;
 
@@ -39,6 +44,12 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/studio/apps/{id}/keys", post(apps::new_key))
         .route("/api/studio/apps/{id}/usage", get(apps::usage))
         .route("/api/studio/apps/{id}/calls", get(apps::calls).delete(apps::forget))
+        .route("/api/studio/batches", get(batches::list).post(batches::create))
+        .route("/api/studio/batches/{id}", get(batches::read).delete(batches::remove))
+        .route("/api/studio/batches/{id}/start", post(batches::start))
+        .route("/api/studio/batches/{id}/cancel", post(batches::cancel))
+        .route("/api/studio/batches/{id}/rows", get(batches::rows))
+        .route("/api/studio/batches/{id}/download", get(batches::download))
         .route(run::PATH, post(run::run))
 }
 
@@ -66,6 +77,14 @@ pub(crate) fn routes() -> Router<App> {
     apps::usage,
     apps::calls,
     apps::forget,
+    batches::list,
+    batches::create,
+    batches::read,
+    batches::remove,
+    batches::start,
+    batches::cancel,
+    batches::rows,
+    batches::download,
     run::run
 ))]
 pub(crate) struct Description;

@@ -4,6 +4,7 @@
 mod access;
 mod adapters;
 mod apps;
+mod batches;
 mod border;
 mod clova;
 mod embeddings;

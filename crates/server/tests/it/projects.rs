@@ -8,7 +8,7 @@ use crate::world::{Answer, World};
 /// A guarded server and the key that is shown to it.
 pub(crate) struct Studio {
     pub(crate) world: World,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     pub(crate) key: Option<String>,
 }
 
@@ -16,7 +16,14 @@ impl Studio {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let world = World::guarded(Location::Sqlite(home.path().join("saem.db")));
-        Self { world, _home: home, key: None }
+        Self { world, home, key: None }
+    }
+
+    /// Stops the server and starts another one with the same records.
+    pub(crate) fn restart(&mut self) {
+        self.world.stop();
+        self.world.join();
+        self.world = World::guarded(Location::Sqlite(self.home.path().join("saem.db")));
     }
 
     pub(crate) fn key(&self, new: NewKey) -> String {

@@ -4,6 +4,7 @@
 
 mod apps;
 mod audit;
+mod batches;
 mod crash;
 mod keys;
 mod limits;
