@@ -30,6 +30,18 @@ export async function send<R extends Route>(route: R, body: Body<R>, options: Op
   return request(route, json, json === null ? "" : "application/json", options);
 }
 
+/** Sends a file as it is and reads the answer. */
+export async function sendFile<R extends Route>(
+  route: R,
+  file: Blob,
+  kind: string,
+  query: Record<string, string>,
+): Promise<Operations[R]["result"]> {
+  // A blob with a type of its own would say it instead of us.
+  const response = await request(route, await file.arrayBuffer(), kind, { query });
+  return (await response.json()) as Operations[R]["result"];
+}
+
 async function request(route: Route, body: BodyInit | null, kind: string, options: Options): Promise<Response> {
   const [method = "GET", pattern = "/"] = route.split(" ");
   const address = pattern.replace(/\{\*?(\w+)\}/g, (_, name: string) => encodeURIComponent(options.path?.[name] ?? ""));

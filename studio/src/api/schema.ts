@@ -20,6 +20,24 @@ export interface Operations {
   "GET /api/studio/projects/{id}/versions": { body: undefined; result: StudioVersions };
   "GET /api/studio/projects/{id}/versions/{version}": { body: undefined; result: StudioVersion };
   "POST /api/studio/projects/{id}/versions/{version}/restore": { body: StudioRestore; result: StudioProject };
+  "GET /api/studio/apps": { body: undefined; result: StudioApps };
+  "POST /api/studio/apps": { body: StudioNewApp; result: StudioPublished };
+  "GET /api/studio/apps/{id}": { body: undefined; result: StudioApp };
+  "PUT /api/studio/apps/{id}": { body: StudioAppChange; result: StudioApp };
+  "DELETE /api/studio/apps/{id}": { body: undefined; result: undefined };
+  "POST /api/studio/apps/{id}/publish": { body: StudioPublish; result: StudioPublished };
+  "POST /api/studio/apps/{id}/keys": { body: StudioNewAppKey; result: StudioNewKey };
+  "GET /api/studio/apps/{id}/usage": { body: undefined; result: StudioAppUsage };
+  "GET /api/studio/apps/{id}/calls": { body: undefined; result: StudioCalls };
+  "DELETE /api/studio/apps/{id}/calls": { body: undefined; result: undefined };
+  "GET /api/studio/batches": { body: undefined; result: StudioBatches };
+  "POST /api/studio/batches": { body: string; result: StudioBatch };
+  "GET /api/studio/batches/{id}": { body: undefined; result: StudioBatch };
+  "DELETE /api/studio/batches/{id}": { body: undefined; result: undefined };
+  "GET /api/studio/batches/{id}/rows": { body: undefined; result: StudioBatchRows };
+  "GET /api/studio/batches/{id}/download": { body: undefined; result: string };
+  "POST /api/studio/batches/{id}/start": { body: StudioBatchStart; result: StudioBatch };
+  "POST /api/studio/batches/{id}/cancel": { body: undefined; result: StudioBatch };
 }
 
 /** What the model says. */
@@ -441,6 +459,203 @@ export interface StreamOptions {
   include_usage?: boolean | null;
 }
 
+/** An app. */
+export interface StudioApp {
+  allowed_origins: Array<string>;
+  changed_at: string;
+  created_at: string;
+  /** What it asks; in the answer for one app. */
+  definition?: StudioDocument | null;
+  id: string;
+  keep_calls: boolean;
+  /** Keys that work. */
+  keys: Array<StudioAppKey>;
+  limits: StudioAppLimits;
+  /** `chat` or `text`. */
+  mode: string;
+  model: string;
+  name: string;
+  /** The project that its prompt was taken from. */
+  project: string;
+  project_version: number;
+  stage: StudioAppStage;
+  /** Where it is called. */
+  url: string;
+  /** What a call must bring. */
+  variables: Array<string>;
+  variant?: number | null;
+  version: number;
+}
+
+/** What is to change of an app. Where `project`, `version` or `variant` is there, the prompt is taken anew. */
+export interface StudioAppChange {
+  allowed_origins?: Array<string> | null;
+  keep_calls?: boolean | null;
+  limits?: StudioAppLimits | null;
+  project?: string | null;
+  variant?: number | null;
+  version?: number | null;
+}
+
+/** A day on which it was used. */
+export interface StudioAppDay {
+  cached_tokens: number;
+  completion_tokens: number;
+  /** In UTC. */
+  day: string;
+  prompt_tokens: number;
+  requests: number;
+}
+
+/** A key without its secret. */
+export interface StudioAppKey {
+  created_at: string;
+  expires_at?: string | null;
+  id: string;
+  last_used_at?: string | null;
+}
+
+/** How much an app may be asked in a minute; no limit where null. */
+export interface StudioAppLimits {
+  /** Requests per minute (QPM). */
+  requests_per_minute?: number | null;
+  /** Tokens per minute (TPM). */
+  tokens_per_minute?: number | null;
+}
+
+/** Whether an app is being tried out or meant. */
+export type StudioAppStage = "test" | "service";
+
+/** What an app used. */
+export interface StudioAppUsage {
+  days: Array<StudioAppDay>;
+}
+
+/** Apps by name. */
+export interface StudioApps {
+  apps: Array<StudioApp>;
+}
+
+/** A batch. */
+export interface StudioBatch {
+  columns: Array<string>;
+  created_at: string;
+  /** `utf-8`, `utf-16` or `cp949`. */
+  encoding: string;
+  ended_at?: string | null;
+  /** Rows that were left out, the first 100 of them. */
+  faults: Array<StudioFault>;
+  faults_total: number;
+  format: StudioTableFormat;
+  id: string;
+  name: string;
+  progress: StudioBatchProgress;
+  /** Why it failed. */
+  reason?: string | null;
+  rows: number;
+  /** The first rows; not in lists. */
+  sample?: Array<Record<string, unknown>> | null;
+  /** Where the task has a column with labels. */
+  score?: StudioScore | null;
+  started_at?: string | null;
+  /** `draft`, `running`, `done`, `cancelled` or `failed`. */
+  state: string;
+  task?: StudioBatchTask | null;
+  usage: StudioBatchUsage;
+}
+
+/** How many rows are in each state. */
+export interface StudioBatchProgress {
+  done: number;
+  failed: number;
+  waiting: number;
+}
+
+/** A row. */
+export interface StudioBatchRow {
+  /** What went wrong. */
+  error?: string | null;
+  /** `stop` or `length`. */
+  finish_reason?: string | null;
+  /** Its cells by the names of their columns. */
+  input: Record<string, unknown>;
+  /** The line of the file where it begins. */
+  line: number;
+  output?: string | null;
+  /** Its number, from 1. */
+  row: number;
+  /** `waiting`, `done` or `failed`. */
+  state: string;
+}
+
+/** Rows in their order. */
+export interface StudioBatchRows {
+  rows: Array<StudioBatchRow>;
+  /** Rows in this state. */
+  total: number;
+}
+
+/** What is to be done with a batch. Without fields, a batch that has come to an end goes on with what is left. */
+export interface StudioBatchStart {
+  /** What may be answered; as the document says where absent. */
+  choices?: Array<string> | null;
+  /** The column of each variable; of the same name where absent. */
+  columns?: Record<string, string>;
+  /** The column with the right labels. */
+  gold?: string | null;
+  /** The project whose prompt is asked. */
+  project?: string | null;
+  /** Which of the document's variants. */
+  variant?: number | null;
+  /** Its version; the current one where absent. */
+  version?: number | null;
+}
+
+/** What is done with each row. */
+export interface StudioBatchTask {
+  choices: Array<string>;
+  columns: Record<string, string>;
+  gold?: string | null;
+  model: string;
+  project: string;
+  variant?: number | null;
+  version: number;
+}
+
+/** Tokens that were taken. */
+export interface StudioBatchUsage {
+  completion_tokens: number;
+  prompt_tokens: number;
+}
+
+/** Batches, the newest first. */
+export interface StudioBatches {
+  batches: Array<StudioBatch>;
+}
+
+/** A call, without personal data. */
+export interface StudioCall {
+  at: string;
+  completion_tokens: number;
+  id: string;
+  key: string;
+  messages: Array<Record<string, unknown>>;
+  millis: number;
+  /** `done`, `failed` or `cancelled`. */
+  outcome: string;
+  output: string;
+  prompt_tokens: number;
+  variables: Record<string, unknown>;
+  version: number;
+}
+
+/** Calls that were kept, the newest first. */
+export interface StudioCalls {
+  calls: Array<StudioCall>;
+  /** Whether older ones follow. */
+  has_more: boolean;
+}
+
 /** What is to change beside the document. */
 export interface StudioChange {
   name?: string | null;
@@ -507,11 +722,69 @@ export interface StudioExamples {
   separator?: string;
 }
 
+/** A row that is left out. */
+export interface StudioFault {
+  /** The line of the file where it begins, from 1. */
+  line: number;
+  /** What is wrong with it. */
+  message: string;
+}
+
 /** What is done with an answer. */
 export type StudioGenerationType = "rolling" | "one_time" | "multiple" | "examples";
 
+/** A key as it is shown once. */
+export interface StudioIssuedKey {
+  expires_at?: string | null;
+  id: string;
+  /** The key itself, which cannot be had again. */
+  text: string;
+}
+
+/** How well one label is found. Where nothing can be divided, 0. */
+export interface StudioLabelScore {
+  /** The harmonic mean of both. */
+  f1: number;
+  label: string;
+  /** Of the rows answered so, the part that is. */
+  precision: number;
+  /** Of the rows that are so, the part answered so. */
+  recall: number;
+  /** Rows that are so. */
+  support: number;
+}
+
 /** A conversation, or free text. */
 export type StudioMode = "chat" | "text";
+
+/** An app to make. */
+export interface StudioNewApp {
+  /** Web origins whose pages may call it, such as `https://shop.example`. */
+  allowed_origins?: Array<string>;
+  /** Whether its calls are kept, without personal data. */
+  keep_calls?: boolean;
+  /** For a test app at most 60 requests per minute. */
+  limits?: StudioAppLimits | null;
+  /** What it is called, in the organisation once. */
+  name: string;
+  /** The project whose prompt it asks. */
+  project: string;
+  /** Which of the document's variants. */
+  variant?: number | null;
+  /** Its version; the current one where absent. */
+  version?: number | null;
+}
+
+/** A new key for an app. */
+export interface StudioNewAppKey {
+  /** How many hours the old one goes on: 0 to 168. */
+  overlap_hours?: number;
+}
+
+/** A new key. */
+export interface StudioNewKey {
+  key: StudioIssuedKey;
+}
 
 /** A new project. */
 export interface StudioNewProject {
@@ -578,6 +851,17 @@ export interface StudioProjects {
   projects: Array<StudioProjectSummary>;
 }
 
+/** What a service app may be asked. */
+export interface StudioPublish {
+  limits?: StudioAppLimits | null;
+}
+
+/** An app and its new key. */
+export interface StudioPublished {
+  app: StudioApp;
+  key: StudioIssuedKey;
+}
+
 /** What was seen before a version is brought back. */
 export interface StudioRestore {
   /** The version that was seen. */
@@ -597,8 +881,27 @@ export interface StudioSave {
   note?: string;
 }
 
+/** How often labels are right. */
+export interface StudioScore {
+  /** The part of them whose answer is the label. */
+  accuracy: number;
+  /** How often a label (outer) was answered by each label (inner). */
+  confusion: Array<Array<number>>;
+  labels: Array<string>;
+  /** The mean of F1 over the labels that occur, as label or as answer. */
+  macro_f1: number;
+  /** How often a label was answered by something that is no label. */
+  other: Array<number>;
+  per_label: Array<StudioLabelScore>;
+  /** Rows that have an answer and a label. */
+  scored: number;
+}
+
 /** Who speaks. */
 export type StudioSpeaker = "system" | "user" | "assistant";
+
+/** How a table is written. */
+export type StudioTableFormat = "csv" | "jsonl";
 
 /** A message of a conversation. */
 export interface StudioTurn {

@@ -77,3 +77,24 @@ function javascript(address: string, body: string, then: string, { key, keyVaria
   .then((answer) => ${then});
 `;
 }
+
+export interface AppCall {
+  url: string;
+  /** Values to try. */
+  variables: Record<string, string>;
+  /** Empty where it is not known any more: then the code reads it from the environment. */
+  key: string;
+}
+
+const APP_KEY = "SAEM_API_KEY";
+
+/** A call of an app. */
+export function appSnippet(language: Language, { url, variables, key }: AppCall): string {
+  const body = JSON.stringify({ variables }, null, 2);
+  const authority = key ? { key } : { keyVariable: APP_KEY };
+  switch (language) {
+    case "curl": return curl(url, body, authority);
+    case "python": return python(url, body, 'print(answer["output"])', authority);
+    case "javascript": return javascript(url, body, "console.log(answer.output)", authority);
+  }
+}

@@ -10,6 +10,8 @@ import type { Theme } from "../state/preferences";
 import { route } from "../state/route";
 import { key, refused, signOut } from "../state/session";
 import { current } from "../state/studio";
+import { Apps } from "./apps";
+import { Batches } from "./batches";
 import { Explorer } from "./explorer";
 import { Playground } from "./playground";
 import { Projects } from "./projects";
@@ -18,6 +20,8 @@ import { SignIn } from "./sign-in";
 const PAGES = [
   ["playground", "page.playground", Playground],
   ["projects", "page.projects", Projects],
+  ["batches", "page.batches", Batches],
+  ["apps", "page.apps", Apps],
   ["explorer", "page.explorer", Explorer],
 ] as const;
 

@@ -42,6 +42,7 @@ export function ProjectBar(): JSX.Element {
           <button type="button" class="quiet small" onClick={() => begin()}><Icon name="plus" />{t("project.new")}</button>
           <button type="button" class="quiet small" disabled={busy} onClick={() => void save()}><Icon name="check" />{t("project.save")}</button>
           {project && <button type="button" class="quiet small" onClick={() => setOpen("versions")}><Icon name="undo" />{t("versions.open")}</button>}
+          {project && <a class="button small" href="#/apps/new">{t("apps.publish")}</a>}
           {project?.writable && <button type="button" class="quiet small" onClick={() => setOpen("share")}><Icon name="leave" />{t("share.open")}</button>}
         </div>
       </div>

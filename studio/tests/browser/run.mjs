@@ -15,6 +15,8 @@ import * as playground from "./playground.mjs";
 import * as explorer from "./explorer.mjs";
 import * as frame from "./frame.mjs";
 import * as projects from "./projects.mjs";
+import * as apps from "./apps.mjs";
+import * as batches from "./batches.mjs";
 
 const [saem, folder, only = ""] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
@@ -25,7 +27,7 @@ const SETTINGS = [["ko", "wide", "light"], ["en", "narrow", "dark"], ["en", "wid
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   // Root may not use Chromium's sandbox, and the pages are our own.
-  args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
+  args: ["--disable-dev-shm-usage", ...(process.getuid?.() === 0 ? ["--no-sandbox"] : [])],
 });
 const open = await new Server(saem).start();
 
@@ -78,7 +80,7 @@ async function world(language, size, colours, server = open) {
 
 let failed = 0;
 let passed = 0;
-const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(explorer), ...Object.entries(frame)];
+const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
 for (const [name, test] of tests) {
   const title = name.replaceAll("_", " ");
   if (!title.includes(only)) continue;

@@ -1,0 +1,80 @@
+// A table through a prompt.
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+function table(rows) {
+  const file = path.join(mkdtempSync(path.join(os.tmpdir(), "saem-batch-")), "후기.csv");
+  writeFileSync(file, rows.map((row) => row.join(",")).join("\n"));
+  return file;
+}
+
+async function project(here, prompt, name) {
+  const { page, t, button, field } = here;
+  await here.go();
+  await button("mode.text").click();
+  await button("kind.once").click();
+  await field("text.prompt").fill(prompt);
+  await here.settings();
+  const most = page.getByRole("spinbutton", { name: t("field.maxTokens"), exact: true });
+  await most.fill("24");
+  await most.press("Enter");
+  await page.getByLabel(t("playground.name")).fill(name);
+  await button("project.save").click();
+  await page.waitForFunction(() => location.hash.length > 15);
+}
+
+async function upload(here, file) {
+  const { page, button } = here;
+  await page.goto(`${here.server.url}/#/batches`);
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), button("batches.upload").click()]);
+  await chooser.setFiles(file);
+  await page.waitForFunction(() => /#\/batches\/\w+$/.test(location.hash));
+}
+
+export async function a_table_is_answered_scored_and_downloaded(here) {
+  const { page, t, button, field } = here;
+  await project(here, "Review: {{review}}\nMood:", "batch");
+  const reviews = ["great", "awful", "lovely", "broken", "nice"];
+  await upload(here, table([["review", "label"], ...reviews.map((text, at) => [text, at % 2 ? "negative" : "positive"])]));
+  await field("batches.choices").fill("positive, negative");
+  await field("batches.gold").selectOption("label");
+  await here.look("batch-start");
+  await button("batches.start", { count: 5 }).click();
+  await page.waitForFunction((done) => document.querySelector("[data-testid=batch-state]")?.textContent === done, t("batches.done"));
+  await page.locator(".score").waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll(".batch-rows tbody td:nth-child(4)")].filter((cell) => cell.textContent !== "").length === 5);
+  const answers = await page.locator(".batch-rows tbody td:nth-child(4)").allTextContents();
+  assert.equal(answers.length, 5);
+  assert.ok(answers.every((answer) => ["positive", "negative"].includes(answer.trim())), answers.join());
+  const counts = (await page.locator(".score .similarity td").allTextContents()).map(Number);
+  assert.equal(counts.reduce((sum, count) => sum + count, 0), 5);
+  await here.look("batch-score");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
+  const lines = readFileSync(await download.path(), "utf8").trim().split(/\r?\n/);
+  assert.equal(lines.length, 6);
+  assert.match(lines[0], /output/);
+}
+a_table_is_answered_scored_and_downloaded.settings = 2;
+
+export async function a_batch_goes_on_after_a_restart_of_the_server(here, world, Server) {
+  const server = await new Server(here.saem).start();
+  const there = await world(server);
+  const { page, t, button, faults, context } = there;
+  try {
+    await project(there, "A sentence about {{thing}}:", "restart");
+    await upload(there, table([["thing"], ...Array.from({ length: 40 }, (_, at) => [`number ${at}`])]));
+    await button("batches.start", { count: 40 }).click();
+    await page.waitForFunction(() => document.querySelector("progress")?.value > 2);
+    await server.stop();
+    await page.getByText(t("error.unreachable")).waitFor();
+    await server.start();
+    await page.waitForFunction((done) => document.querySelector("[data-testid=batch-state]")?.textContent === done, t("batches.done"), { timeout: 90_000 });
+    assert.equal(await page.locator("progress").evaluate((meter) => meter.value), 40);
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+    await server.close();
+  }
+}
