@@ -1,13 +1,13 @@
 //! What the first layers make of each token, kept for the tokens met lately.
 //!
-//! Projection, normalisation and the products of the first convolutions look at one token at a time, so for the same
+//! Embedding, projection, normalisation and the products of the first convolutions look at one token at a time, so for the same
 //! token they are always the same: three fifths of the arithmetic. Words repeat, so a table of some thousand tokens
 //! answers most of it. What is kept is exactly what would be computed, so results do not depend on what is in the table.
 
-use crate::weights::{BRANCH, BRANCHES, WINDOWS};
+use crate::weights::{BRANCH, BRANCHES, WIDTH, WINDOWS};
 
-/// Floats that are kept for a token: its projection, then its contributions to each branch.
-pub(crate) const ROW: usize = BRANCHES + CONTRIBUTIONS;
+/// Floats that are kept for a token: its embedding, its projection, then its contributions to each branch.
+pub(crate) const ROW: usize = WIDTH + BRANCHES + CONTRIBUTIONS;
 /// Contributions to all windows of all branches.
 const CONTRIBUTIONS: usize = (WINDOWS[0].size + WINDOWS[1].size + WINDOWS[2].size) * BRANCH;
 
@@ -103,14 +103,19 @@ impl Cache {
     }
 }
 
+/// The embedding in a row.
+pub(crate) fn embedding(row: &[f32]) -> &[f32] {
+    row.get(..WIDTH).unwrap_or_default()
+}
+
 /// The projection in a row, as wide as a branch.
 pub(crate) fn projection(row: &[f32], branch: usize) -> &[f32] {
-    row.get(branch * BRANCH..(branch + 1) * BRANCH).unwrap_or_default()
+    row.get(WIDTH + branch * BRANCH..WIDTH + (branch + 1) * BRANCH).unwrap_or_default()
 }
 
 /// Where a branch's contributions begin in a row; there are `size` times [`BRANCH`] of them.
 pub(crate) fn contributions_start(branch: usize) -> usize {
-    BRANCHES + WINDOWS.iter().take(branch).map(|window| window.size * BRANCH).sum::<usize>()
+    WIDTH + BRANCHES + WINDOWS.iter().take(branch).map(|window| window.size * BRANCH).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -141,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn a_row_holds_projection_and_contributions() {
-        assert_eq!(contributions_start(0), 768);
+    fn a_row_holds_embedding_projection_and_contributions() {
+        assert_eq!(contributions_start(0), 512 + 768);
         assert_eq!(contributions_start(2) + 5 * BRANCH, ROW);
     }
 }

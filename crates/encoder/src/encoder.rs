@@ -53,6 +53,8 @@ pub struct SentenceEncoder {
     unknown: u32,
     network: Network,
     pool: ThreadPool,
+    /// For what one thread does by itself.
+    alone: ThreadPool,
     state: Mutex<State>,
 }
 
@@ -81,7 +83,7 @@ impl SentenceEncoder {
         let (tokenizer, unknown) = tokenizer(&path.join(TOKENIZER))?;
         let weights = Weights::read(&path.join(WEIGHTS), tokenizer.vocabulary_len(), &pool)?;
         let state = Mutex::new(State::new(weights.tokens(), threads));
-        Ok(Self { tokenizer, unknown, network: Network::new(weights)?, pool, state })
+        Ok(Self { tokenizer, unknown, network: Network { weights }, pool, alone: ThreadPool::new(1)?, state })
     }
 
     /// Whether `path` looks like a model of this kind: a directory with its weights in it.
@@ -163,7 +165,7 @@ impl SentenceEncoder {
     fn tokenize(&self, texts: &[&str]) -> (Vec<u32>, Vec<usize>) {
         let shares: Vec<(&[&str], Mutex<(Vec<u32>, Vec<usize>)>)> =
             texts.chunks(SHARE).map(|share| (share, Mutex::default())).collect();
-        self.each(&shares, |_, (texts, found)| {
+        self.each(&shares, |_, _, (texts, found)| {
             let (tokens, lengths) = &mut *lock(found);
             lengths.extend(texts.iter().map(|text| self.tokens(text, tokens)));
         });
@@ -185,9 +187,9 @@ impl SentenceEncoder {
             shares.push(Mutex::new(std::mem::replace(missing, rest)));
         }
         let spaces = &state.spaces;
-        self.each(&shares, |thread, share| {
+        self.each(&shares, |thread, pool, share| {
             if let Some(space) = spaces.get(thread) {
-                self.network.first_layers(&mut lock(share), &mut lock(space));
+                self.network.first_layers(pool, &mut lock(share), &mut lock(space));
             }
         });
         for share in shares {
@@ -201,9 +203,9 @@ impl SentenceEncoder {
     fn add_up(&self, state: &State, batches: &[Range<usize>], cut: &[Segment], tokens: &[u32], sums: &mut [f64]) {
         let jobs: Vec<(&[Segment], Mutex<Vec<f32>>)> =
             batches.iter().map(|batch| (cut.get(batch.clone()).unwrap_or_default(), Mutex::default())).collect();
-        self.each(&jobs, |thread, (segments, out)| {
+        self.each(&jobs, |thread, pool, (segments, out)| {
             if let Some(space) = state.spaces.get(thread) {
-                self.network.sum(segments, tokens, &state.cache, &mut lock(space), &mut lock(out));
+                self.network.sum(pool, segments, tokens, &state.cache, &mut lock(space), &mut lock(out));
             }
         });
         // In the order of the segments, whichever thread had them.
@@ -216,16 +218,16 @@ impl SentenceEncoder {
         }
     }
 
-    /// Calls `work(thread, job)` for every job; a thread takes the next one when it is done with the last.
-    fn each<T: Sync>(&self, jobs: &[T], work: impl Fn(usize, &T) + Sync) {
+    /// Calls `work(thread, pool, job)` for every job; a thread takes the next one when it is done with the last. A
+    /// single job has the whole pool for its products, others have their thread.
+    fn each<T: Sync>(&self, jobs: &[T], work: impl Fn(usize, &ThreadPool, &T) + Sync) {
         if let [job] = jobs {
-            // Not worth waking anybody.
-            return work(0, job);
+            return work(0, &self.pool, job);
         }
         let next = AtomicUsize::new(0);
         self.pool.run(|thread| {
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                work(thread.index, job);
+                work(thread.index, &self.alone, job);
             }
         });
     }

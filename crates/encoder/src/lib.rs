@@ -45,6 +45,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod convolution;
 mod encoder;
 mod error;
 mod functions;

@@ -6,28 +6,23 @@
 //!    their sum over the segment.
 //! 3. [`Network::head`], for the sums of many texts: mean, dense layers, unit length.
 //!
-//! A convolution over a window is the sum of what the tokens in it contribute, each by a product of its own. That way
-//! no input is copied into windows, and the products are short enough to stay in the first caches.
+//! The first convolution is the sum of what the tokens in its window contribute, each by a product of its own, which the
+//! cache has; the second takes four neighbours at a time (`convolution`).
 
 use saem_kernels::ops::{add_bias, add_scaled, layer_norm};
 use saem_kernels::simd::Isa;
 use saem_kernels::{Input, Matrix, ThreadPool, matmul};
 
 use crate::cache::{self, Cache};
-use crate::functions::{gather, relu, tanh};
+use crate::convolution::{self, ROWS, TILE, Tile};
+use crate::functions::{add_standardized, gather, relu, tanh};
 use crate::segments::Segment;
 use crate::weights::{BRANCH, BRANCHES, FEATURES, NARROW, REACH, WIDTH, Weights, Window};
-
-/// Products take rows eight at a time, and sum in another order where fewer remain; so rows are made up to eight, and
-/// the result for a row does not depend on how many others there are.
-const ROWS: usize = 8;
 
 /// The model, ready to compute.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) weights: Weights,
-    /// For what one thread does by itself.
-    alone: ThreadPool,
 }
 
 /// Buffers of one thread.
@@ -41,20 +36,16 @@ pub(crate) struct Workspace {
     normal: Vec<f32>,
     /// `[tokens, BRANCH]`: one branch, after its first convolution.
     hidden: Vec<f32>,
-    /// `[tokens, size * BRANCH]`.
+    /// `[tokens, size * BRANCH]`, of the first convolution.
     contributions: Vec<f32>,
-    /// `[tokens, FEATURES]`, before and after normalisation.
+    second: convolution::Workspace,
+    /// `[tokens, BRANCHES]`, after the second.
     features: Vec<f32>,
-    normal_features: Vec<f32>,
 }
 
 impl Network {
-    pub(crate) fn new(weights: Weights) -> Result<Self, saem_kernels::KernelError> {
-        Ok(Self { weights, alone: ThreadPool::new(1)? })
-    }
-
     /// Fills the rows of tokens for the cache.
-    pub(crate) fn first_layers(&self, tokens: &mut [(u32, Vec<f32>)], space: &mut Workspace) {
+    pub(crate) fn first_layers(&self, pool: &ThreadPool, tokens: &mut [(u32, Vec<f32>)], space: &mut Workspace) {
         let weights = &self.weights;
         let rows = tokens.len().next_multiple_of(ROWS);
         sized(&mut space.embedded, rows * WIDTH);
@@ -63,13 +54,15 @@ impl Network {
         }
         sized(&mut space.projected, rows * BRANCHES);
         sized(&mut space.normal, rows * BRANCHES);
-        self.product(&mut space.input, &space.embedded, &weights.projection, &mut space.projected);
-        add_bias(&self.alone, &mut space.projected, &weights.projection_bias);
+        product(pool, &mut space.input, &space.embedded, &weights.projection, &mut space.projected);
+        add_bias(pool, &mut space.projected, &weights.projection_bias);
         let norm = &weights.projection_norm;
         let epsilon = weights.epsilon;
-        layer_norm(&self.alone, &space.projected, &norm.weight, Some(&norm.bias), epsilon, &mut space.normal);
-        for ((_, row), normal) in tokens.iter_mut().zip(space.normal.chunks_exact(BRANCHES)) {
-            copy(normal, row.get_mut(..BRANCHES));
+        layer_norm(pool, &space.projected, &norm.weight, Some(&norm.bias), epsilon, &mut space.normal);
+        let values = space.embedded.chunks_exact(WIDTH).zip(space.normal.chunks_exact(BRANCHES));
+        for ((_, row), (embedded, normal)) in tokens.iter_mut().zip(values) {
+            copy(embedded, row.get_mut(..WIDTH));
+            copy(normal, row.get_mut(WIDTH..WIDTH + BRANCHES));
         }
         for (index, branch) in weights.branches.iter().enumerate() {
             let width = branch.window.size * BRANCH;
@@ -78,7 +71,7 @@ impl Network {
                 copy(normal.get(index * BRANCH..(index + 1) * BRANCH).unwrap_or_default(), Some(hidden));
             }
             sized(&mut space.contributions, rows * width);
-            self.product(&mut space.input, &space.hidden, &branch.first.matrix, &mut space.contributions);
+            product(pool, &mut space.input, &space.hidden, &branch.first.matrix, &mut space.contributions);
             let start = cache::contributions_start(index);
             for ((_, row), from) in tokens.iter_mut().zip(space.contributions.chunks_exact(width)) {
                 copy(from, row.get_mut(start..start + width));
@@ -90,6 +83,7 @@ impl Network {
     /// segments' [reaches](Segment::with_reach) have.
     pub(crate) fn sum(
         &self,
+        pool: &ThreadPool,
         segments: &[Segment],
         tokens: &[u32],
         cache: &Cache,
@@ -101,17 +95,10 @@ impl Network {
         let count: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
         // The second convolution looks at tokens beside the segment, too.
         let reached: usize = segments.iter().map(|segment| segment.with_reach(REACH).len()).sum();
-        let rows = reached.next_multiple_of(ROWS);
-        sized(&mut space.features, count * FEATURES);
-        for (segment, features) in parts(segments, &mut space.features) {
-            let ids = tokens.get(segment.tokens.clone()).unwrap_or_default();
-            for (&token, features) in ids.iter().zip(features.chunks_exact_mut(FEATURES)) {
-                weights.embed(token, features.get_mut(..WIDTH).unwrap_or_default());
-            }
-        }
+        sized(&mut space.features, count * BRANCHES);
         for (index, branch) in weights.branches.iter().enumerate() {
-            let (window, width) = (branch.window, branch.window.size * BRANCH);
-            sized(&mut space.hidden, rows * BRANCH);
+            let window = branch.window;
+            sized(&mut space.hidden, reached * BRANCH);
             let mut hidden = space.hidden.chunks_exact_mut(BRANCH);
             for segment in segments {
                 let start = cache::contributions_start(index);
@@ -124,34 +111,41 @@ impl Network {
                     convolve(isa, window, segment, at, contribution, &branch.first.bias, residual, out);
                 }
             }
-            sized(&mut space.contributions, rows * width);
-            self.product(&mut space.input, &space.hidden, &branch.second.matrix, &mut space.contributions);
-            let mut first = 0;
-            for (segment, features) in parts(segments, &mut space.features) {
+            let mut tiles = Vec::with_capacity(count.div_ceil(TILE) + segments.len());
+            let (mut first, mut result) = (0, 0);
+            for segment in segments {
                 let reach = segment.with_reach(REACH);
-                let row = |at: usize| first + at - reach.start;
-                for (at, features) in segment.tokens.clone().zip(features.chunks_exact_mut(FEATURES)) {
-                    let contribution = |at: usize, position: usize| {
-                        let start = row(at) * width + position * BRANCH;
-                        space.contributions.get(start..start + BRANCH).unwrap_or_default()
+                let before = segment.tokens.start - reach.start;
+                for start in (0..segment.tokens.len()).step_by(TILE) {
+                    let row = |place: isize| {
+                        let at = (before + start).checked_add_signed(place).filter(|at| *at < reach.len())?;
+                        Some(first + at)
                     };
-                    let residual = space.hidden.get(row(at) * BRANCH..(row(at) + 1) * BRANCH).unwrap_or_default();
-                    let start = WIDTH + index * BRANCH;
-                    let out = features.get_mut(start..start + BRANCH).unwrap_or_default();
-                    convolve(isa, window, segment, at, contribution, &branch.second.bias, residual, out);
+                    let count = TILE.min(segment.tokens.len() - start);
+                    tiles.push(Tile::new(window, result + start, count, row));
                 }
                 first += reach.len();
+                result += segment.tokens.len();
             }
+            let place = |result: usize| {
+                let start = result * BRANCHES + index * BRANCH;
+                start..start + BRANCH
+            };
+            let (hidden, features) = (&space.hidden, &mut space.features);
+            branch.second.apply(pool, hidden, &tiles, &mut space.second, place, features);
         }
-        sized(&mut space.normal_features, count * FEATURES);
-        let (norm, epsilon) = (&weights.norm, weights.epsilon);
-        let normal = &mut space.normal_features;
-        layer_norm(&self.alone, &space.features, &norm.weight, Some(&norm.bias), epsilon, normal);
         out.clear();
         out.resize(segments.len() * FEATURES, 0.0);
-        for ((_, features), sum) in parts(segments, normal).zip(out.chunks_exact_mut(FEATURES)) {
-            for features in features.chunks_exact(FEATURES) {
-                add_scaled(&self.alone, sum, features, 1.0);
+        let mut features = space.features.chunks_exact(BRANCHES);
+        for (segment, sum) in segments.iter().zip(out.chunks_exact_mut(FEATURES)) {
+            let ids = tokens.get(segment.tokens.clone()).unwrap_or_default();
+            for (&token, features) in ids.iter().zip(features.by_ref()) {
+                add_standardized(isa, [cache::embedding(cache.row(token)), features], weights.epsilon, sum);
+            }
+            // Weight and bias are the same for each token.
+            let count = ids.len() as f32;
+            for ((sum, weight), bias) in sum.iter_mut().zip(&weights.norm.weight).zip(&weights.norm.bias) {
+                *sum = *sum * weight + count * bias;
             }
         }
     }
@@ -198,12 +192,12 @@ impl Network {
         let factor = square.max(self.weights.epsilon).sqrt().recip();
         vector.map(|x| x * factor)
     }
+}
 
-    /// `out = input . matrix`, on this thread.
-    fn product(&self, input: &mut Input, values: &[f32], matrix: &Matrix, out: &mut [f32]) {
-        input.set(&self.alone, values, matrix.columns(), &[matrix]);
-        matmul(&self.alone, input, &mut [(matrix, out)]);
-    }
+/// `out = input . matrix`.
+fn product(pool: &ThreadPool, input: &mut Input, values: &[f32], matrix: &Matrix, out: &mut [f32]) {
+    input.set(pool, values, matrix.columns(), &[matrix]);
+    matmul(pool, input, &mut [(matrix, out)]);
 }
 
 /// One token's result of a convolution: what the tokens in its window contribute; beyond the text there is nothing.
@@ -218,27 +212,16 @@ fn convolve<'a>(
     residual: &[f32],
     out: &mut [f32],
 ) {
-    let mut rows: [&[f32]; 2 * REACH + 1] = [&[]; 2 * REACH + 1];
+    let mut terms: [(f32, &[f32]); 2 * REACH + 1] = [(1.0, &[]); 2 * REACH + 1];
     let mut count = 0;
     for position in 0..window.size {
         let neighbour = (at + position).checked_sub(window.left).filter(|at| segment.text.contains(at));
-        if let (Some(neighbour), Some(row)) = (neighbour, rows.get_mut(count)) {
+        if let (Some(neighbour), Some((_, row))) = (neighbour, terms.get_mut(count)) {
             *row = contribution(neighbour, position);
             count += 1;
         }
     }
-    gather(isa, rows.get(..count).unwrap_or_default(), bias, residual, out);
-}
-
-/// The part of `values` (`[tokens of all segments, FEATURES]`) that belongs to each segment.
-fn parts<'a>(segments: &'a [Segment], values: &'a mut [f32]) -> impl Iterator<Item = (&'a Segment, &'a mut [f32])> {
-    let mut rest = values;
-    segments.iter().map(move |segment| {
-        let length = (segment.tokens.len() * FEATURES).min(rest.len());
-        let (part, after) = std::mem::take(&mut rest).split_at_mut(length);
-        rest = after;
-        (segment, part)
-    })
+    gather(isa, terms.get(..count).unwrap_or_default(), bias, residual, out);
 }
 
 /// Makes a buffer this long. Old numbers stay: all that count are overwritten, and rows that only make up the eight may

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 /// Tokens in a segment at most. The products of a segment use each weight this often; more would not fit the caches.
-const SEGMENT: usize = 128;
+const SEGMENT: usize = 512;
 
 /// A piece of a text, in places of the tokens of a whole group of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use saem_kernels::{DataType, Matrix, ThreadPool};
 
 use crate::EncoderError;
+use crate::convolution::Convolution;
 use crate::npz::{Archive, Type};
 
 /// Length of a token's embedding, and of a sentence's.
@@ -32,10 +33,10 @@ pub(crate) const WINDOWS: [Window; 3] =
 /// Tokens that a window reaches to either side at most.
 pub(crate) const REACH: usize = 2;
 
-/// A convolution, as a matrix of all positions of its window: `[size * BRANCH, BRANCH]`. A token's products with it are
-/// what the token contributes to the neighbours whose windows it is in.
+/// A convolution of what depends on single tokens, as a matrix of all positions of its window: `[size * BRANCH, BRANCH]`.
+/// A token's products with it are what the token contributes to the neighbours whose windows it is in.
 #[derive(Debug)]
-pub(crate) struct Convolution {
+pub(crate) struct Contributions {
     pub(crate) matrix: Matrix,
     pub(crate) bias: Vec<f32>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Convolution {
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) window: Window,
-    pub(crate) first: Convolution,
+    pub(crate) first: Contributions,
     pub(crate) second: Convolution,
 }
 
@@ -115,8 +116,12 @@ impl Weights {
             projection_bias.extend(reader.archive.floats(&format!("proj_b{size}"), &[BRANCH])?);
             projection_norm.weight.extend(reader.archive.floats(&format!("ln_g{size}"), &[BRANCH])?);
             projection_norm.bias.extend(reader.archive.floats(&format!("ln_b{size}"), &[BRANCH])?);
-            let first = reader.convolution(window, "1")?;
-            let second = reader.convolution(window, "2")?;
+            let (bytes, bias) = reader.convolution(window, "1")?;
+            let matrix = Matrix::pack(pool, DataType::F32, size * BRANCH, BRANCH, &bytes)?;
+            let first = Contributions { matrix, bias };
+            let (bytes, bias) = reader.convolution(window, "2")?;
+            let weights: Vec<f32> = bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect();
+            let second = Convolution::new(pool, window, &weights, bias)?;
             branches.push(Branch { window, first, second });
         }
         Ok(Self {
@@ -166,9 +171,10 @@ impl Weights {
     pub(crate) fn byte_len(&self) -> usize {
         let Head { mean, first, first_residual, second, third, third_residual, last, .. } = &self.head;
         let head = [mean, first, first_residual, second, third, third_residual, last];
-        let branches = self.branches.iter().flat_map(|branch| [&branch.first.matrix, &branch.second.matrix]);
-        let matrices = branches.chain(head).chain([&self.projection]);
-        self.table.len() + matrices.map(Matrix::byte_len).sum::<usize>()
+        let first = self.branches.iter().map(|branch| &branch.first.matrix);
+        let second = self.branches.iter().map(|branch| branch.second.byte_len());
+        let matrices = first.chain(head).chain([&self.projection]).map(Matrix::byte_len);
+        self.table.len() + matrices.chain(second).sum::<usize>()
     }
 }
 
@@ -205,11 +211,11 @@ impl Reader<'_> {
         Ok(Matrix::pack(self.pool, DataType::F32, outputs, inputs, &bytes)?)
     }
 
-    fn convolution(&mut self, window: Window, layer: &str) -> Result<Convolution, EncoderError> {
+    /// The weights of a convolution, `[size * outputs, inputs]`, and its bias.
+    fn convolution(&mut self, window: Window, layer: &str) -> Result<(Vec<u8>, Vec<f32>), EncoderError> {
         let size = window.size;
         let mut bytes = Vec::with_capacity(size * BRANCH * BRANCH * 4);
         self.transposed(&format!("w{layer}_{size}"), BRANCH, BRANCH, size, &mut bytes)?;
-        let matrix = Matrix::pack(self.pool, DataType::F32, size * BRANCH, BRANCH, &bytes)?;
-        Ok(Convolution { matrix, bias: self.archive.floats(&format!("b{layer}_{size}"), &[BRANCH])? })
+        Ok((bytes, self.archive.floats(&format!("b{layer}_{size}"), &[BRANCH])?))
     }
 }

@@ -195,9 +195,22 @@ fn transpose(values: &[f32], columns: usize, rows: std::ops::Range<usize>, out: 
         let count = tile_rows(first, total);
         // SAFETY: each thread has tiles of its own.
         let tile = unsafe { out.range(first * columns..(first + count) * columns) };
+        let mut from = 0;
+        if count == TILE_ROWS {
+            // Square blocks, so that what is written lies close together.
+            let rows: [&[f32]; TILE_ROWS] = std::array::from_fn(|row| &values[(first + row) * columns..][..columns]);
+            for block in tile.as_chunks_mut::<{ TILE_ROWS * TILE_ROWS }>().0 {
+                let square: [[f32; TILE_ROWS]; TILE_ROWS] =
+                    rows.map(|row| std::array::from_fn(|column| row[from..from + TILE_ROWS][column]));
+                for (column, to) in block.as_chunks_mut::<TILE_ROWS>().0.iter_mut().enumerate() {
+                    *to = std::array::from_fn(|row| square[row][column]);
+                }
+                from += TILE_ROWS;
+            }
+        }
         for row in 0..count {
             let values = &values[(first + row) * columns..][..columns];
-            for (column, value) in values.iter().enumerate() {
+            for (column, value) in values.iter().enumerate().skip(from) {
                 tile[column * count + row] = *value;
             }
         }
