@@ -31,6 +31,8 @@ pub mod attention;
 pub mod blocks;
 mod data_type;
 mod error;
+pub mod gemm;
+pub mod gradient;
 mod matrix;
 pub mod ops;
 mod pool;

@@ -84,7 +84,7 @@ impl Rope {
 
 /// Cosines and sines of a pass, `[rows, rotary / 2]` each.
 #[derive(Debug)]
-pub(crate) struct Angles {
+pub struct Angles {
     frequencies: Vec<f32>,
     magnitude: f32,
     cos: Vec<f32>,
@@ -93,19 +93,21 @@ pub(crate) struct Angles {
 
 impl Angles {
     /// Room for `rows` rows.
-    pub(crate) fn new(rope: &Rope, rows: usize) -> Self {
+    #[must_use]
+    pub fn new(rope: &Rope, rows: usize) -> Self {
         let frequencies = rope.inverse_frequencies();
         let room = rows * frequencies.len();
         Self { magnitude: rope.magnitude(), cos: vec![0.0; room], sin: vec![0.0; room], frequencies }
     }
 
     /// Bytes that [`Angles::new`] takes.
-    pub(crate) fn byte_len(rope: &Rope, rows: usize) -> usize {
+    #[must_use]
+    pub fn byte_len(rope: &Rope, rows: usize) -> usize {
         rows * rope.rotary * size_of::<f32>()
     }
 
     /// Computes the angles of rows from `first_row` on, at positions from `first_position` on.
-    pub(crate) fn set(&mut self, first_row: usize, rows: usize, first_position: usize) {
+    pub fn set(&mut self, first_row: usize, rows: usize, first_position: usize) {
         let pairs = self.frequencies.len();
         let cos = self.cos.chunks_exact_mut(pairs).skip(first_row).take(rows);
         let sin = self.sin.chunks_exact_mut(pairs).skip(first_row).take(rows);
@@ -120,7 +122,8 @@ impl Angles {
     }
 
     /// The first `rows` rows of cosines and sines.
-    pub(crate) fn rows(&self, rows: usize) -> (&[f32], &[f32]) {
+    #[must_use]
+    pub fn rows(&self, rows: usize) -> (&[f32], &[f32]) {
         let len = rows * self.frequencies.len();
         (self.cos.get(..len).unwrap_or_default(), self.sin.get(..len).unwrap_or_default())
     }

@@ -3,5 +3,6 @@
 mod attention;
 mod blocks;
 mod blocks_limits;
+mod gemm;
 mod matrix;
 mod ops;

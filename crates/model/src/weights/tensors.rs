@@ -36,7 +36,12 @@ impl<'a> Tensor<'a> {
     /// The tensor as f32 values, of which there must be `len`.
     pub(crate) fn to_f32(&self, len: usize) -> Result<Vec<f32>, ModelError> {
         self.expect(&[len])?;
-        let mut values = vec![0.0; len];
+        self.to_flat_f32()
+    }
+
+    /// The tensor as f32 values, whatever its shape.
+    pub(crate) fn to_flat_f32(&self) -> Result<Vec<f32>, ModelError> {
+        let mut values = vec![0.0; self.shape.iter().product()];
         blocks::dequantize(self.data_type, self.bytes, &mut values).map_err(in_tensor(&self.name))?;
         Ok(values)
     }

@@ -1,0 +1,115 @@
+//! The register tile: some rows by two vectors, summed over the depth of a block.
+
+use crate::simd::Simd;
+
+/// Vectors of a tile's width.
+pub(super) const COLUMNS: usize = 2;
+
+/// The output, from some element on.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) start: *mut f32,
+    pub(crate) stride: usize,
+}
+
+// SAFETY: threads write disjoint elements through the pointer.
+unsafe impl Sync for Place {}
+
+impl Place {
+    /// # Safety
+    /// The element must be within the output.
+    pub(super) unsafe fn at(self, row: usize, column: usize) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.start.add(row * self.stride + column) }
+    }
+
+    /// The output from this element on.
+    ///
+    /// # Safety
+    /// As [`Self::at`].
+    pub(super) unsafe fn from(self, row: usize, column: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self { start: unsafe { self.at(row, column) }, stride: self.stride }
+    }
+}
+
+/// Rows of a tile: all registers but those for the inputs.
+#[inline(always)]
+pub(super) const fn tile_rows<S: Simd>() -> usize {
+    if S::REGISTERS >= 32 { 12 } else { 6 }
+}
+
+/// Adds (or writes) the product of two panels to the output: `rows` by `columns` of the tile count.
+///
+/// # Safety
+/// `out` must be valid for `rows` by `columns` elements, and the panels for `depth` times the tile's sides.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd>(
+    simd: S,
+    depth: usize,
+    panels: (&[f32], &[f32]),
+    out: Place,
+    rows: usize,
+    columns: usize,
+    add: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if S::REGISTERS >= 32 {
+            sized::<S, 12>(simd, depth, panels, out, rows, columns, add);
+        } else {
+            sized::<S, 6>(simd, depth, panels, out, rows, columns, add);
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn sized<S: Simd, const ROWS: usize>(
+    simd: S,
+    depth: usize,
+    (a, b): (&[f32], &[f32]),
+    out: Place,
+    rows: usize,
+    columns: usize,
+    add: bool,
+) {
+    debug_assert!(a.len() >= depth * ROWS && b.len() >= depth * COLUMNS * S::LANES);
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    let mut sums = [[simd.zero(); COLUMNS]; ROWS];
+    for at in 0..depth {
+        // SAFETY: the panels have `depth` times their sides.
+        unsafe {
+            let b = b.add(at * COLUMNS * S::LANES);
+            let b = [simd.load(b), simd.load(b.add(S::LANES))];
+            let a = a.add(at * ROWS);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let factor = simd.splat(*a.add(row));
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum = simd.fma(factor, b, *sum);
+                }
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate().take(rows) {
+        for (index, sum) in sums.iter().enumerate() {
+            let first = index * S::LANES;
+            let count = columns.saturating_sub(first).min(S::LANES);
+            if count == 0 {
+                break;
+            }
+            // SAFETY: within `rows` by `columns`.
+            unsafe {
+                let to = out.at(row, first);
+                if count == S::LANES {
+                    let sum = if add { simd.add(simd.load(to), *sum) } else { *sum };
+                    simd.store(sum, to);
+                } else {
+                    let sum = if add { simd.add(simd.load_partial(to, count), *sum) } else { *sum };
+                    simd.store_partial(sum, to, count);
+                }
+            }
+        }
+    }
+}

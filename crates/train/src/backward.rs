@@ -1,0 +1,224 @@
+//! The backward pass of a layer.
+
+use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gradient::{
+    NormKind, Projections, activate_backward, add_columns, attention_backward, gated_backward, norm_backward,
+};
+use saem_kernels::ops;
+use saem_model::config;
+
+use crate::buffers::{Saved, Scratch};
+use crate::forward::Pass;
+use crate::layout::{Layer, Linear, Norm, Slot};
+
+impl Pass<'_> {
+    /// Turns the gradient of the layer's output, `dx`, into that of its input, and adds to those of its parameters.
+    /// What the forward pass saved is used up.
+    pub(crate) fn layer_backward(
+        &self,
+        index: usize,
+        layer: &Layer,
+        stream: &[f32],
+        dx: &mut [f32],
+        saved: &mut Saved,
+        scratch: &mut Scratch,
+        gradients: &mut [f32],
+    ) {
+        self.feed_forward_backward(layer, dx, saved, scratch, gradients);
+        self.attention_sub_layer_backward(index, layer, stream, dx, saved, scratch, gradients);
+    }
+
+    fn feed_forward_backward(
+        &self,
+        layer: &Layer,
+        dx: &mut [f32],
+        saved: &mut Saved,
+        scratch: &mut Scratch,
+        gradients: &mut [f32],
+    ) {
+        let Self { pool, config, tokens, .. } = *self;
+        let (hidden, inner) = (dx.len(), tokens * config.intermediate);
+        let Saved { middle, gate, up, feed_forward_output, .. } = saved;
+        let norm = layer.feed_forward_post_norm.as_ref();
+        self.add_backward(norm, feed_forward_output, dx, scratch, gradients);
+        let Scratch { output, wide, shared, .. } = scratch;
+        let (dy, activated, up) = (&output[..hidden], &mut wide[..inner], &mut up[..inner]);
+        self.input_backward(&layer.down, dy, activated, Output::Replace, shared);
+        match &layer.gate {
+            Some(_) => gated_backward(pool, config.activation, &mut gate[..inner], up, activated),
+            None => activate_backward(pool, config.activation, up, activated),
+        }
+        self.weight_backward(&layer.down, activated, dy, gradients, shared);
+        let middle = &middle[..hidden];
+        self.norm_input(layer.feed_forward_norm.as_ref(), middle, scratch);
+        let Scratch { normed, output, shared, .. } = scratch;
+        let (x, sum) = (&normed[..hidden], &mut output[..hidden]);
+        self.weight_backward(&layer.up, x, up, gradients, shared);
+        self.input_backward(&layer.up, up, sum, Output::Replace, shared);
+        if let Some(linear) = &layer.gate {
+            self.weight_backward(linear, x, &gate[..inner], gradients, shared);
+            self.input_backward(linear, &gate[..inner], sum, Output::Add, shared);
+        }
+        self.norm_input_backward(layer.feed_forward_norm.as_ref(), middle, dx, scratch, gradients);
+    }
+
+    fn attention_sub_layer_backward(
+        &self,
+        index: usize,
+        layer: &Layer,
+        stream: &[f32],
+        dx: &mut [f32],
+        saved: &mut Saved,
+        scratch: &mut Scratch,
+        gradients: &mut [f32],
+    ) {
+        let Self { pool, config, tokens, .. } = *self;
+        let hidden = dx.len();
+        let (wide, narrow) = (tokens * config.query_width(), tokens * config.kv_width());
+        let Saved { query, key, value, raw_query, raw_key, attended, log_sums, attention_output, .. } = saved;
+        self.add_backward(layer.attention_post_norm.as_ref(), attention_output, dx, scratch, gradients);
+        let Scratch { output, attended: dattended, shared, wide: projections, .. } = scratch;
+        let (dy, dattended) = (&output[..hidden], &mut dattended[..wide]);
+        self.weight_backward(&layer.attention_output, &attended[..wide], dy, gradients, shared);
+        self.input_backward(&layer.attention_output, dy, dattended, Output::Replace, shared);
+        let (dquery, rest) = projections.split_at_mut(wide);
+        let (dkey, rest) = rest.split_at_mut(narrow);
+        let dvalue = &mut rest[..narrow];
+        attention_backward(
+            pool,
+            &self.shape(index),
+            self.documents,
+            &Projections { query: &query[..wide], key: &key[..narrow], value: &value[..narrow] },
+            (&attended[..wide], &log_sums[..tokens * config.heads]),
+            dattended,
+            Projections { query: dquery, key: dkey, value: dvalue },
+        );
+        let Scratch { angles, statistics, norm_weight, .. } = scratch;
+        if let Some((angles, opposite)) = self.rotation(index, angles) {
+            let (cos, sin) = angles.rows(tokens);
+            let opposite = &opposite[..sin.len()];
+            ops::rope(pool, dquery, config.heads, config.head_dim, cos, opposite, config.rope_style);
+            ops::rope(pool, dkey, config.kv_heads, config.head_dim, cos, opposite, config.rope_style);
+        }
+        for (slot, raw, dheads) in
+            [(&layer.query_norm, &raw_query[..], &mut *dquery), (&layer.key_norm, &raw_key[..], &mut *dkey)]
+        {
+            if let Some(slot) = slot {
+                let len = dheads.len();
+                let before = &mut dattended[..len];
+                let dweight = Some(&mut gradients[slot.clone()]);
+                let weight = self.norm_weight(slot, norm_weight);
+                let (kind, epsilon) = (NormKind::Rms, config.norm_epsilon);
+                let inputs = (&raw[..len], &*weight);
+                norm_backward(pool, kind, epsilon, inputs, dheads, before, dweight, None, statistics);
+                dheads.copy_from_slice(before);
+            }
+        }
+        self.norm_input(layer.attention_norm.as_ref(), stream, scratch);
+        let Scratch { normed, output, shared, wide: projections, .. } = scratch;
+        let (dquery, rest) = projections.split_at(wide);
+        let (dkey, rest) = rest.split_at(narrow);
+        let (x, sum) = (&normed[..hidden], &mut output[..hidden]);
+        let parts = [(&layer.query, dquery), (&layer.key, dkey), (&layer.value, &rest[..narrow])];
+        for (number, (linear, dy)) in parts.into_iter().enumerate() {
+            self.weight_backward(linear, x, dy, gradients, shared);
+            let output = if number == 0 { Output::Replace } else { Output::Add };
+            self.input_backward(linear, dy, sum, output, shared);
+        }
+        self.norm_input_backward(layer.attention_norm.as_ref(), stream, dx, scratch, gradients);
+    }
+
+    /// The gradient of a sub-layer's output, before its norm and the residual multiplier, to `scratch.output`.
+    fn add_backward(
+        &self,
+        norm: Option<&Norm>,
+        saved: &[f32],
+        dx: &[f32],
+        scratch: &mut Scratch,
+        gradients: &mut [f32],
+    ) {
+        let multiplier = self.config.residual_multiplier;
+        let output = &mut scratch.output[..dx.len()];
+        output.copy_from_slice(dx);
+        if multiplier != 1.0 {
+            ops::scale(self.pool, output, multiplier);
+        }
+        if let Some(norm) = norm {
+            let Scratch { output, gradient, statistics, norm_weight, .. } = scratch;
+            let (output, gradient) = (&mut output[..dx.len()], &mut gradient[..dx.len()]);
+            self.norm_backward(norm, &saved[..dx.len()], output, gradient, gradients, statistics, norm_weight);
+            output.copy_from_slice(gradient);
+        }
+    }
+
+    /// Adds to `dx` what comes back through the norm before a sub-layer, whose gradient is `scratch.output`.
+    fn norm_input_backward(
+        &self,
+        norm: Option<&Norm>,
+        x: &[f32],
+        dx: &mut [f32],
+        scratch: &mut Scratch,
+        gradients: &mut [f32],
+    ) {
+        let Scratch { output, gradient, statistics, norm_weight, .. } = scratch;
+        let dy = &output[..dx.len()];
+        match norm {
+            Some(norm) => {
+                let gradient = &mut gradient[..dx.len()];
+                self.norm_backward(norm, x, dy, gradient, gradients, statistics, norm_weight);
+                ops::add_scaled(self.pool, dx, gradient, 1.0);
+            }
+            None => ops::add_scaled(self.pool, dx, dy, 1.0),
+        }
+    }
+
+    /// Gradients of a norm over the stream's width.
+    pub(crate) fn norm_backward(
+        &self,
+        norm: &Norm,
+        x: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        gradients: &mut [f32],
+        statistics: &mut [f32],
+        norm_weight: &mut [f32],
+    ) {
+        let kind = match self.config.norm {
+            config::Norm::Rms => NormKind::Rms,
+            config::Norm::Layer => NormKind::Layer,
+        };
+        let weight = self.norm_weight(&norm.weight, norm_weight);
+        let (dweight, dbias) = two(gradients, &norm.weight, norm.bias.as_ref());
+        let epsilon = self.config.norm_epsilon;
+        norm_backward(self.pool, kind, epsilon, (x, &weight), dy, dx, Some(dweight), dbias, statistics);
+    }
+
+    /// `dx = dy w`, or added.
+    fn input_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, shared: &mut Vec<f32>) {
+        let size = Size { m: self.tokens, n: linear.inputs, k: linear.outputs };
+        let weight = Factor::across(&self.weights[linear.weight.clone()], linear.inputs);
+        gemm(self.pool, size, Factor::lines(dy, linear.outputs), weight, dx, linear.inputs, output, shared);
+    }
+
+    /// `dw += dyᵀ x`, and the bias.
+    fn weight_backward(&self, linear: &Linear, x: &[f32], dy: &[f32], gradients: &mut [f32], shared: &mut Vec<f32>) {
+        let size = Size { m: linear.outputs, n: linear.inputs, k: self.tokens };
+        let (dy_factor, x) = (Factor::across(dy, linear.outputs), Factor::across(x, linear.inputs));
+        let dweight = &mut gradients[linear.weight.clone()];
+        gemm(self.pool, size, dy_factor, x, dweight, linear.inputs, Output::Add, shared);
+        if let Some(bias) = &linear.bias {
+            add_columns(self.pool, dy, &mut gradients[bias.clone()]);
+        }
+    }
+}
+
+/// A weight's part of the gradients, and its bias's, which lies behind it.
+fn two<'a>(gradients: &'a mut [f32], weight: &Slot, bias: Option<&Slot>) -> (&'a mut [f32], Option<&'a mut [f32]>) {
+    match bias {
+        None => (&mut gradients[weight.clone()], None),
+        Some(bias) => {
+            let (before, after) = gradients.split_at_mut(bias.start);
+            (&mut before[weight.clone()], Some(&mut after[..bias.len()]))
+        }
+    }
+}

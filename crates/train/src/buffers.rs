@@ -1,0 +1,177 @@
+//! Every buffer of a pass, sized once.
+
+use saem_kernels::gemm::{Size, shared_len};
+use saem_model::{Angles, Config};
+
+/// Rows of logits that are in memory at a time.
+pub(crate) const LOGIT_ROWS: usize = 128;
+
+/// Which activations are kept for the backward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// All.
+    #[default]
+    None,
+    /// The input of each layer; the rest is computed again (Chen et al. 2016, arXiv 1604.06174).
+    Full,
+}
+
+/// What a layer's forward pass leaves for its backward pass. A buffer that the architecture does not need is empty.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// After the rotation, `[tokens, heads * head_dim]` and so on.
+    pub(crate) query: Vec<f32>,
+    pub(crate) key: Vec<f32>,
+    pub(crate) value: Vec<f32>,
+    /// Before the norm of each head.
+    pub(crate) raw_query: Vec<f32>,
+    pub(crate) raw_key: Vec<f32>,
+    pub(crate) attended: Vec<f32>,
+    /// `[tokens, heads]`.
+    pub(crate) log_sums: Vec<f32>,
+    /// Before the norm after the sub-layer.
+    pub(crate) attention_output: Vec<f32>,
+    /// The stream between the sub-layers.
+    pub(crate) middle: Vec<f32>,
+    pub(crate) gate: Vec<f32>,
+    pub(crate) up: Vec<f32>,
+    pub(crate) feed_forward_output: Vec<f32>,
+}
+
+impl Saved {
+    fn new(config: &Config, tokens: usize) -> Self {
+        let buffer = |wanted: bool, width: usize| vec![0.0; if wanted { tokens * width } else { 0 }];
+        let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
+        let after = config.norm_position.after();
+        Self {
+            query: buffer(true, query),
+            key: buffer(true, kv),
+            value: buffer(true, kv),
+            raw_query: buffer(config.qk_norm, query),
+            raw_key: buffer(config.qk_norm, kv),
+            attended: buffer(true, query),
+            log_sums: buffer(true, config.heads),
+            attention_output: buffer(after, hidden),
+            middle: buffer(true, hidden),
+            gate: buffer(config.gated, config.intermediate),
+            up: buffer(true, config.intermediate),
+            feed_forward_output: buffer(after, hidden),
+        }
+    }
+
+    fn floats(config: &Config, tokens: usize) -> usize {
+        let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
+        let raw = if config.qk_norm { query + kv } else { 0 };
+        let outputs = if config.norm_position.after() { 2 * hidden } else { 0 };
+        let inner = config.intermediate * if config.gated { 2 } else { 1 };
+        tokens * (2 * query + 2 * kv + raw + config.heads + outputs + hidden + inner)
+    }
+}
+
+/// Working memory that layers share.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// `[tokens, hidden]` each.
+    pub(crate) normed: Vec<f32>,
+    pub(crate) output: Vec<f32>,
+    pub(crate) gradient: Vec<f32>,
+    /// `[tokens, widest]`: the inner width, or queries, keys and values.
+    pub(crate) wide: Vec<f32>,
+    /// `[tokens, heads * head_dim]`: the gradient of what attention gives, or one of a projection before its norm.
+    pub(crate) attended: Vec<f32>,
+    /// Two for each row of a norm.
+    pub(crate) statistics: Vec<f32>,
+    /// A norm's weight as it counts.
+    pub(crate) norm_weight: Vec<f32>,
+    /// Packed factors.
+    pub(crate) shared: Vec<f32>,
+    pub(crate) logits: Vec<f32>,
+    /// A second copy, where logits are capped.
+    pub(crate) capped: Vec<f32>,
+    pub(crate) losses: Vec<f32>,
+    /// For each rotation, the angles and the opposite sines.
+    pub(crate) angles: Vec<(Angles, Vec<f32>)>,
+}
+
+/// All buffers of passes over up to `tokens` tokens.
+#[derive(Debug)]
+pub struct Buffers {
+    pub(crate) tokens: usize,
+    /// The stream before each layer, and after the last: `[tokens, hidden]`.
+    pub(crate) streams: Vec<Vec<f32>>,
+    /// For each layer, or one for all.
+    pub(crate) saved: Vec<Saved>,
+    pub(crate) scratch: Scratch,
+}
+
+impl Buffers {
+    /// Buffers for passes over up to `tokens` tokens.
+    #[must_use]
+    pub fn new(config: &Config, tokens: usize, recompute: Recompute) -> Self {
+        let rows = LOGIT_ROWS.min(tokens);
+        let layers = config.layers.len();
+        let wide = Self::wide(config);
+        let angles = config.ropes.iter().map(|rope| {
+            let pairs = rope.rotary / 2;
+            (Angles::new(rope, tokens), vec![0.0; tokens * pairs])
+        });
+        Self {
+            tokens,
+            streams: (0..=layers).map(|_| vec![0.0; tokens * config.hidden]).collect(),
+            saved: (0..Self::kept(config, recompute)).map(|_| Saved::new(config, tokens)).collect(),
+            scratch: Scratch {
+                normed: vec![0.0; tokens * config.hidden],
+                output: vec![0.0; tokens * config.hidden],
+                gradient: vec![0.0; tokens * config.hidden],
+                wide: vec![0.0; tokens * wide],
+                attended: vec![0.0; tokens * config.query_width()],
+                statistics: vec![0.0; 2 * tokens * Self::norm_rows(config)],
+                norm_weight: vec![0.0; config.hidden.max(config.head_dim)],
+                shared: vec![0.0; Self::shared(config, tokens)],
+                logits: vec![0.0; rows * config.vocabulary],
+                capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * config.vocabulary } else { 0 }],
+                losses: vec![0.0; rows],
+                angles: angles.collect(),
+            },
+        }
+    }
+
+    /// Bytes that [`Buffers::new`] takes: activations, logits, working memory.
+    #[must_use]
+    pub fn bytes(config: &Config, tokens: usize, recompute: Recompute) -> [u64; 3] {
+        let rows = LOGIT_ROWS.min(tokens);
+        let layers = config.layers.len();
+        let activations =
+            (layers + 1) * tokens * config.hidden + Self::kept(config, recompute) * Saved::floats(config, tokens);
+        let logits = rows * (config.vocabulary * if config.logit_soft_cap.is_some() { 2 } else { 1 } + 1);
+        let angles: usize = config.ropes.iter().map(|rope| tokens * rope.rotary / 2 * 3).sum();
+        let working = tokens * (3 * config.hidden + Self::wide(config) + config.query_width())
+            + 2 * tokens * Self::norm_rows(config)
+            + config.hidden.max(config.head_dim)
+            + Self::shared(config, tokens)
+            + angles;
+        [activations, logits, working].map(|floats| 4 * floats as u64)
+    }
+
+    fn kept(config: &Config, recompute: Recompute) -> usize {
+        match recompute {
+            Recompute::None => config.layers.len(),
+            Recompute::Full => 1,
+        }
+    }
+
+    fn wide(config: &Config) -> usize {
+        config.intermediate.max(config.query_width() + 2 * config.kv_width())
+    }
+
+    /// Rows of a norm for each token.
+    fn norm_rows(config: &Config) -> usize {
+        if config.qk_norm { config.heads } else { 1 }
+    }
+
+    fn shared(config: &Config, tokens: usize) -> usize {
+        let most = config.hidden.max(config.intermediate).max(config.vocabulary).max(tokens);
+        shared_len(Size { m: 1, n: most, k: most })
+    }
+}

@@ -1,0 +1,173 @@
+//! The forward pass of a layer, keeping what its backward pass needs.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use saem_kernels::attention::AttentionShape;
+use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gradient::{Projections, attention};
+use saem_kernels::{ThreadPool, ops};
+use saem_model::config;
+use saem_model::{Angles, Config};
+
+use crate::buffers::{Saved, Scratch};
+use crate::layout::{Layer, Linear, Norm, Slot};
+
+/// What a pass works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) pool: &'a ThreadPool,
+    pub(crate) config: &'a Config,
+    pub(crate) weights: &'a [f32],
+    /// Texts that do not see each other, covering all tokens.
+    pub(crate) documents: &'a [Range<usize>],
+    pub(crate) tokens: usize,
+}
+
+impl Pass<'_> {
+    /// `stream -> out`, layer `index`.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        layer: &Layer,
+        stream: &[f32],
+        out: &mut [f32],
+        saved: &mut Saved,
+        scratch: &mut Scratch,
+    ) {
+        let Self { pool, config, tokens, .. } = *self;
+        let hidden = tokens * config.hidden;
+        let (wide, narrow) = (tokens * config.query_width(), tokens * config.kv_width());
+        self.norm_input(layer.attention_norm.as_ref(), stream, scratch);
+        let Scratch { normed, shared, norm_weight, angles, .. } = scratch;
+        let x = &normed[..hidden];
+        let Saved { query, key, value, raw_query, raw_key, .. } = saved;
+        let (query, key, value) = (&mut query[..wide], &mut key[..narrow], &mut value[..narrow]);
+        self.linear(&layer.query, x, query, shared);
+        self.linear(&layer.key, x, key, shared);
+        self.linear(&layer.value, x, value, shared);
+        for (weight, heads, raw) in [(&layer.query_norm, &mut *query, raw_query), (&layer.key_norm, &mut *key, raw_key)]
+        {
+            if let Some(weight) = weight {
+                raw[..heads.len()].copy_from_slice(heads);
+                let weight = self.norm_weight(weight, norm_weight);
+                ops::rms_norm_in_place(pool, heads, &weight, config.norm_epsilon);
+            }
+        }
+        if let Some((angles, _)) = self.rotation(index, angles) {
+            let (cos, sin) = angles.rows(tokens);
+            ops::rope(pool, query, config.heads, config.head_dim, cos, sin, config.rope_style);
+            ops::rope(pool, key, config.kv_heads, config.head_dim, cos, sin, config.rope_style);
+        }
+        let Saved { query, key, value, attended, log_sums, attention_output, middle, .. } = saved;
+        let inputs = Projections { query: &query[..wide], key: &key[..narrow], value: &value[..narrow] };
+        let (attended, log_sums) = (&mut attended[..wide], &mut log_sums[..tokens * config.heads]);
+        attention(pool, &self.shape(index), self.documents, &inputs, attended, log_sums);
+        let Scratch { output, shared, .. } = scratch;
+        self.linear(&layer.attention_output, attended, &mut output[..hidden], shared);
+        let middle = &mut middle[..hidden];
+        middle.copy_from_slice(stream);
+        self.add(layer.attention_post_norm.as_ref(), attention_output, middle, scratch);
+
+        self.norm_input(layer.feed_forward_norm.as_ref(), middle, scratch);
+        let inner = tokens * config.intermediate;
+        let Saved { gate, up, middle, feed_forward_output, .. } = saved;
+        let Scratch { normed, wide, output, shared, .. } = scratch;
+        let (x, activated, up) = (&normed[..hidden], &mut wide[..inner], &mut up[..inner]);
+        self.linear(&layer.up, x, up, shared);
+        match &layer.gate {
+            Some(linear) => {
+                let gate = &mut gate[..inner];
+                self.linear(linear, x, gate, shared);
+                activated.copy_from_slice(gate);
+                ops::gated(pool, config.activation, activated, up);
+            }
+            None => {
+                activated.copy_from_slice(up);
+                ops::activate(pool, config.activation, activated);
+            }
+        }
+        self.linear(&layer.down, activated, &mut output[..hidden], shared);
+        out.copy_from_slice(&middle[..hidden]);
+        self.add(layer.feed_forward_post_norm.as_ref(), feed_forward_output, out, scratch);
+    }
+
+    /// The norm before a sub-layer, or its input as it is, to `scratch.normed`.
+    pub(crate) fn norm_input(&self, norm: Option<&Norm>, x: &[f32], scratch: &mut Scratch) {
+        let Scratch { normed, norm_weight, .. } = scratch;
+        let normed = &mut normed[..x.len()];
+        match norm {
+            Some(norm) => self.norm(norm, x, normed, norm_weight),
+            None => normed.copy_from_slice(x),
+        }
+    }
+
+    pub(crate) fn norm(&self, norm: &Norm, x: &[f32], out: &mut [f32], norm_weight: &mut [f32]) {
+        let weight = self.norm_weight(&norm.weight, norm_weight);
+        let epsilon = self.config.norm_epsilon;
+        match self.config.norm {
+            config::Norm::Rms => ops::rms_norm(self.pool, x, &weight, epsilon, out),
+            config::Norm::Layer => {
+                let bias = norm.bias.clone().map(|bias| &self.weights[bias]);
+                ops::layer_norm(self.pool, x, &weight, bias, epsilon, out);
+            }
+        }
+    }
+
+    /// A norm's weight as it counts: some checkpoints store it less one.
+    pub(crate) fn norm_weight<'a>(&'a self, slot: &Slot, room: &'a mut [f32]) -> Cow<'a, [f32]> {
+        let stored = &self.weights[slot.clone()];
+        let offset = self.config.norm_offset;
+        if offset == 0.0 {
+            return Cow::Borrowed(stored);
+        }
+        let room = &mut room[..stored.len()];
+        room.iter_mut().zip(stored).for_each(|(room, stored)| *room = stored + offset);
+        Cow::Borrowed(room)
+    }
+
+    /// `stream += residual multiplier * norm(scratch.output)`; keeps the output where it is normed.
+    fn add(&self, norm: Option<&Norm>, saved: &mut [f32], stream: &mut [f32], scratch: &mut Scratch) {
+        let Scratch { output, normed, norm_weight, .. } = scratch;
+        let output = &output[..stream.len()];
+        let sum = match norm {
+            Some(norm) => {
+                saved[..output.len()].copy_from_slice(output);
+                let normed = &mut normed[..output.len()];
+                self.norm(norm, output, normed, norm_weight);
+                &*normed
+            }
+            None => output,
+        };
+        ops::add_scaled(self.pool, stream, sum, self.config.residual_multiplier);
+    }
+
+    /// `y = x wᵀ + bias`.
+    pub(crate) fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32], shared: &mut Vec<f32>) {
+        let size = Size { m: self.tokens, n: linear.outputs, k: linear.inputs };
+        let weight = Factor::lines(&self.weights[linear.weight.clone()], linear.inputs);
+        gemm(self.pool, size, Factor::lines(x, linear.inputs), weight, y, linear.outputs, Output::Replace, shared);
+        if let Some(bias) = &linear.bias {
+            ops::add_bias(self.pool, y, &self.weights[bias.clone()]);
+        }
+    }
+
+    pub(crate) fn rotation<'a>(
+        &self,
+        layer: usize,
+        angles: &'a [(Angles, Vec<f32>)],
+    ) -> Option<&'a (Angles, Vec<f32>)> {
+        angles.get(self.config.layers.get(layer)?.rope?)
+    }
+
+    pub(crate) fn shape(&self, layer: usize) -> AttentionShape {
+        AttentionShape {
+            heads: self.config.heads,
+            kv_heads: self.config.kv_heads,
+            head_dim: self.config.head_dim,
+            scale: self.config.attention_scale,
+            window: self.config.layers.get(layer).and_then(|layer| layer.window),
+            soft_cap: self.config.attention_soft_cap,
+        }
+    }
+}

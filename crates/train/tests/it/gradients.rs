@@ -1,0 +1,163 @@
+//! Losses, gradients and steps against PyTorch's (scripts/gradient-fixtures.py), for every switch of the decoder.
+//!
+//! PyTorch computed in f64, this crate computes in f32: a gradient's distance is that of f32 arithmetic, at most 1e-4 of
+//! the gradient's length for each parameter, and the loss agrees to 1e-6.
+
+use std::path::{Path, PathBuf};
+
+use saem_formats::{Source, safetensors};
+use saem_kernels::ThreadPool;
+use saem_kernels::gradient::{AdamW, square_sum};
+use saem_kernels::simd::Isa;
+use saem_model::Config;
+use saem_train::{Batch, Buffers, Decoder, Layout, Objective, Recompute};
+
+const FAMILIES: [&str; 12] = [
+    "llama",
+    "llama-yarn",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "exaone4",
+    "exaone4-full",
+    "hyperclovax",
+    "granite",
+    "starcoder2",
+];
+const FIRST_TEXT: usize = 25;
+const TOKENS: usize = 40;
+
+fn fixtures(krate: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("tests/fixtures")
+}
+
+struct Case {
+    decoder: Decoder,
+    weights: Vec<f32>,
+    batch: Batch,
+    expected: safetensors::SafeTensors,
+}
+
+impl Case {
+    fn open(name: &str) -> Self {
+        let directory = fixtures("model").join(name);
+        let source = Source::open(&directory).unwrap();
+        let config = Config::from_source(&source).unwrap();
+        let layout = Layout::new(&config, config.has_norm_biases(&source)).unwrap();
+        let mut weights = vec![0.0; layout.len()];
+        for (parameter, slot) in layout.parameters() {
+            weights[slot].copy_from_slice(&parameter.read(&source, &config).unwrap());
+        }
+        let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
+        let mut batch = Batch::default();
+        batch.push(&tokens[..FIRST_TEXT]);
+        batch.push(&tokens[FIRST_TEXT..]);
+        let expected = safetensors::SafeTensors::open(fixtures("train").join(format!("{name}.safetensors"))).unwrap();
+        Self { decoder: Decoder { config, layout }, weights, batch, expected }
+    }
+
+    fn expected(&self, name: &str) -> Vec<f32> {
+        let bytes = self.expected.tensor_bytes(self.expected.required(name).unwrap());
+        bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect()
+    }
+
+    fn objective(&self) -> Objective {
+        Objective { factor: 1.0 / self.batch.target_count() as f32, z: 0.0 }
+    }
+
+    /// The mean loss and its gradients.
+    fn gradients(&self, threads: usize, recompute: Recompute) -> (f64, Vec<f32>) {
+        let pool = ThreadPool::new(threads).unwrap();
+        let mut buffers = Buffers::new(&self.decoder.config, TOKENS, recompute);
+        let mut gradients = vec![0.0; self.weights.len()];
+        let (objective, count) = (self.objective(), self.batch.target_count() as f64);
+        let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
+        (sum.unwrap() / count, gradients)
+    }
+}
+
+#[test]
+fn losses_and_gradients_are_those_of_pytorch() {
+    for name in FAMILIES {
+        let case = Case::open(name);
+        let (loss, gradients) = case.gradients(2, Recompute::None);
+        let expected = f64::from(case.expected("loss")[0]);
+        assert!((loss / expected - 1.0).abs() < 1e-6, "{name}: loss {loss}, expected {expected}");
+        let mut worst = (0.0, String::new());
+        for (parameter, slot) in case.decoder.layout.parameters() {
+            let expected = case.expected(&parameter.name);
+            let square = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+            let length = square(&mut expected.iter().map(|x| f64::from(*x)));
+            let pairs = gradients[slot].iter().zip(&expected);
+            let distance = square(&mut pairs.map(|(x, y)| f64::from(*x) - f64::from(*y)));
+            // A key's bias shifts all scores of a query alike, so its gradient is zero but for rounding.
+            let relative = (distance / length.max(1e-14)).sqrt();
+            if relative > worst.0 {
+                worst = (relative, parameter.name.clone());
+            }
+        }
+        println!("{name}: loss {loss:.6}, worst gradient {:.1e} ({})", worst.0, worst.1);
+        assert!(worst.0 < 1e-4, "{name}: the gradient of {} is {:.1e} away", worst.1, worst.0);
+    }
+}
+
+#[test]
+fn neither_threads_nor_recomputation_change_a_bit() {
+    for name in ["llama", "gemma2", "exaone4", "starcoder2"] {
+        let case = Case::open(name);
+        let (loss, gradients) = case.gradients(1, Recompute::None);
+        for (threads, recompute) in [(2, Recompute::None), (3, Recompute::Full)] {
+            let (other, others) = case.gradients(threads, recompute);
+            assert_eq!(loss.to_bits(), other.to_bits(), "{name}, {threads} threads, {recompute:?}");
+            assert!(gradients == others, "{name}, {threads} threads, {recompute:?}");
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_gradients_but_for_rounding() {
+    let case = Case::open("gemma2");
+    let (_, expected) = case.gradients(1, Recompute::None);
+    let pool = ThreadPool::new(1).unwrap();
+    let length = square_sum(&pool, &expected);
+    for isa in Isa::available() {
+        let (_, found) = isa.scope(|| case.gradients(1, Recompute::None));
+        let distance: Vec<f32> = found.iter().zip(&expected).map(|(x, y)| x - y).collect();
+        let relative = (square_sum(&pool, &distance) / length).sqrt();
+        assert!(relative < 1e-5, "{isa}: {relative:e}");
+    }
+}
+
+#[test]
+fn fifty_steps_of_adamw_follow_pytorch() {
+    for name in ["llama", "gemma3"] {
+        let mut case = Case::open(name);
+        let pool = ThreadPool::new(2).unwrap();
+        let mut buffers = Buffers::new(&case.decoder.config, TOKENS, Recompute::None);
+        let len = case.weights.len();
+        let (mut mean, mut square) = (vec![0.0; len], vec![0.0; len]);
+        let objective = case.objective();
+        let expected = case.expected("losses");
+        for (step, expected) in (1..).zip(&expected) {
+            let mut gradients = vec![0.0; len];
+            let decoder = &case.decoder;
+            let sum = decoder.gradients(&pool, &case.weights, &mut gradients, &case.batch, &objective, &mut buffers);
+            let loss = sum.unwrap() / case.batch.target_count() as f64;
+            let relative = (loss / f64::from(*expected) - 1.0).abs();
+            assert!(relative < 1e-4, "{name}, step {step}: {loss}, expected {expected}");
+            let adam = AdamW {
+                rate: 1e-3,
+                beta1: 0.9,
+                beta2: 0.95,
+                epsilon: 1e-8,
+                weight_decay: 0.1,
+                step,
+                gradient_scale: 1.0,
+            };
+            adam.step(&pool, &mut case.weights, &gradients, &mut mean, &mut square);
+        }
+        assert!(expected.last() < expected.first(), "{name} learns");
+    }
+}

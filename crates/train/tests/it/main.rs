@@ -1,0 +1,3 @@
+//! Training against PyTorch and against itself.
+
+mod gradients;
