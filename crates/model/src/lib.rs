@@ -69,7 +69,7 @@ mod workspace;
 pub use adapter::{Adapter, AdapterError, AdapterOptions};
 pub use cache::KvCache;
 pub use config::Config;
-pub use convert::{Conversion, convert};
+pub use convert::{Conversion, convert, write_companions};
 pub use describe::{Description, TypeShare, describe};
 pub use error::{BatchError, ModelError};
 pub use families::Family;

@@ -59,4 +59,75 @@ pub enum TrainError {
         /// Where the next one should begin.
         expected: usize,
     },
+    /// A file of texts is broken.
+    #[error("{}, line {line}: {problem}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: DataProblem,
+    },
+    /// The texts do not fill a single sequence.
+    #[error("{tokens} tokens of text do not fill one sequence of {sequence}: add texts or make sequences shorter")]
+    TooLittleData {
+        /// Tokens that there are.
+        tokens: usize,
+        /// Tokens of a sequence.
+        sequence: usize,
+    },
+    /// A recipe cannot be followed.
+    #[error("{}: {problem}", path.display())]
+    Recipe {
+        /// The recipe.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The loss or a gradient is not a number any more.
+    #[error(
+        "step {step}: {what} is not finite; go on from the last checkpoint with a lower learning rate, a longer warm-up \
+         or more clipping"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss, or the parameter whose gradient it is.
+        what: String,
+    },
+    /// A checkpoint is not what its manifest says, or belongs to another run.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The run was asked to stop; what it did until then is in its last checkpoint.
+    #[error("stopped after step {step}")]
+    Stopped {
+        /// The last step.
+        step: u64,
+    },
+}
+
+/// What is wrong with a line of texts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DataProblem {
+    /// Its bytes are not text.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// It is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// It has no text under the name asked for.
+    #[error("no string {0:?}")]
+    NoField(String),
+    /// It is too long.
+    #[error("longer than {limit} bytes")]
+    TooLong {
+        /// The most that is read.
+        limit: usize,
+    },
 }

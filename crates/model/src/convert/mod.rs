@@ -124,7 +124,6 @@ fn to_directory(
     // What an earlier, interrupted conversion left.
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(&part).map_err(|source| ModelError::Io { path: part.clone(), source })?;
-    let mut warnings = Vec::new();
     let put = |name: &str, contents: &[u8]| {
         let path = part.join(name);
         fs::write(&path, contents).map_err(|source| ModelError::Io { path, source })
@@ -134,14 +133,13 @@ fn to_directory(
             let mut json = checkpoint.config.config.clone();
             config_json::set_type(&mut json, plan.most_common_type());
             put("config.json", &pretty(&json))?;
-            copy_small_files(&checkpoint.config.directory, &part)?;
         }
         Source::Gguf(file) => {
             let json = config_json::write(config, file.metadata(), plan.most_common_type())?;
             put("config.json", &pretty(&json))?;
-            tokenizer_json::write(file.metadata(), &put, &mut warnings)?;
         }
     }
+    let warnings = write_companions(source, &part)?;
     let path = part.join(safetensors::MODEL_FILE);
     let failed = |source: WriteError| ModelError::Write { path: path.clone(), source };
     let mut writer = safetensors::Writer::new();
@@ -183,6 +181,24 @@ fn write_tensors(
     out.flush().map_err(io)?;
     out.get_ref().sync_all().map_err(io)?;
     Ok(done)
+}
+
+/// Writes what belongs to a checkpoint besides its configuration and its weights (tokenizer, chat template, licence) to
+/// the directory `to`; returns what could not be carried over.
+///
+/// # Errors
+/// Where a file cannot be read or written.
+pub fn write_companions(source: &Source, to: &Path) -> Result<Vec<String>, ModelError> {
+    let mut warnings = Vec::new();
+    let put = |name: &str, contents: &[u8]| {
+        let path = to.join(name);
+        fs::write(&path, contents).map_err(|source| ModelError::Io { path, source })
+    };
+    match source {
+        Source::HuggingFace(checkpoint) => copy_small_files(&checkpoint.config.directory, to)?,
+        Source::Gguf(file) => tokenizer_json::write(file.metadata(), &put, &mut warnings)?,
+    }
+    Ok(warnings)
 }
 
 /// The small files of a checkpoint that stay as they are.

@@ -118,6 +118,12 @@ impl Family {
         self.spec().hugging_face.first().copied().unwrap_or_default()
     }
 
+    /// The family's entry of `architectures` in `config.json`.
+    #[must_use]
+    pub fn hf_class(self) -> &'static str {
+        self.spec().class
+    }
+
     /// The family of GGUF files with this `general.architecture`.
     ///
     /// # Errors

@@ -1,0 +1,170 @@
+//! Weights and state on disk: complete under their name, or not there.
+//!
+//! A checkpoint is a directory that any reader of Hugging Face checkpoints understands (`config.json`,
+//! `model.safetensors`, the tokenizer), with the optimizer's means, the state of the run and a manifest beside them. It
+//! is written under another name, synchronised, and renamed; what a crash leaves behind is never taken for one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use saem_formats::{Source, safetensors};
+use saem_kernels::DataType;
+use saem_model::write_companions;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::TrainError;
+use crate::layout::Layout;
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const MANIFEST: &str = "manifest.json";
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+}
+
+/// What is written.
+pub(crate) struct Contents<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) config: &'a serde_json::Value,
+    /// Whose tokenizer goes with it.
+    pub(crate) companions: &'a Source,
+    pub(crate) weights: &'a [f32],
+    /// The optimizer's means and the state, or nothing in a model for others.
+    pub(crate) optimizer: Option<(&'a [f32], &'a [f32], State)>,
+}
+
+/// Writes a directory, all of it or none.
+pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<(), TrainError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TrainError::Io { path, source }
+    };
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = to.with_file_name(name);
+    let _ = fs::remove_dir_all(&part);
+    fs::create_dir_all(&part).map_err(io(&part))?;
+    let json = |name: &str, value: &serde_json::Value| {
+        let path = part.join(name);
+        fs::write(&path, format!("{value:#}\n")).map_err(io(&path))
+    };
+    json("config.json", contents.config)?;
+    write_companions(contents.companions, &part)?;
+    tensors(&part.join(MODEL), contents.layout, &[("", contents.weights)])?;
+    if let Some((mean, square, state)) = contents.optimizer {
+        tensors(&part.join(OPTIMIZER), contents.layout, &[("mean.", mean), ("square.", square)])?;
+        json(STATE, &serde_json::to_value(state).unwrap_or_default())?;
+        let mut manifest = BTreeMap::new();
+        for entry in fs::read_dir(&part).map_err(io(&part))? {
+            let entry = entry.map_err(io(&part))?;
+            manifest.insert(entry.file_name().to_string_lossy().into_owned(), digest(&entry.path())?);
+        }
+        json(MANIFEST, &serde_json::to_value(manifest).unwrap_or_default())?;
+    }
+    for entry in fs::read_dir(&part).map_err(io(&part))? {
+        let path = entry.map_err(io(&part))?.path();
+        File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
+    }
+    // A model of an earlier run under this name goes only when the new one is complete.
+    if to.exists() {
+        fs::remove_dir_all(to).map_err(io(to))?;
+    }
+    fs::rename(&part, to).map_err(io(to))?;
+    let parent = to.parent().unwrap_or(Path::new("."));
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(io(parent))
+}
+
+fn tensors(path: &Path, layout: &Layout, buffers: &[(&str, &[f32])]) -> Result<(), TrainError> {
+    let failed = |source| TrainError::Write { path: path.to_owned(), source };
+    let mut writer = safetensors::Writer::new();
+    writer.add_metadata("format", "pt").map_err(failed)?;
+    for (prefix, _) in buffers {
+        for (parameter, _) in layout.parameters() {
+            writer
+                .add_tensor(&format!("{prefix}{}", parameter.name), &parameter.shape, DataType::F32)
+                .map_err(failed)?;
+        }
+    }
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(io)?);
+    let mut out = writer.start(out).map_err(failed)?;
+    let mut bytes = Vec::new();
+    for (_, values) in buffers {
+        for (_, slot) in layout.parameters() {
+            bytes.clear();
+            bytes.extend(values[slot].iter().flat_map(|value| value.to_le_bytes()));
+            out.write_tensor(&bytes).map_err(failed)?;
+        }
+    }
+    out.finish().map_err(failed)?.flush().map_err(io)
+}
+
+fn digest(path: &Path) -> Result<String, TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        let count = file.read(&mut buffer).map_err(io)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&buffer[..count]);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The checkpoints of a run, the oldest first.
+pub(crate) fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .filter(|(_, path)| path.join(MANIFEST).is_file())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Checks a checkpoint against its manifest and reads it.
+pub(crate) fn read(
+    path: &Path,
+    layout: &Layout,
+    weights: &mut [f32],
+    mean: &mut [f32],
+    square: &mut [f32],
+) -> Result<State, TrainError> {
+    let broken = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
+    let text = |name: &str| {
+        let path = path.join(name);
+        fs::read_to_string(&path).map_err(|source| TrainError::Io { path, source })
+    };
+    let manifest: BTreeMap<String, String> =
+        serde_json::from_str(&text(MANIFEST)?).map_err(|error| broken(format!("{MANIFEST}: {error}")))?;
+    for (name, expected) in &manifest {
+        if Path::new(name).components().count() != 1 || digest(&path.join(name))? != *expected {
+            return Err(broken(format!("{name} is not what the manifest says: take an earlier checkpoint")));
+        }
+    }
+    for (file, buffers) in [(MODEL, vec![("", weights)]), (OPTIMIZER, vec![("mean.", mean), ("square.", square)])] {
+        let tensors = safetensors::SafeTensors::open(path.join(file))?;
+        for (prefix, values) in buffers {
+            for (parameter, slot) in layout.parameters() {
+                let name = format!("{prefix}{}", parameter.name);
+                let info = tensors.required(&name)?;
+                if info.shape != parameter.shape || info.data_type != DataType::F32 {
+                    return Err(broken(format!("{name} has another shape or type than the model")));
+                }
+                let stored = tensors.tensor_bytes(info).as_chunks().0;
+                values[slot].iter_mut().zip(stored).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+            }
+        }
+    }
+    serde_json::from_str(&text(STATE)?).map_err(|error| broken(format!("{STATE}: {error}")))
+}

@@ -1,0 +1,68 @@
+//! What a run takes of memory and arithmetic, before it begins.
+
+use saem_model::Place;
+
+use crate::buffers::{Buffers, Recompute};
+use crate::pass::Decoder;
+
+/// Bytes by kind, and operations.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Plan {
+    /// Numbers that are trained.
+    pub parameters: u64,
+    /// The weights, in f32.
+    pub weights: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// Both means of AdamW.
+    pub optimizer: u64,
+    /// What the forward pass keeps for the backward pass.
+    pub activations: u64,
+    /// The rows of logits that are in memory at a time.
+    pub logits: u64,
+    /// What layers share, and what kernels pack.
+    pub working: u64,
+    /// The texts, as tokens.
+    pub texts: u64,
+    /// Operations for each token, forward and backward: 6 for each parameter of a product, and those of attention.
+    pub operations_per_token: f64,
+}
+
+impl Plan {
+    /// The plan for passes over `tokens` tokens at a time, and texts of `text_tokens` in memory.
+    #[must_use]
+    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute, text_tokens: usize) -> Self {
+        let config = &decoder.config;
+        let buffer = 4 * decoder.layout.len() as u64;
+        let [activations, logits, working] = Buffers::bytes(config, tokens, recompute);
+        let in_products = |place: Place| !place.is_norm() && (place != Place::TokenEmbedding || config.tied);
+        let products: usize = decoder
+            .layout
+            .parameters()
+            .filter(|(parameter, _)| in_products(parameter.place) && !parameter.is_bias)
+            .map(|(parameter, _)| parameter.elements())
+            .sum();
+        // Half the keys are seen on average: 2 products of 2 operations forward, twice that backward.
+        let seen = |window: Option<usize>| window.map_or(tokens, |window| window.min(tokens)) as f64 / 2.0;
+        let attention: f64 =
+            config.layers.iter().map(|layer| 12.0 * seen(layer.window) * config.query_width() as f64).sum();
+        let again = if recompute == Recompute::Full { 4.0 / 3.0 } else { 1.0 };
+        Self {
+            parameters: decoder.layout.parameter_count() as u64,
+            weights: buffer,
+            gradients: buffer,
+            optimizer: 2 * buffer,
+            activations,
+            logits,
+            working,
+            texts: 4 * text_tokens as u64,
+            operations_per_token: (6.0 * products as f64 + attention) * again,
+        }
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.working + self.texts
+    }
+}

@@ -1,0 +1,207 @@
+//! Runs as folders: the same weights again, interrupted or not; clear errors; nothing lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use saem_formats::Source;
+use saem_train::{DataProblem, Recipe, Run, Setup, StepReport, TrainError};
+use tempfile::TempDir;
+
+const RECIPE: &str = r#"
+[model]
+tokenizer = "llama"
+[model.config]
+model_type = "llama"
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 4
+num_key_value_heads = 2
+
+[data]
+train = ["texts.jsonl", "more"]
+validation_share = 0.1
+
+[train]
+steps = 12
+sequence = 32
+batch = 4
+micro_batch = 3
+learning_rate = 3e-3
+warm_up = 3
+evaluate_every = 4
+checkpoint_every = 4
+"#;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sentences = ["Spring water is clear.", "샘물은 맑고 차다.", "The teacher is near the house."];
+        let lines: String = (0..60)
+            .map(|index| format!("{}\n", serde_json::json!({ "text": format!("{} {index}", sentences[index % 3]) })))
+            .collect();
+        fs::write(directory.path().join("texts.jsonl"), lines).unwrap();
+        fs::create_dir(directory.path().join("more")).unwrap();
+        fs::write(directory.path().join("more/a.txt"), "The water of the spring is cold. ".repeat(20)).unwrap();
+        let place = Self(directory);
+        place.recipe("recipe.toml", RECIPE);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn recipe(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn open(&self, recipe: &str, folder: &str, threads: usize, resume: bool) -> Result<Run, TrainError> {
+        let recipe = Recipe::read(&self.path(recipe))?;
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
+        let source = Source::open(&base).unwrap();
+        Run::open(Setup { recipe, folder: self.path(folder), source, threads }, resume, &mut |_, _| {})
+    }
+}
+
+fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
+    (run.step_number()..until).map(|_| run.step().unwrap()).collect()
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_same_bytes() {
+    let place = Place::new();
+    let whole = steps(&mut place.open("recipe.toml", "whole", 1, false).unwrap(), 12);
+    assert!(whole[11].loss < whole[0].loss * 0.9, "it learns: {} {}", whole[0].loss, whole[11].loss);
+    assert!(whole[3].validation_loss.is_some() && whole[4].validation_loss.is_none());
+
+    // Left two steps after a checkpoint, as a crash would; half a checkpoint and half a line lie about.
+    let mut run = place.open("recipe.toml", "parts", 2, false).unwrap();
+    steps(&mut run, 6);
+    drop(run);
+    fs::create_dir(place.path("parts/checkpoints/000006.part")).unwrap();
+    fs::create_dir(place.path("parts/checkpoints/000007")).unwrap();
+    let metrics = place.path("parts/metrics.jsonl");
+    fs::write(&metrics, fs::read_to_string(&metrics).unwrap() + "{\"step\": 7, \"lo").unwrap();
+    let mut run = place.open("recipe.toml", "parts", 3, true).unwrap();
+    assert_eq!(run.step_number(), 4);
+    steps(&mut run, 12);
+
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    assert!(read("whole/model/model.safetensors") == read("parts/model/model.safetensors"));
+    for name in ["model.safetensors", "optimizer.safetensors"] {
+        let of = |run: &str| read(&format!("{run}/checkpoints/000012/{name}"));
+        assert!(of("whole") == of("parts"), "{name}");
+    }
+    let lines = fs::read_to_string(&metrics).unwrap();
+    let seen: Vec<u64> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seen, (1..=12).collect::<Vec<_>>());
+    let mut kept: Vec<_> = fs::read_dir(place.path("parts/checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.len() == 6 && place.path("parts/checkpoints").join(name).join("manifest.json").is_file())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["000008", "000012"]);
+    // What came out is a checkpoint like any other.
+    let model = Source::open(place.path("whole/model")).unwrap();
+    let config = saem_model::Config::from_source(&model).unwrap();
+    assert_eq!((config.hidden, config.vocabulary % 64), (32, 0));
+    assert!(saem_model::load_tokenizer(&model).is_ok());
+}
+
+#[test]
+fn a_model_can_be_gone_on_from_and_recomputation_changes_nothing() {
+    let place = Place::new();
+    let base = RECIPE.split("[model.config]").next().unwrap().replace("tokenizer", "base");
+    let rest = RECIPE.split_once("[data]").unwrap().1;
+    place.recipe("base.toml", &format!("{base}\n[data]{rest}"));
+    place.recipe("full.toml", &format!("{base}\n[data]{rest}\nrecompute = \"full\""));
+    let plain = steps(&mut place.open("base.toml", "plain", 2, false).unwrap(), 3);
+    let again = steps(&mut place.open("full.toml", "again", 2, false).unwrap(), 3);
+    let losses = |reports: &[StepReport]| reports.iter().map(|report| report.loss).collect::<Vec<_>>();
+    assert_eq!(losses(&plain), losses(&again));
+    assert!(plain[0].loss < 7.0 && plain[2].loss < plain[0].loss);
+}
+
+#[test]
+fn damage_is_seen_and_said() {
+    let place = Place::new();
+    steps(&mut place.open("recipe.toml", "run", 1, false).unwrap(), 4);
+    let again = place.open("recipe.toml", "run", 1, false).unwrap_err().to_string();
+    assert!(again.contains("--resume"), "{again}");
+    place.recipe("other.toml", &RECIPE.replace("3e-3", "1e-3"));
+    let other = place.open("other.toml", "run", 1, true).unwrap_err().to_string();
+    assert!(other.contains("another recipe"), "{other}");
+    let nothing = place.open("recipe.toml", "empty", 1, true).unwrap_err().to_string();
+    assert!(nothing.contains("no run"), "{nothing}");
+
+    let weights = place.path("run/checkpoints/000004/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let damaged = place.open("recipe.toml", "run", 1, true).unwrap_err();
+    assert!(matches!(&damaged, TrainError::Checkpoint { problem, .. } if problem.contains("model.safetensors")));
+}
+
+#[test]
+fn broken_texts_are_refused_with_their_line() {
+    let broken: [(&[u8], DataProblem); 3] = [
+        (b"{\"text\": \"a\"}\n\n{\"body\": \"b\"}\n", DataProblem::NoField("text".into())),
+        (b"{\"text\": \"a\"}\n{\"text\": 3}\n{\"text\": \"c\"}", DataProblem::NoField("text".into())),
+        (b"{\"text\": \"a\"}\n{\"text\": \"\xff\"}\n", DataProblem::NotUtf8),
+    ];
+    for (line, (bytes, expected)) in [3, 2, 2].into_iter().zip(broken) {
+        let place = Place::new();
+        fs::write(place.path("texts.jsonl"), bytes).unwrap();
+        match place.open("recipe.toml", "run", 1, false).unwrap_err() {
+            TrainError::Data { path, line: found, problem } => {
+                assert_eq!((found, problem), (line, expected));
+                assert!(path.ends_with("texts.jsonl"));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let place = Place::new();
+    fs::write(place.path("texts.jsonl"), "").unwrap();
+    fs::remove_dir_all(place.path("more")).unwrap();
+    assert!(matches!(place.open("recipe.toml", "run", 1, false), Err(TrainError::Io { .. })), "a missing file");
+    fs::create_dir(place.path("more")).unwrap();
+    assert!(matches!(place.open("recipe.toml", "run", 1, false), Err(TrainError::TooLittleData { tokens: 0, .. })));
+}
+
+#[test]
+fn recipes_that_make_no_sense_are_refused() {
+    let place = Place::new();
+    for (from, to, expected) in [
+        ("steps = 12", "stepz = 12", "stepz"),
+        ("steps = 12", "steps = 0", "steps"),
+        ("learning_rate = 3e-3", "learning_rate = -1.0", "learning_rate"),
+        ("validation_share = 0.1", "validation_share = nan", "validation_share"),
+        ("tokenizer = \"llama\"", "", "tokenizer"),
+        ("train = [\"texts.jsonl\", \"more\"]", "train = []", "train"),
+    ] {
+        place.recipe("wrong.toml", &RECIPE.replace(from, to));
+        let problem = Recipe::read(&place.path("wrong.toml")).unwrap_err().to_string();
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint() {
+    let place = Place::new();
+    place.recipe(
+        "wild.toml",
+        &RECIPE.replace("3e-3", "10.0").replace("warm_up = 3", "warm_up = 0\nclip = 0.0\nweight_decay = 10.0"),
+    );
+    let mut run = place.open("wild.toml", "run", 1, false).unwrap();
+    let error = (0..12).find_map(|_| run.step().err());
+    let Some(TrainError::Diverged { step, what }) = error else { panic!("{error:?}") };
+    println!("step {step}: {what}");
+    assert_eq!(run.step_number(), step - 1);
+}
