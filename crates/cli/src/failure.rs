@@ -15,6 +15,7 @@ use saem_model::ModelError;
 use saem_server::http::ServeError;
 use saem_server::service::LoadError;
 use saem_store::StoreError;
+use saem_train::TrainError;
 
 use crate::language::Language;
 
@@ -202,6 +203,9 @@ fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<FormatError>() {
         return Some(format(error, language));
     }
+    if let Some(error) = error.downcast_ref::<TrainError>() {
+        return Some(training(error, language));
+    }
     error
         .downcast_ref::<KernelError>()
         .map(|error| Failure::new(language.threads_failed()).hint(language.reason(&error.to_string())))
@@ -304,6 +308,42 @@ fn architecture(error: &ModelError, language: Language) -> Failure {
             Failure::new(language.write_failed(&shown(path))).hint(language.reason(&source.to_string()))
         }
         other => Failure::new(language.unsupported_model()).hint(language.reason(&other.to_string())),
+    }
+}
+
+/// What kept a run from going on.
+fn training(error: &TrainError, language: Language) -> Failure {
+    let l = language;
+    let reason = || l.reason(&error.to_string());
+    match error {
+        TrainError::Model(error) => architecture(error, language),
+        TrainError::Format(error) => format(error, language),
+        TrainError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
+        TrainError::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            Failure::new(l.no_such_path(&shown(path)))
+        }
+        TrainError::Io { path, source } => {
+            Failure::new(l.io_failed(&shown(path))).hint(l.reason(&source.to_string())).hint(l.io_hint())
+        }
+        TrainError::Write { path, source } => {
+            Failure::new(l.write_failed(&shown(path))).hint(l.reason(&source.to_string()))
+        }
+        TrainError::Recipe { path, problem } => Failure::usage(l.train_recipe(&shown(path))).hint(l.reason(problem)),
+        TrainError::Data { path, line, problem } => {
+            Failure::new(l.train_data(&shown(path), *line)).hint(l.reason(&problem.to_string()))
+        }
+        TrainError::TooLittleData { tokens, sequence } => {
+            Failure::new(l.train_too_little(*tokens, *sequence)).hint(l.train_too_little_hint())
+        }
+        TrainError::Diverged { step, what } => {
+            Failure::new(l.train_diverged(*step)).hint(l.reason(what)).hint(l.train_diverged_hint())
+        }
+        TrainError::Checkpoint { path, problem } => {
+            Failure::new(l.train_checkpoint(&shown(path))).hint(l.reason(problem)).hint(l.train_checkpoint_hint())
+        }
+        TrainError::TooManyTokens { .. } | TrainError::Token { .. } | TrainError::Documents { .. } => {
+            Failure::new(l.train_failed()).hint(reason())
+        }
     }
 }
 

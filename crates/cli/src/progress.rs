@@ -62,6 +62,14 @@ impl Progress {
         self.set(done);
     }
 
+    /// Gives the bar another title.
+    pub(crate) fn rename(&mut self, title: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(title.clone());
+        }
+        self.title = title;
+    }
+
     /// Runs `say` without the bar in the way.
     pub(crate) fn suspend(&self, say: impl FnOnce()) {
         match &self.bar {

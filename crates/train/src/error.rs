@@ -104,12 +104,6 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The run was asked to stop; what it did until then is in its last checkpoint.
-    #[error("stopped after step {step}")]
-    Stopped {
-        /// The last step.
-        step: u64,
-    },
 }
 
 /// What is wrong with a line of texts.

@@ -87,7 +87,8 @@ pub struct Run {
     mean: Vec<f32>,
     square: Vec<f32>,
     buffers: Buffers,
-    metrics: File,
+    /// Open from the first step on: a run that is only looked at leaves nothing behind.
+    metrics: Option<File>,
     state: State,
 }
 
@@ -141,8 +142,6 @@ impl Run {
             state = checkpoint::read(path, &decoder.layout, &mut weights, &mut mean, &mut square)?;
         }
         let buffers = Buffers::new(&decoder.config, Self::rows(&recipe), train.recompute);
-        begin(&folder, &recipe)?;
-        let metrics = metrics(&folder.join("metrics.jsonl"), state.step)?;
         Ok(Self {
             folder,
             companions: source,
@@ -155,7 +154,7 @@ impl Run {
             mean,
             square,
             buffers,
-            metrics,
+            metrics: None,
             state,
             decoder,
             recipe,
@@ -179,6 +178,13 @@ impl Run {
         self.recipe.train.steps
     }
 
+    /// How often the run takes every text.
+    #[must_use]
+    pub fn epochs(&self) -> f64 {
+        let train = &self.recipe.train;
+        (train.steps * train.batch as u64) as f64 / self.sequences.per_epoch() as f64
+    }
+
     /// The texts that are learnt from.
     #[must_use]
     pub fn sequences(&self) -> &Sequences {
@@ -199,6 +205,7 @@ impl Run {
     /// [`TrainError::Diverged`] before the weights are changed; whatever fails on disk.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let begun = Instant::now();
+        self.metrics()?;
         let step = self.state.step + 1;
         let train = &self.recipe.train;
         let first = self.state.step * train.batch as u64;
@@ -272,7 +279,8 @@ impl Run {
     /// Where the disk is full or not writable; earlier checkpoints stay.
     pub fn save(&mut self) -> Result<(), TrainError> {
         let folder = self.folder.join("checkpoints");
-        self.metrics.sync_data().map_err(|source| TrainError::Io { path: self.folder.clone(), source })?;
+        let path = self.folder.clone();
+        self.metrics()?.sync_data().map_err(|source| TrainError::Io { path, source })?;
         checkpoint::write(&folder.join(format!("{:06}", self.state.step)), &self.contents(true))?;
         let all = checkpoint::list(&folder);
         for (_, path) in all.iter().rev().skip(self.recipe.train.keep) {
@@ -321,9 +329,22 @@ impl Run {
         }
     }
 
+    /// The metrics file; the first use begins the run's folder.
+    fn metrics(&mut self) -> Result<&mut File, TrainError> {
+        let file = match self.metrics.take() {
+            Some(file) => file,
+            None => {
+                begin(&self.folder, &self.recipe)?;
+                metrics(&self.folder.join("metrics.jsonl"), self.state.step)?
+            }
+        };
+        Ok(self.metrics.insert(file))
+    }
+
     fn record(&mut self, report: &StepReport) -> Result<(), TrainError> {
         let line = format!("{}\n", serde_json::to_value(report).unwrap_or_default());
-        self.metrics.write_all(line.as_bytes()).map_err(|source| TrainError::Io { path: self.folder.clone(), source })
+        let path = self.folder.clone();
+        self.metrics()?.write_all(line.as_bytes()).map_err(|source| TrainError::Io { path, source })
     }
 }
 

@@ -6,6 +6,7 @@ mod generation;
 mod records;
 mod serve;
 mod shared;
+mod train;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use records::{
 };
 pub(crate) use serve::Serve;
 pub(crate) use shared::{LoadFlags, ModelFlag};
+pub(crate) use train::Pretrain;
 
 /// Runs open-weight language models on your own machine
 #[derive(Debug, Parser)]
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Perplexity(Perplexity),
     /// Measures speed
     Bench(Bench),
+    /// Trains a new model, or all weights of one, after a recipe
+    Pretrain(Pretrain),
     /// Writes a model in another format or quantisation
     Convert(Convert),
     /// Deletes models from this machine

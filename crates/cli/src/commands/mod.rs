@@ -11,6 +11,7 @@ mod inspect;
 mod key;
 mod list;
 mod perplexity;
+mod pretrain;
 mod pull;
 mod remove;
 mod run;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
         Command::Embed(arguments) => embed::run(&arguments, language),
         Command::Perplexity(arguments) => perplexity::run(&arguments, language),
         Command::Bench(arguments) => bench::run(&arguments, language),
+        Command::Pretrain(arguments) => pretrain::run(&arguments, language),
         Command::Convert(arguments) => convert::run(&arguments, language),
         Command::Rm(arguments) => remove::run(&arguments, language),
         Command::Key(command) => key::run(command, language),

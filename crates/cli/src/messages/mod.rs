@@ -30,6 +30,7 @@ macro_rules! messages {
 mod embeddings;
 mod records;
 mod serve;
+mod train;
 
 messages! {
     // Downloads
@@ -691,7 +692,7 @@ messages! {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, embeddings, records, serve};
+    use super::{ALL, embeddings, records, serve, train};
 
     /// Names between braces, without their formats.
     fn values(text: &str) -> Vec<&str> {
@@ -708,7 +709,8 @@ mod tests {
 
     #[test]
     fn every_message_exists_in_both_languages_with_the_same_values() {
-        for (name, en, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL).chain(serve::ALL) {
+        for (name, en, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL).chain(serve::ALL).chain(train::ALL)
+        {
             assert!(!en.is_empty() && !ko.is_empty(), "{name}");
             assert_eq!(values(en), values(ko), "{name}");
             let speaks_korean = ko.chars().any(|letter| ('가'..='힣').contains(&letter));
@@ -719,7 +721,7 @@ mod tests {
 
     #[test]
     fn korean_is_formal_throughout() {
-        for (name, _, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL).chain(serve::ALL) {
+        for (name, _, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL).chain(serve::ALL).chain(train::ALL) {
             for ending in ["해요", "세요", "어요", "아요", "예요", "네요", "한다.", "이다."] {
                 assert!(!ko.contains(ending), "{name}: {ko}");
             }

@@ -1,9 +1,12 @@
 //! The register tile: some rows by two vectors, summed over the depth of a block.
 
-use crate::simd::Simd;
+use crate::simd::{MAX_LANES, Simd};
 
 /// Vectors of a tile's width.
 pub(super) const COLUMNS: usize = 2;
+
+/// Rows of the highest tile.
+const MOST_ROWS: usize = 12;
 
 /// The output, from some element on.
 #[derive(Clone, Copy)]
@@ -36,7 +39,7 @@ impl Place {
 /// Rows of a tile: all registers but those for the inputs.
 #[inline(always)]
 pub(super) const fn tile_rows<S: Simd>() -> usize {
-    if S::REGISTERS >= 32 { 12 } else { 6 }
+    if S::REGISTERS >= 32 { MOST_ROWS } else { 6 }
 }
 
 /// Adds (or writes) the product of two panels to the output: `rows` by `columns` of the tile count.
@@ -56,7 +59,7 @@ pub(super) unsafe fn tile<S: Simd>(
     // SAFETY: the caller's promise.
     unsafe {
         if S::REGISTERS >= 32 {
-            sized::<S, 12>(simd, depth, panels, out, rows, columns, add);
+            sized::<S, MOST_ROWS>(simd, depth, panels, out, rows, columns, add);
         } else {
             sized::<S, 6>(simd, depth, panels, out, rows, columns, add);
         }
@@ -92,24 +95,30 @@ unsafe fn sized<S: Simd, const ROWS: usize>(
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate().take(rows) {
-        for (index, sum) in sums.iter().enumerate() {
-            let first = index * S::LANES;
-            let count = columns.saturating_sub(first).min(S::LANES);
-            if count == 0 {
-                break;
-            }
-            // SAFETY: within `rows` by `columns`.
-            unsafe {
-                let to = out.at(row, first);
-                if count == S::LANES {
-                    let sum = if add { simd.add(simd.load(to), *sum) } else { *sum };
-                    simd.store(sum, to);
-                } else {
-                    let sum = if add { simd.add(simd.load_partial(to, count), *sum) } else { *sum };
-                    simd.store_partial(sum, to, count);
+    // Loops of fixed length only, or the sums would have to live in memory.
+    if rows == ROWS && columns == COLUMNS * S::LANES {
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (index, sum) in sums.into_iter().enumerate() {
+                // SAFETY: the tile is whole.
+                unsafe {
+                    let to = out.at(row, index * S::LANES);
+                    simd.store(if add { simd.add(simd.load(to), sum) } else { sum }, to);
                 }
             }
+        }
+        return;
+    }
+    let mut spill = [0.0; MOST_ROWS * COLUMNS * MAX_LANES];
+    for (sums, spill) in sums.into_iter().zip(spill.chunks_exact_mut(COLUMNS * S::LANES)) {
+        for (sum, spill) in sums.into_iter().zip(spill.chunks_exact_mut(S::LANES)) {
+            simd.store_slice(sum, spill);
+        }
+    }
+    for (row, spill) in spill.chunks_exact(COLUMNS * S::LANES).enumerate().take(rows) {
+        // SAFETY: within `rows` by `columns`.
+        let to = unsafe { std::slice::from_raw_parts_mut(out.at(row, 0), columns) };
+        for (to, sum) in to.iter_mut().zip(spill) {
+            *to = if add { *to + sum } else { *sum };
         }
     }
 }

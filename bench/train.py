@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Pre-training speed beside PyTorch: the same Llama-shaped model, the same tokens in a step, f32, AdamW with clipping, the same threads.
+
+    bench/train.py [--threads 2] [--steps 10] [--rounds 3] [--shapes 5M 124M] [--compile] [--save]
+
+The peer is transformers' LlamaForCausalLM with scaled-dot-product attention and PyTorch's fused AdamW; with --compile under torch.compile, too. Both take
+turns, each in a process of its own; each step is timed, and the median of all but the first two of a turn counts. *Operations* are 6 for each parameter of a
+product and token, and those of attention. *Peak* is the resident memory that the kernel counted, beside what Saem's plan said before the run.
+
+Needs torch and transformers in the environment $SAEM_TRAIN_VENV (default: target/train-venv).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from engines import ROOT, command, machine, median, save
+
+VENV = Path(os.environ.get("SAEM_TRAIN_VENV", ROOT / "target/train-venv"))
+SHAPES = {
+    "5M": ({"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 8192}, 8, 256),
+    "124M": ({"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12, "vocab_size": 50304}, 4, 512),
+}
+WARM = 2
+PEER = """
+import json, resource, sys, time, warnings
+warnings.filterwarnings("ignore")
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+shape, batch, sequence, threads, steps, is_compiled = json.loads(sys.argv[1]), *map(int, sys.argv[2:6]), sys.argv[6] == "compile"
+torch.set_num_threads(threads)
+torch.manual_seed(0)
+model = LlamaForCausalLM(LlamaConfig(**shape, attn_implementation="sdpa", use_cache=False)).train()
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+run = torch.compile(model) if is_compiled else model
+seconds = []
+for step in range(steps):
+    tokens = torch.randint(0, shape["vocab_size"], (batch, sequence))
+    begin = time.perf_counter()
+    run(input_ids=tokens, labels=tokens).loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    seconds.append(time.perf_counter() - begin)
+print(json.dumps({"seconds": seconds, "torch": torch.__version__, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+"""
+
+
+def measured(command: list[str]) -> dict:
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip().split("\n")[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--save", action="store_true")
+    args = parser.parse_args()
+    python = VENV / "bin/python"
+    if not python.exists():
+        sys.exit(f"{python} does not exist: make the environment and install torch and transformers, or name one in SAEM_TRAIN_VENV")
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "saem-train", "--example", "speed"], cwd=ROOT, check=True)
+    speed = str(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/examples/speed")
+    about, lines = machine(), []
+    for name in args.shapes:
+        shape, batch, sequence = SHAPES[name]
+        shape = shape | {"model_type": "llama", "num_key_value_heads": shape["num_attention_heads"], "max_position_embeddings": sequence,
+                         "tie_word_embeddings": True, "hidden_act": "silu", "rms_norm_eps": 1e-6}
+        sizes = [str(number) for number in (batch, sequence, args.threads, args.steps)]
+        ways = {"saem": [speed, json.dumps(shape), *sizes], "torch eager": [str(python), "-c", PEER, json.dumps(shape), *sizes, "eager"]}
+        if args.compile:
+            ways["torch compile"] = [str(python), "-c", PEER, json.dumps(shape), *sizes, "compile"]
+        found: dict[str, list[dict]] = {way: [] for way in ways}
+        for _ in range(args.rounds):
+            for way, line in ways.items():
+                found[way].append(measured(line))
+        line = {"shape": name, "batch": batch, "sequence": sequence}
+        for way, results in found.items():
+            seconds = median([second for result in results for second in result["seconds"][WARM:]])
+            line[way] = {"tokens_per_second": batch * sequence / seconds, "seconds": seconds, "peak_bytes": max(result["peak"] for result in results)}
+        ours = found["saem"][0]
+        line["saem"] |= {"planned_bytes": ours["planned"], "operations_per_second": ours["operations_per_step"] / line["saem"]["seconds"]}
+        line["torch"] = next(iter(found["torch eager"]))["torch"]
+        lines.append(line)
+        print(f"{name}: " + ", ".join(f"{way} {line[way]['tokens_per_second']:.0f} tokens/s, {line[way]['peak_bytes'] / 2**20:.0f} MiB" for way in ways)
+              + f"; {line['saem']['operations_per_second'] / 1e9:.0f} GFLOP/s, plan {ours['planned'] / 2**20:.0f} MiB; "
+              + ", ".join(f"{line['saem']['tokens_per_second'] / line[way]['tokens_per_second']:.2f} x {way}" for way in ways if way != "saem"), flush=True)
+    if args.save:
+        print(save("train", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+//! Flags of `saem pretrain`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `saem pretrain`.
+#[derive(Debug, Args)]
+#[command(after_help = "A recipe says what is trained, on which texts and how:
+
+  [model]
+  tokenizer = \"smollm2-135m\"          or: base = \"MODEL\", to go on from a model
+  [model.config]                      a new model, in the words of config.json
+  model_type = \"llama\"
+  hidden_size = 256
+  intermediate_size = 768
+  num_hidden_layers = 4
+  num_attention_heads = 4
+  [data]
+  train = [\"texts\"]                   files and folders: .jsonl by its field \"text\", others whole
+  [train]
+  steps = 1000
+
+The run is a folder: recipe.toml, metrics.jsonl, checkpoints and, in the end, model.
+Ctrl-C ends it after a checkpoint; --resume goes on from the last one, to the same weights.")]
+pub(crate) struct Pretrain {
+    /// The recipe, a TOML file
+    pub(crate) recipe: PathBuf,
+    /// The run's folder [default: $SAEM_HOME/runs/ and the recipe's name]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) run: Option<PathBuf>,
+    /// Go on with the run in the folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Show what the run takes of memory, and stop
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Threads [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Accept the model's licence without being asked, if it has to be downloaded
+    #[arg(long, alias = "accept-license")]
+    pub(crate) accept_licence: bool,
+    /// Print each step as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,86 @@
+//! What is said about training.
+
+use crate::language::Language;
+
+messages! {
+    train_plan(parameters: &str, total: &str, weights: &str, gradients: &str, optimizer: &str, activations: &str, rest: &str) {
+        en: "{parameters} parameters, up to {total}: weights {weights}, gradients {gradients}, optimizer {optimizer}, activations {activations}, rest {rest}",
+        ko: "매개변수 {parameters}개, 최대 {total}: 가중치 {weights}, 기울기 {gradients}, 최적화기 {optimizer}, 활성값 {activations}, 나머지 {rest}",
+    }
+    train_texts(texts: &str, tokens: &str, steps: &str, epochs: &str) {
+        en: "{texts} texts, {tokens} tokens; {steps} steps are {epochs} times through all of them",
+        ko: "글 {texts}개, 토큰 {tokens}개. {steps}단계면 전체를 {epochs}번 학습합니다",
+    }
+    train_resumed(step: &str) {
+        en: "Going on after step {step}",
+        ko: "{step}단계 다음부터 이어 갑니다",
+    }
+    reading_texts() {
+        en: "Reading texts",
+        ko: "글을 읽는 중",
+    }
+    training(loss: &str) {
+        en: "Training, loss {loss}",
+        ko: "학습 중, 손실 {loss}",
+    }
+    train_step(step: &str, steps: &str, loss: &str, rate: &str, speed: &str) {
+        en: "step {step} of {steps}: loss {loss}, learning rate {rate}, {speed} tokens/s",
+        ko: "{steps}단계 중 {step}단계: 손실 {loss}, 학습률 {rate}, 초당 {speed}토큰",
+    }
+    train_measured(loss: &str) {
+        en: "held-out loss {loss}",
+        ko: "검증 손실 {loss}",
+    }
+    train_stopped(step: &str, folder: &str) {
+        en: "Stopped after step {step}; the checkpoint is in {folder}",
+        ko: "{step}단계 뒤에 멈췄습니다. 체크포인트: {folder}",
+    }
+    train_resume_hint() {
+        en: "go on with the same command and --resume",
+        ko: "같은 명령에 --resume을 붙여 이어 가십시오",
+    }
+    trained(path: &str) {
+        en: "The model is in {path}",
+        ko: "모델이 저장된 곳: {path}",
+    }
+    train_try(path: &str) {
+        en: "try it with: saem run --model {path} \"...\"",
+        ko: "사용해 보기: saem run --model {path} \"...\"",
+    }
+    train_failed() {
+        en: "The run cannot go on",
+        ko: "학습을 계속할 수 없습니다",
+    }
+    train_recipe(path: &str) {
+        en: "The recipe or its run does not fit: {path}",
+        ko: "레시피 또는 실행 폴더에 문제가 있습니다: {path}",
+    }
+    train_data(path: &str, line: usize) {
+        en: "{path}, line {line} cannot be learnt from",
+        ko: "{path} {line}번째 줄을 학습할 수 없습니다",
+    }
+    train_too_little(tokens: usize, sequence: usize) {
+        en: "{tokens} tokens of text do not fill one sequence of {sequence}",
+        ko: "글이 {tokens}토큰뿐이라 {sequence}토큰짜리 시퀀스 하나도 채우지 못합니다",
+    }
+    train_too_little_hint() {
+        en: "add texts, or make `sequence` smaller",
+        ko: "글을 더하거나 `sequence`를 줄이십시오",
+    }
+    train_diverged(step: u64) {
+        en: "Step {step} came to numbers that are not finite; the weights were not changed",
+        ko: "{step}단계에서 유한하지 않은 값이 나왔습니다. 가중치는 바꾸지 않았습니다",
+    }
+    train_diverged_hint() {
+        en: "go on from the last checkpoint in another folder with a lower learning_rate, a longer warm_up or a smaller clip",
+        ko: "learning_rate를 낮추거나 warm_up을 늘리거나 clip을 줄여 다시 시작하십시오",
+    }
+    train_checkpoint(path: &str) {
+        en: "The checkpoint {path} cannot be used",
+        ko: "체크포인트 {path}를 쓸 수 없습니다",
+    }
+    train_checkpoint_hint() {
+        en: "delete its folder to go on from the one before",
+        ko: "이 폴더를 지우면 그 앞의 체크포인트에서 이어 갑니다",
+    }
+}

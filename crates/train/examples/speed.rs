@@ -1,0 +1,73 @@
+//! What bench/train.py measures: `speed CONFIG BATCH SEQUENCE THREADS STEPS [full]` prints one JSON object.
+//!
+//! CONFIG is the text of a `config.json`. Tokens are random, every sequence is one text. The seconds are those of whole
+//! steps: forward, backward, clipping, AdamW.
+
+use std::time::Instant;
+
+use saem_kernels::ThreadPool;
+use saem_kernels::gradient::{AdamW, square_sum};
+use saem_model::Config;
+use saem_train::{Batch, Buffers, Decoder, Layout, Objective, Plan, Recompute};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [config, batch, sequence, threads, steps, flags @ ..] = arguments.as_slice() else {
+        return Err("speed CONFIG BATCH SEQUENCE THREADS STEPS [full]".into());
+    };
+    let (batch, sequence, threads): (usize, usize, usize) = (batch.parse()?, sequence.parse()?, threads.parse()?);
+    let steps: u64 = steps.parse()?;
+    let recompute = if flags.iter().any(|flag| flag == "full") { Recompute::Full } else { Recompute::None };
+    let config = Config::from_hf(&serde_json::from_str(config)?)?;
+    let decoder = Decoder { layout: Layout::new(&config, true)?, config };
+    let (rows, len) = (batch * sequence, decoder.layout.len());
+    let plan = Plan::new(&decoder, rows, recompute, rows);
+    let pool = ThreadPool::new(threads)?;
+    let mut buffers = Buffers::new(&decoder.config, rows, recompute);
+    let mut state: u64 = 1;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut weights: Vec<f32> = (0..len).map(|_| (random() as f32 / (1_u64 << 31) as f32 - 0.5) * 0.07).collect();
+    let (mut gradients, mut mean, mut square) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);
+    let (mut seconds, mut losses) = (Vec::new(), Vec::new());
+    for step in 1..=steps {
+        let mut texts = Batch::default();
+        for _ in 0..batch {
+            let tokens: Vec<u32> = (0..sequence).map(|_| random() as u32 % decoder.config.vocabulary as u32).collect();
+            texts.push(&tokens);
+        }
+        let begin = Instant::now();
+        let objective = Objective { factor: 1.0 / texts.target_count() as f32, z: 0.0 };
+        gradients.fill(0.0);
+        let loss = decoder.gradients(&pool, &weights, &mut gradients, &texts, &objective, &mut buffers)?;
+        let norm = square_sum(&pool, &gradients).sqrt();
+        for (parameter, slot) in decoder.layout.parameters() {
+            let adam = AdamW {
+                rate: 1e-4,
+                beta1: 0.9,
+                beta2: 0.95,
+                epsilon: 1e-8,
+                weight_decay: if parameter.shape.len() > 1 { 0.1 } else { 0.0 },
+                step,
+                gradient_scale: (1.0 / norm).min(1.0) as f32,
+            };
+            let (mean, square) = (&mut mean[slot.clone()], &mut square[slot.clone()]);
+            adam.step(&pool, &mut weights[slot.clone()], &gradients[slot], mean, square);
+        }
+        seconds.push(begin.elapsed().as_secs_f64());
+        losses.push(loss / texts.target_count() as f64);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+    let peak: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0) * 1024;
+    println!(
+        "{}",
+        serde_json::json!({
+            "seconds": seconds, "losses": losses, "peak": peak, "plan": plan, "planned": plan.total(),
+            "operations_per_step": plan.operations_per_token * rows as f64,
+        })
+    );
+    Ok(())
+}
