@@ -196,6 +196,46 @@ def constraint_sections() -> list[str]:
     return parts
 
 
+def brief(result: dict) -> str:
+    machine = result["machine"]
+    return (f"{machine['date']}, commit `{machine['commit']}`, {machine['cores']} cores, {result['threads']} threads, load before the run {machine['load_before']}. "
+            f"`{result['command']}`.")
+
+
+def train_sections() -> list[str]:
+    result = load("train")
+    if not result:
+        return []
+    rows = []
+    for line in result["lines"]:
+        ours = line["saem"]
+        for way in (way for way in line if way.startswith("torch ")):
+            peer = line[way]
+            rows.append([f"{line['shape']}, {line['batch']} x {line['sequence']}", way, f"{ours['tokens_per_second']:,.0f}", f"{peer['tokens_per_second']:,.0f}",
+                         f"{ours['tokens_per_second'] / peer['tokens_per_second']:.2f} ×", f"{ours['operations_per_second'] / 1e9:,.0f}",
+                         f"{ours['peak_bytes'] / 2**20:,.0f} ({ours['planned_bytes'] / 2**20:,.0f})", f"{peer['peak_bytes'] / 2**20:,.0f}"])
+    return ["## Training\n", f"{brief(result)} PyTorch {result['lines'][0]['torch']}. Whole steps in f32: forward, backward, clipping, AdamW; the median of steps. In brackets, the "
+            "memory that Saem's plan promised before the run; Saem's peak holds its program, too.\n",
+            table(["model", "peer", "Saem, tokens/s", "peer", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "peer's peak, MiB"], rows)]
+
+
+def reuse_sections() -> list[str]:
+    rows = []
+    about = ""
+    for name in MODELS:
+        result = load(f"reuse-{name}")
+        if not result:
+            continue
+        about = brief(result)
+        rows.append([title(name), f"{result['prefix']['new_ms']:,.0f} ms", f"{result['prefix']['known_ms']:,.0f} ms", f"{result['prefix']['times']:.1f} ×",
+                     " / ".join(f"{times:.2f}" for times in result["copying"]["times"]), " / ".join(f"{times:.2f}" for times in result["plain"]["times"])])
+    if not rows:
+        return []
+    return ["## What comes again\n", f"{about} The time to the first token of a prompt of 1,500 tokens, new and seen before; and how many times faster decoding is with guesses from the text so far, "
+            "on three prompts whose answer copies the input and on three where there is little to guess. Texts are the same with and without.\n",
+            table(["model", "new prompt", "known prompt", "ratio", "copying", "free text"], rows)]
+
+
 def readme_figures(korean: bool) -> str:
     result = load("speed-models")
     if not result:
@@ -226,10 +266,10 @@ def main() -> None:
     parts = ["# Results\n", "Written by `bench/report.py` from the files in `bench/results`; no figure is typed by hand. A ratio is Saem over llama.cpp at its best setting, both measured in "
              "the same run on the same machine, taking turns. A limit is what the machine could do at most: for a prompt, int8 operations per second over the operations of a token; for decoding, "
              "bytes read per second over the bytes of weights.\n"]
-    body = speed_sections() + parity_sections() + constraint_sections()
+    body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/report.py\n```\n",
+              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-1.5b --save\nbench/train.py --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

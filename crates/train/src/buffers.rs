@@ -3,8 +3,17 @@
 use saem_kernels::gemm::{Size, shared_len};
 use saem_model::{Angles, Config};
 
+/// Logits that are in memory at a time, about. The output matrix is packed anew for each piece, so a piece should have
+/// some hundred rows.
+const LOGITS: usize = 32 << 20;
+/// Rows of logits in a piece, at the least and at the most.
+const LOGIT_ROWS: std::ops::RangeInclusive<usize> = 128..=1024;
+
 /// Rows of logits that are in memory at a time.
-pub(crate) const LOGIT_ROWS: usize = 128;
+pub(crate) fn logit_rows(config: &Config, tokens: usize) -> usize {
+    let rows = LOGITS / config.vocabulary / 32 * 32;
+    rows.clamp(*LOGIT_ROWS.start(), *LOGIT_ROWS.end()).min(tokens)
+}
 
 /// Which activations are kept for the backward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -109,7 +118,7 @@ impl Buffers {
     /// Buffers for passes over up to `tokens` tokens.
     #[must_use]
     pub fn new(config: &Config, tokens: usize, recompute: Recompute) -> Self {
-        let rows = LOGIT_ROWS.min(tokens);
+        let rows = logit_rows(config, tokens);
         let layers = config.layers.len();
         let wide = Self::wide(config);
         let angles = config.ropes.iter().map(|rope| {
@@ -140,7 +149,7 @@ impl Buffers {
     /// Bytes that [`Buffers::new`] takes: activations, logits, working memory.
     #[must_use]
     pub fn bytes(config: &Config, tokens: usize, recompute: Recompute) -> [u64; 3] {
-        let rows = LOGIT_ROWS.min(tokens);
+        let rows = logit_rows(config, tokens);
         let layers = config.layers.len();
         let activations =
             (layers + 1) * tokens * config.hidden + Self::kept(config, recompute) * Saved::floats(config, tokens);

@@ -8,7 +8,7 @@ use saem_kernels::{ThreadPool, ops};
 use saem_model::Config;
 
 use crate::TrainError;
-use crate::buffers::{Buffers, LOGIT_ROWS, Scratch};
+use crate::buffers::{Buffers, Scratch};
 use crate::forward::Pass;
 use crate::layout::Layout;
 
@@ -197,8 +197,9 @@ impl Decoder {
         let (normed, dnormed) = (&normed[..stream.len()], &mut output[..stream.len()]);
         let matrix = &pass.weights[layout.output.clone()];
         let mut total = 0.0;
-        for start in (0..pass.tokens).step_by(LOGIT_ROWS) {
-            let targets = &batch.targets[start..batch.targets.len().min(start + LOGIT_ROWS)];
+        let piece = losses.len();
+        for start in (0..pass.tokens).step_by(piece) {
+            let targets = &batch.targets[start..batch.targets.len().min(start + piece)];
             let rows = targets.len();
             let x = &normed[start * width..(start + rows) * width];
             let dx = &mut dnormed[start * width..(start + rows) * width];

@@ -1,6 +1,6 @@
 //! Losses, gradients and steps against PyTorch's (scripts/gradient-fixtures.py), for every switch of the decoder.
 //!
-//! PyTorch computed in f64, this crate computes in f32: a gradient's distance is that of f32 arithmetic, at most 1e-4 of
+//! PyTorch computed in f64, this crate computes in f32: a gradient's distance is that of f32 arithmetic, at most 1e-5 of
 //! the gradient's length for each parameter, and the loss agrees to 1e-6.
 
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ fn losses_and_gradients_are_those_of_pytorch() {
             }
         }
         println!("{name}: loss {loss:.6}, worst gradient {:.1e} ({})", worst.0, worst.1);
-        assert!(worst.0 < 1e-4, "{name}: the gradient of {} is {:.1e} away", worst.1, worst.0);
+        assert!(worst.0 < 1e-5, "{name}: the gradient of {} is {:.1e} away", worst.1, worst.0);
     }
 }
 
