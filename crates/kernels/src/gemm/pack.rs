@@ -47,11 +47,16 @@ fn interleave(factor: Factor<'_>, first: usize, count: usize, depth: Range<usize
     while done + SQUARE <= count {
         let lines: [&[f32]; SQUARE] = std::array::from_fn(|index| line(done + index));
         for at in (0..whole).step_by(SQUARE) {
-            let square: [[f32; SQUARE]; SQUARE] =
-                lines.map(|line| std::array::from_fn(|element| line[at..at + SQUARE][element]));
-            for element in 0..SQUARE {
-                let to = &mut panel[(at + element) * width + done..][..SQUARE];
-                to.copy_from_slice(&square.map(|line| line[element]));
+            // Written as loops: arrays of closures are not always unrolled.
+            let mut square = [[0.0; SQUARE]; SQUARE];
+            for (index, line) in lines.iter().enumerate() {
+                let eight = &line[at..at + SQUARE];
+                for element in 0..SQUARE {
+                    square[element][index] = eight[element];
+                }
+            }
+            for (element, row) in square.iter().enumerate() {
+                panel[(at + element) * width + done..][..SQUARE].copy_from_slice(row);
             }
         }
         for at in whole..depth.len() {
