@@ -2,7 +2,7 @@
 
 use crate::saem::{run, run_korean};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "pull",
     "list",
     "inspect",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 14] = [
     "embed",
     "perplexity",
     "bench",
+    "pretrain",
     "convert",
     "rm",
     "usage",

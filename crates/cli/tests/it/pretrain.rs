@@ -1,0 +1,135 @@
+//! `saem pretrain` as a process: stopped, killed, gone on with.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::saem::{run, run_korean, saem};
+
+const RECIPE: &str = r#"
+[model]
+tokenizer = "TOKENIZER"
+[model.config]
+model_type = "llama"
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 4
+
+[data]
+train = ["texts.txt"]
+
+[train]
+steps = 40
+sequence = 32
+batch = 8
+learning_rate = 3e-3
+checkpoint_every = 2
+"#;
+
+/// A recipe and its texts in a folder of their own.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
+    let recipe = RECIPE.replace("TOKENIZER", tokenizer.to_str().unwrap());
+    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    fs::write(folder.path().join("texts.txt"), "The water of the spring is cold. 샘물은 차다. ".repeat(60)).unwrap();
+    folder
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let recipe = path("recipe.toml");
+    let whole = run(folder.path(), &["pretrain", &recipe, "--run", &path("whole"), "--json", "--threads", "1"]);
+    assert_eq!(whole.code, 0, "{}", whole.stderr);
+    let steps: Vec<serde_json::Value> = whole.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(steps.len(), 40);
+    assert!(steps[39]["loss"].as_f64() < steps[0]["loss"].as_f64());
+
+    let parts = path("parts");
+    let mut kills = 0;
+    for attempt in 0_u64.. {
+        assert!(attempt < 400, "it does not get on");
+        let mut arguments = vec!["pretrain", &recipe, "--run", &parts, "--threads", "2"];
+        if Path::new(&parts).join("recipe.toml").exists() {
+            arguments.push("--resume");
+        }
+        let mut child = saem(folder.path(), &arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        // Another moment each time, later and later, so that it ends in the end.
+        std::thread::sleep(Duration::from_millis(15 + attempt * 37 % 53 + 2 * attempt));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        // Killed (no code), or, at worst, a message; never anything that was half written.
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code().is_none(), "{said}");
+    }
+    println!("killed {kills} times");
+    assert!(kills > 0);
+    let bytes = |run: &str| fs::read(Path::new(&path(run)).join("model/model.safetensors")).unwrap();
+    assert!(bytes("whole") == bytes("parts"), "the same weights");
+
+    let model = path("whole/model");
+    let said = run(folder.path(), &["run", "--model", &model, "--temperature", "0", "--max-tokens", "4", "The water"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(!said.stdout.is_empty());
+}
+
+#[test]
+fn a_plan_leaves_nothing_behind_and_mistakes_are_explained_in_both_languages() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let recipe = path("recipe.toml");
+    let plan = run(folder.path(), &["pretrain", &recipe, "--run", &path("run"), "--plan", "--json"]);
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    let numbers: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert!(
+        numbers["activations"].as_u64() > Some(0)
+            && numbers["optimizer"].as_u64() == numbers["weights"].as_u64().map(|weights| 2 * weights)
+    );
+    assert!(!Path::new(&path("run")).exists());
+
+    let none = run(folder.path(), &["pretrain", &recipe, "--run", &path("run"), "--resume"]);
+    assert!(none.code == 2 && none.stderr.contains("no run in this folder"), "{}", none.stderr);
+    let text = fs::read_to_string(&recipe).unwrap();
+    fs::write(&recipe, text.replace("steps", "stepz")).unwrap();
+    let wrong = run_korean(folder.path(), &["pretrain", &recipe]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("stepz") && wrong.stderr.contains("레시피"), "{}", wrong.stderr);
+    fs::write(&recipe, text.replace("learning_rate = 3e-3", "learning_rate = 10.0\nclip = 0.0\nweight_decay = 10.0"))
+        .unwrap();
+    let wild = run(folder.path(), &["pretrain", &recipe, "--run", &path("wild")]);
+    assert!(wild.code == 1 && wild.stderr.contains("not finite"), "{}", wild.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn control_c_leaves_a_checkpoint() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let recipe = path("recipe.toml");
+    let text = fs::read_to_string(&recipe).unwrap().replace("steps = 40", "steps = 100000");
+    fs::write(&recipe, text.replace("checkpoint_every = 2", "checkpoint_every = 100000")).unwrap();
+    let mut command = saem(folder.path(), &["pretrain", &recipe, "--run", &path("run")]);
+    let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let metrics = Path::new(&path("run")).join("metrics.jsonl");
+    for _ in 0..600 {
+        std::thread::sleep(Duration::from_millis(50));
+        if fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 3) {
+            break;
+        }
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("--resume"), "{said}");
+    let steps = fs::read_to_string(&metrics).unwrap().lines().count();
+    assert!(Path::new(&path("run")).join(format!("checkpoints/{steps:06}/manifest.json")).is_file(), "{said}");
+}
