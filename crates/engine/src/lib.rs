@@ -22,8 +22,8 @@
 //! batch benchmark and many users of a server are the same thing: several sequences. What makes this safe is that
 //! nothing is promised that is not there: a request starts only when every block of cache that it can ever need is
 //! reserved, so no sequence is thrown out for another and memory does not run out in the middle of a text. Whose turn it
-//! is depends on what each line got so far ([`Request::line`], see `queue.rs`), and the queue is bounded, for all
-//! ([`Limits::max_waiting`]) and for each line ([`Request::line_waiting`]).
+//! is depends on what each line (of a key, within a tenant) got so far (see `queue.rs`), and the queue is bounded, for all
+//! ([`Limits::max_waiting`]) and for each line.
 //!
 //! # What was computed stays
 //!
