@@ -8,64 +8,13 @@ use crate::families::Role;
 use crate::families::names::{fill, hf_pattern};
 use crate::weights::{Part, Tensors};
 
-/// Where a parameter stands in the decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Place {
-    TokenEmbedding,
-    Output,
-    OutputNorm,
-    AttentionNorm,
-    Query,
-    Key,
-    Value,
-    QueryNorm,
-    KeyNorm,
-    AttentionOutput,
-    AttentionPostNorm,
-    FeedForwardNorm,
-    Gate,
-    Up,
-    Down,
-    FeedForwardPostNorm,
-}
-
-impl Place {
-    const fn role(self) -> Role {
-        match self {
-            Self::TokenEmbedding => Role::TokenEmbedding,
-            Self::Output => Role::Output,
-            Self::OutputNorm => Role::OutputNorm,
-            Self::AttentionNorm => Role::AttentionNorm,
-            Self::Query => Role::Query,
-            Self::Key => Role::Key,
-            Self::Value => Role::Value,
-            Self::QueryNorm => Role::QueryNorm,
-            Self::KeyNorm => Role::KeyNorm,
-            Self::AttentionOutput => Role::AttentionOutput,
-            Self::AttentionPostNorm => Role::AttentionPostNorm,
-            Self::FeedForwardNorm => Role::FeedForwardNorm,
-            Self::Gate => Role::Gate,
-            Self::Up => Role::Up,
-            Self::Down => Role::Down,
-            Self::FeedForwardPostNorm => Role::FeedForwardPostNorm,
-        }
-    }
-
-    /// Whether this is the weight or the bias of a norm.
-    #[must_use]
-    pub fn is_norm(self) -> bool {
-        self.role().is_norm()
-    }
-}
-
 /// One parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     /// Its name in a Hugging Face checkpoint of the family.
     pub name: String,
     /// What it is for.
-    pub place: Place,
+    pub role: Role,
     /// In which layer, if in one.
     pub layer: Option<usize>,
     /// A bias rather than a weight.
@@ -88,7 +37,7 @@ impl Parameter {
     pub fn read(&self, source: &Source, config: &Config) -> Result<Vec<f32>, ModelError> {
         let tensors = Tensors::new(source, config.family);
         let part = if self.is_bias { Part::Bias } else { Part::Weight };
-        let stored = tensors.needed(self.place.role(), self.layer, part)?;
+        let stored = tensors.needed(self.role, self.layer, part)?;
         stored.expect(&self.shape)?;
         stored.to_flat_f32()
     }
@@ -108,31 +57,31 @@ impl Config {
             List { config: self, layer: None, norm_biases: norm_biases && self.norm == Norm::Layer, found: Vec::new() };
         let (hidden, query, kv, inner) = (self.hidden, self.query_width(), self.kv_width(), self.intermediate);
         let (before, after) = (self.norm_position.before(), self.norm_position.after());
-        list.weight(Place::TokenEmbedding, &[self.vocabulary, hidden]);
+        list.weight(Role::TokenEmbedding, &[self.vocabulary, hidden]);
         for layer in 0..self.layers.len() {
             list.layer = Some(layer);
-            list.norm(before, Place::AttentionNorm, hidden);
-            list.linear(Place::Query, query, hidden, self.attention_bias);
-            list.linear(Place::Key, kv, hidden, self.attention_bias);
-            list.linear(Place::Value, kv, hidden, self.attention_bias);
+            list.norm(before, Role::AttentionNorm, hidden);
+            list.linear(Role::Query, query, hidden, self.attention_bias);
+            list.linear(Role::Key, kv, hidden, self.attention_bias);
+            list.linear(Role::Value, kv, hidden, self.attention_bias);
             if self.qk_norm {
-                list.weight(Place::QueryNorm, &[self.head_dim]);
-                list.weight(Place::KeyNorm, &[self.head_dim]);
+                list.weight(Role::QueryNorm, &[self.head_dim]);
+                list.weight(Role::KeyNorm, &[self.head_dim]);
             }
-            list.linear(Place::AttentionOutput, hidden, query, self.output_bias);
-            list.norm(after, Place::AttentionPostNorm, hidden);
-            list.norm(before, Place::FeedForwardNorm, hidden);
+            list.linear(Role::AttentionOutput, hidden, query, self.output_bias);
+            list.norm(after, Role::AttentionPostNorm, hidden);
+            list.norm(before, Role::FeedForwardNorm, hidden);
             if self.gated {
-                list.linear(Place::Gate, inner, hidden, self.feed_forward_bias);
+                list.linear(Role::Gate, inner, hidden, self.feed_forward_bias);
             }
-            list.linear(Place::Up, inner, hidden, self.feed_forward_bias);
-            list.linear(Place::Down, hidden, inner, self.feed_forward_bias);
-            list.norm(after, Place::FeedForwardPostNorm, hidden);
+            list.linear(Role::Up, inner, hidden, self.feed_forward_bias);
+            list.linear(Role::Down, hidden, inner, self.feed_forward_bias);
+            list.norm(after, Role::FeedForwardPostNorm, hidden);
         }
         list.layer = None;
-        list.norm(true, Place::OutputNorm, hidden);
+        list.norm(true, Role::OutputNorm, hidden);
         if !self.tied {
-            list.weight(Place::Output, &[self.vocabulary, hidden]);
+            list.weight(Role::Output, &[self.vocabulary, hidden]);
         }
         Ok(list.found)
     }
@@ -152,29 +101,29 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn push(&mut self, place: Place, is_bias: bool, shape: &[usize]) {
+    fn push(&mut self, role: Role, is_bias: bool, shape: &[usize]) {
         let layer: Vec<usize> = self.layer.into_iter().collect();
         let suffix = if is_bias { ".bias" } else { ".weight" };
-        let name = fill(hf_pattern(self.config.family, place.role()), &layer) + suffix;
-        self.found.push(Parameter { name, place, layer: self.layer, is_bias, shape: shape.to_vec() });
+        let name = fill(hf_pattern(self.config.family, role), &layer) + suffix;
+        self.found.push(Parameter { name, role, layer: self.layer, is_bias, shape: shape.to_vec() });
     }
 
-    fn weight(&mut self, place: Place, shape: &[usize]) {
-        self.push(place, false, shape);
+    fn weight(&mut self, role: Role, shape: &[usize]) {
+        self.push(role, false, shape);
     }
 
-    fn linear(&mut self, place: Place, rows: usize, columns: usize, bias: bool) {
-        self.push(place, false, &[rows, columns]);
+    fn linear(&mut self, role: Role, rows: usize, columns: usize, bias: bool) {
+        self.push(role, false, &[rows, columns]);
         if bias {
-            self.push(place, true, &[rows]);
+            self.push(role, true, &[rows]);
         }
     }
 
-    fn norm(&mut self, wanted: bool, place: Place, width: usize) {
+    fn norm(&mut self, wanted: bool, role: Role, width: usize) {
         if wanted {
-            self.push(place, false, &[width]);
+            self.push(role, false, &[width]);
             if self.norm_biases {
-                self.push(place, true, &[width]);
+                self.push(role, true, &[width]);
             }
         }
     }

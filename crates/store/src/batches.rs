@@ -307,20 +307,8 @@ impl Store {
     ///
     /// [`StoreError::NotFound`], also where it is another organisation's, and what the database reports.
     pub async fn remove_batch(&self, tenant: &str, id: &str, origin: &Origin) -> Result<()> {
-        let (tenant, id) = (text::line(tenant), text::line(id));
-        let database = &self.database;
-        let mut write = database.write().await?;
-        let removed = sqlx::query("DELETE FROM batches WHERE id = $1 AND tenant = $2")
-            .bind(&id)
-            .bind(&tenant)
-            .execute(&mut *write.transaction)
-            .await
-            .map_err(database.failed())?;
-        if removed.rows_affected() == 0 {
-            return Err(StoreError::NotFound { kind: "batch", id });
-        }
-        audit::append(database, &mut write.transaction, &[origin.entry(&tenant, "batch.remove", &id)]).await?;
-        database.commit(write).await
+        let removal = "DELETE FROM batches WHERE id = $1 AND tenant = $2";
+        self.remove(removal, "batch", "batch.remove", tenant, id, origin).await
     }
 
     /// Takes the batches that run and that no other server works on, for the server of this name, and says again that

@@ -118,4 +118,26 @@ impl Store {
     pub fn location(&self) -> &Location {
         self.database.location()
     }
+
+    /// Removes what an organisation has under an id, by a statement that names the id and the organisation, and writes
+    /// it to the audit log.
+    async fn remove(
+        &self,
+        statement: &'static str,
+        kind: &'static str,
+        event: &'static str,
+        tenant: &str,
+        id: &str,
+        origin: &Origin,
+    ) -> Result<(), StoreError> {
+        let (tenant, id) = (text::line(tenant), text::line(id));
+        let database = &self.database;
+        let mut write = database.write().await?;
+        let removed = sqlx::query(statement).bind(&id).bind(&tenant).execute(&mut *write.transaction).await;
+        if removed.map_err(database.failed())?.rows_affected() == 0 {
+            return Err(StoreError::NotFound { kind, id });
+        }
+        audit::append(database, &mut write.transaction, &[origin.entry(&tenant, event, &id)]).await?;
+        database.commit(write).await
+    }
 }

@@ -287,20 +287,8 @@ impl Store {
     ///
     /// [`StoreError::NotFound`], also where it is another organisation's, and what the database reports.
     pub async fn remove_project(&self, tenant: &str, id: &str, origin: &Origin) -> Result<()> {
-        let (tenant, id) = (text::line(tenant), text::line(id));
-        let database = &self.database;
-        let mut write = database.write().await?;
-        let removed = sqlx::query("DELETE FROM projects WHERE id = $1 AND tenant = $2")
-            .bind(&id)
-            .bind(&tenant)
-            .execute(&mut *write.transaction)
-            .await
-            .map_err(database.failed())?;
-        if removed.rows_affected() == 0 {
-            return Err(StoreError::NotFound { kind: "project", id });
-        }
-        audit::append(database, &mut write.transaction, &[origin.entry(&tenant, "project.remove", &id)]).await?;
-        database.commit(write).await
+        let removal = "DELETE FROM projects WHERE id = $1 AND tenant = $2";
+        self.remove(removal, "project", "project.remove", tenant, id, origin).await
     }
 
     /// Versions of a project below this number, the newest first, without their documents.

@@ -109,7 +109,7 @@ impl Pass<'_> {
                 let dweight = Some(&mut gradients[slot.clone()]);
                 let weight = self.norm_weight(slot, norm_weight);
                 let (kind, epsilon) = (NormKind::Rms, config.norm_epsilon);
-                let inputs = (&raw[..len], &*weight);
+                let inputs = (&raw[..len], weight);
                 norm_backward(pool, kind, epsilon, inputs, dheads, before, dweight, None, statistics);
                 dheads.copy_from_slice(before);
             }
@@ -190,7 +190,7 @@ impl Pass<'_> {
         let weight = self.norm_weight(&norm.weight, norm_weight);
         let (dweight, dbias) = two(gradients, &norm.weight, norm.bias.as_ref());
         let epsilon = self.config.norm_epsilon;
-        norm_backward(self.pool, kind, epsilon, (x, &weight), dy, dx, Some(dweight), dbias, statistics);
+        norm_backward(self.pool, kind, epsilon, (x, weight), dy, dx, Some(dweight), dbias, statistics);
     }
 
     /// `dx = dy w`, or added.

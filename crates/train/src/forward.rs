@@ -1,6 +1,5 @@
 //! The forward pass of a layer, keeping what its backward pass needs.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use saem_kernels::attention::AttentionShape;
@@ -51,7 +50,7 @@ impl Pass<'_> {
             if let Some(weight) = weight {
                 raw[..heads.len()].copy_from_slice(heads);
                 let weight = self.norm_weight(weight, norm_weight);
-                ops::rms_norm_in_place(pool, heads, &weight, config.norm_epsilon);
+                ops::rms_norm_in_place(pool, heads, weight, config.norm_epsilon);
             }
         }
         if let Some((angles, _)) = self.rotation(index, angles) {
@@ -106,24 +105,24 @@ impl Pass<'_> {
         let weight = self.norm_weight(&norm.weight, norm_weight);
         let epsilon = self.config.norm_epsilon;
         match self.config.norm {
-            config::Norm::Rms => ops::rms_norm(self.pool, x, &weight, epsilon, out),
+            config::Norm::Rms => ops::rms_norm(self.pool, x, weight, epsilon, out),
             config::Norm::Layer => {
                 let bias = norm.bias.clone().map(|bias| &self.weights[bias]);
-                ops::layer_norm(self.pool, x, &weight, bias, epsilon, out);
+                ops::layer_norm(self.pool, x, weight, bias, epsilon, out);
             }
         }
     }
 
     /// A norm's weight as it counts: some checkpoints store it less one.
-    pub(crate) fn norm_weight<'a>(&'a self, slot: &Slot, room: &'a mut [f32]) -> Cow<'a, [f32]> {
+    pub(crate) fn norm_weight<'a>(&'a self, slot: &Slot, room: &'a mut [f32]) -> &'a [f32] {
         let stored = &self.weights[slot.clone()];
         let offset = self.config.norm_offset;
         if offset == 0.0 {
-            return Cow::Borrowed(stored);
+            return stored;
         }
         let room = &mut room[..stored.len()];
         room.iter_mut().zip(stored).for_each(|(room, stored)| *room = stored + offset);
-        Cow::Borrowed(room)
+        room
     }
 
     /// `stream += residual multiplier * norm(scratch.output)`; keeps the output where it is normed.

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use saem_model::{Config, ModelError, Parameter, Place};
+use saem_model::{Config, ModelError, Parameter, Role};
 
 /// Floats in a cache line.
 const ALIGN: usize = 16;
@@ -81,26 +81,26 @@ impl Layout {
             .map(|index| {
                 let layer = Some(index);
                 Ok(Layer {
-                    attention_norm: find.norm(Place::AttentionNorm, layer),
-                    query: find.linear(Place::Query, layer)?,
-                    key: find.linear(Place::Key, layer)?,
-                    value: find.linear(Place::Value, layer)?,
-                    query_norm: find.slot(Place::QueryNorm, layer, false),
-                    key_norm: find.slot(Place::KeyNorm, layer, false),
-                    attention_output: find.linear(Place::AttentionOutput, layer)?,
-                    attention_post_norm: find.norm(Place::AttentionPostNorm, layer),
-                    feed_forward_norm: find.norm(Place::FeedForwardNorm, layer),
-                    gate: find.linear(Place::Gate, layer).ok(),
-                    up: find.linear(Place::Up, layer)?,
-                    down: find.linear(Place::Down, layer)?,
-                    feed_forward_post_norm: find.norm(Place::FeedForwardPostNorm, layer),
+                    attention_norm: find.norm(Role::AttentionNorm, layer),
+                    query: find.linear(Role::Query, layer)?,
+                    key: find.linear(Role::Key, layer)?,
+                    value: find.linear(Role::Value, layer)?,
+                    query_norm: find.slot(Role::QueryNorm, layer, false),
+                    key_norm: find.slot(Role::KeyNorm, layer, false),
+                    attention_output: find.linear(Role::AttentionOutput, layer)?,
+                    attention_post_norm: find.norm(Role::AttentionPostNorm, layer),
+                    feed_forward_norm: find.norm(Role::FeedForwardNorm, layer),
+                    gate: find.linear(Role::Gate, layer).ok(),
+                    up: find.linear(Role::Up, layer)?,
+                    down: find.linear(Role::Down, layer)?,
+                    feed_forward_post_norm: find.norm(Role::FeedForwardPostNorm, layer),
                 })
             })
             .collect::<Result<_, ModelError>>()?;
-        let embedding = find.linear(Place::TokenEmbedding, None)?.weight;
-        let output = find.slot(Place::Output, None, false).unwrap_or_else(|| embedding.clone());
+        let embedding = find.linear(Role::TokenEmbedding, None)?.weight;
+        let output = find.slot(Role::Output, None, false).unwrap_or_else(|| embedding.clone());
         let missing = || ModelError::MissingTensor { name: "output norm".into() };
-        let output_norm = find.norm(Place::OutputNorm, None).ok_or_else(missing)?;
+        let output_norm = find.norm(Role::OutputNorm, None).ok_or_else(missing)?;
         Ok(Self { embedding, output, output_norm, layers, len, slots, parameters })
     }
 
@@ -134,25 +134,25 @@ struct Find<'a> {
 }
 
 impl Find<'_> {
-    fn position(&self, place: Place, layer: Option<usize>, is_bias: bool) -> Option<usize> {
-        let fits = |p: &Parameter| p.place == place && p.layer == layer && p.is_bias == is_bias;
+    fn position(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<usize> {
+        let fits = |p: &Parameter| p.role == role && p.layer == layer && p.is_bias == is_bias;
         self.parameters.iter().position(fits)
     }
 
-    fn slot(&self, place: Place, layer: Option<usize>, is_bias: bool) -> Option<Slot> {
-        self.slots.get(self.position(place, layer, is_bias)?).cloned()
+    fn slot(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<Slot> {
+        self.slots.get(self.position(role, layer, is_bias)?).cloned()
     }
 
-    fn norm(&self, place: Place, layer: Option<usize>) -> Option<Norm> {
-        Some(Norm { weight: self.slot(place, layer, false)?, bias: self.slot(place, layer, true) })
+    fn norm(&self, role: Role, layer: Option<usize>) -> Option<Norm> {
+        Some(Norm { weight: self.slot(role, layer, false)?, bias: self.slot(role, layer, true) })
     }
 
-    fn linear(&self, place: Place, layer: Option<usize>) -> Result<Linear, ModelError> {
-        let missing = || ModelError::MissingTensor { name: format!("{place:?} of layer {layer:?}") };
-        let index = self.position(place, layer, false).ok_or_else(missing)?;
+    fn linear(&self, role: Role, layer: Option<usize>) -> Result<Linear, ModelError> {
+        let missing = || ModelError::MissingTensor { name: format!("{role:?} of layer {layer:?}") };
+        let index = self.position(role, layer, false).ok_or_else(missing)?;
         let (parameter, weight) = self.parameters.get(index).zip(self.slots.get(index)).ok_or_else(missing)?;
         let [outputs, inputs] = parameter.shape.as_slice() else { return Err(missing()) };
         let (outputs, inputs) = (*outputs, *inputs);
-        Ok(Linear { weight: weight.clone(), bias: self.slot(place, layer, true), outputs, inputs })
+        Ok(Linear { weight: weight.clone(), bias: self.slot(role, layer, true), outputs, inputs })
     }
 }

@@ -1,6 +1,6 @@
 //! What a run takes of memory and arithmetic, before it begins.
 
-use saem_model::Place;
+use saem_model::Role;
 
 use crate::buffers::{Buffers, Recompute};
 use crate::pass::Decoder;
@@ -35,11 +35,11 @@ impl Plan {
         let config = &decoder.config;
         let buffer = 4 * decoder.layout.len() as u64;
         let [activations, logits, working] = Buffers::bytes(config, tokens, recompute);
-        let in_products = |place: Place| !place.is_norm() && (place != Place::TokenEmbedding || config.tied);
+        let in_products = |role: Role| !role.is_norm() && (role != Role::TokenEmbedding || config.tied);
         let products: usize = decoder
             .layout
             .parameters()
-            .filter(|(parameter, _)| in_products(parameter.place) && !parameter.is_bias)
+            .filter(|(parameter, _)| in_products(parameter.role) && !parameter.is_bias)
             .map(|(parameter, _)| parameter.elements())
             .sum();
         // Half the keys are seen on average: 2 products of 2 operations forward, twice that backward.

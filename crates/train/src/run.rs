@@ -252,10 +252,16 @@ impl Run {
         if save {
             self.save()?;
         }
-        if is_last {
-            checkpoint::write(&self.folder.join("model"), &self.contents(false))?;
-        }
         Ok(report)
+    }
+
+    /// Writes the model, for others to read. A run that was killed between its last checkpoint and this has it written
+    /// when it is gone on with.
+    ///
+    /// # Errors
+    /// Where the disk is full or not writable.
+    pub fn finish(&self) -> Result<(), TrainError> {
+        checkpoint::write(&self.folder.join("model"), &self.contents(false))
     }
 
     /// Mean loss over held-out texts, where there are any.
@@ -441,17 +447,17 @@ fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Va
 /// The first weights of a new model: matrices normal, those that write to the stream narrower the more layers there are
 /// (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), norms one, biases zero.
 fn draw(decoder: &Decoder, config: &Value, seed: u64, weights: &mut [f32]) {
-    use saem_model::Place;
+    use saem_model::Role;
     let deviation = config.get("initializer_range").and_then(Value::as_f64).unwrap_or(DEVIATION);
     let narrow = deviation / (2.0 * decoder.config.layers.len() as f64).sqrt();
     let mut random = Random::new(seed, WEIGHTS);
     for (parameter, slot) in decoder.layout.parameters() {
         let values = &mut weights[slot];
-        match parameter.place {
+        match parameter.role {
             _ if parameter.is_bias => {}
-            place if place.is_norm() => values.fill(1.0 - decoder.config.norm_offset),
-            place => {
-                let writes = matches!(place, Place::AttentionOutput | Place::Down);
+            role if role.is_norm() => values.fill(1.0 - decoder.config.norm_offset),
+            role => {
+                let writes = matches!(role, Role::AttentionOutput | Role::Down);
                 let deviation = if writes { narrow } else { deviation };
                 values.iter_mut().for_each(|value| *value = (random.normal() * deviation) as f32);
             }

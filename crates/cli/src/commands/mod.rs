@@ -23,6 +23,9 @@ mod usage;
 use crate::arguments::Command;
 use crate::language::Language;
 
+/// Exit code of a program that Ctrl-C ended, by the custom of shells.
+const INTERRUPTED: i32 = 130;
+
 /// Carries out a command.
 pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
     match command {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use indicatif::HumanCount;
 use saem_formats::Source;
 use saem_hub::Settings;
 use saem_train::{Recipe, Run, Setup, StepReport};
 
 use crate::arguments::Pretrain;
+use crate::commands::INTERRUPTED;
 use crate::failure::{Failure, bytes};
 use crate::language::Language;
 use crate::progress::{Progress, Unit};
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &Pretrain, language: Language) -> anyhow::Result<()
         let failure = Failure::new(language.train_stopped(&step, &folder.display().to_string()));
         return Err(failure.hint(language.train_resume_hint()).into());
     }
+    run.finish()?;
     let model = folder.join("model").display().to_string();
     output::note(&language.trained(&model));
     output::note(&language.train_try(&model));
@@ -70,7 +73,7 @@ fn explain(run: &Run, language: Language) {
     let plan = run.plan();
     let rest = plan.logits + plan.working + plan.texts;
     output::note(&language.train_plan(
-        &grouped(plan.parameters),
+        &HumanCount(plan.parameters).to_string(),
         &bytes(plan.total()),
         &bytes(plan.weights),
         &bytes(plan.gradients),
@@ -80,8 +83,9 @@ fn explain(run: &Run, language: Language) {
     ));
     let texts = run.sequences().texts();
     let epochs = format!("{:.2}", run.epochs());
-    let (count, tokens) = (grouped(texts.len() as u64), grouped(texts.token_count() as u64));
-    output::note(&language.train_texts(&count, &tokens, &grouped(run.steps()), &epochs));
+    let (count, tokens) =
+        (HumanCount(texts.len() as u64).to_string(), HumanCount(texts.token_count() as u64).to_string());
+    output::note(&language.train_texts(&count, &tokens, &HumanCount(run.steps()).to_string(), &epochs));
     if run.step_number() > 0 {
         output::note(&language.train_resumed(&run.step_number().to_string()));
     }
@@ -138,20 +142,4 @@ fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stop)
-}
-
-/// Exit code of a program that Ctrl-C ended, by the custom of shells.
-const INTERRUPTED: i32 = 130;
-
-/// `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -112,12 +112,13 @@ pub fn gemm(
     shared: &mut Vec<f32>,
 ) {
     size.check(a, b, c, stride);
+    let place = Place { start: c.as_mut_ptr(), stride };
     if size.k == 0 {
-        return clear(size, c, stride, output);
+        // SAFETY: checked above, and the caller has `c` alone.
+        return unsafe { clear(size, place, output) };
     }
     let isa = Isa::detect();
     let columns = isa.dispatch(Columns);
-    let place = Place { start: c.as_mut_ptr(), stride };
     shared.resize(shared.len().max(shared_len(size)), 0.0);
     for lines in ranges(size.n, SHARED_LINES) {
         for depth in ranges(size.k, DEPTH) {
@@ -173,11 +174,9 @@ pub(crate) unsafe fn gemm_alone_at(size: Size, a: Factor<'_>, b: Factor<'_>, pla
     assert!(a.holds(size.m, size.k) && b.holds(size.n, size.k), "factors are shorter than {size:?}");
     let isa = Isa::detect();
     let columns = isa.dispatch(Columns);
-    if size.k == 0 && output == Output::Replace {
-        for row in 0..size.m {
-            // SAFETY: the caller's promise.
-            unsafe { std::slice::from_raw_parts_mut(place.at(row, 0), size.n) }.fill(0.0);
-        }
+    if size.k == 0 {
+        // SAFETY: the caller's promise.
+        return unsafe { clear(size, place, output) };
     }
     PACKED.with_borrow_mut(|(own, shared)| {
         for lines in ranges(size.n, SHARED_LINES) {
@@ -217,10 +216,15 @@ impl Kernel for Columns {
     }
 }
 
-fn clear(size: Size, c: &mut [f32], stride: usize, output: Output) {
-    if output == Output::Replace && size.n > 0 {
-        for row in c.chunks_mut(stride).take(size.m) {
-            row[..size.n].fill(0.0);
+/// A product of no depth: zeros, or nothing to add.
+///
+/// # Safety
+/// `place` must be valid for `m` rows of `n` elements, which nobody else may touch.
+unsafe fn clear(size: Size, place: Place, output: Output) {
+    if output == Output::Replace {
+        for row in 0..size.m {
+            // SAFETY: the caller's promise.
+            unsafe { std::slice::from_raw_parts_mut(place.at(row, 0), size.n) }.fill(0.0);
         }
     }
 }

@@ -11,7 +11,7 @@ mod qwen;
 mod scaled;
 
 pub(crate) use llama::llama_like;
-pub(crate) use names::Role;
+pub use names::Role;
 
 use crate::ModelError;
 use crate::config::{Config, Fields};

@@ -4,7 +4,9 @@ use super::Family;
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Role {
+#[allow(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
+pub enum Role {
     TokenEmbedding,
     Output,
     OutputNorm,
@@ -62,7 +64,8 @@ impl Role {
     ];
 
     /// Whether the tensor is a norm's weight.
-    pub(crate) fn is_norm(self) -> bool {
+    #[must_use]
+    pub fn is_norm(self) -> bool {
         matches!(
             self,
             Self::OutputNorm

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Exit code of a program that Ctrl-C ended, by the custom of shells.
-const INTERRUPTED: i32 = 130;
+use crate::commands::INTERRUPTED;
 
 /// Watches for Ctrl-C from its making on.
 #[derive(Clone, Debug)]
