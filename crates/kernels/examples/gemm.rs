@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
 use saem_kernels::{KernelError, ThreadPool};
 
 fn main() -> Result<(), KernelError> {
@@ -27,17 +27,21 @@ fn main() -> Result<(), KernelError> {
             (Factor::lines(&a, k), Factor::across(&b, n)),
             (Factor::across(&a, m), Factor::across(&b, n)),
         ];
-        let mut rates = Vec::new();
-        for (a, b) in forms {
-            let mut best = f64::INFINITY;
-            for _ in 0..(2e11 / flops) as usize + 3 {
-                let begin = Instant::now();
-                gemm(&pool, size, a, b, &mut c, n, Output::Replace, &mut shared);
-                best = best.min(begin.elapsed().as_secs_f64());
+        print!("{m} x {n} x {k}:");
+        for precision in [Precision::F32, Precision::Split, Precision::Bf16] {
+            let mut rates = Vec::new();
+            for (a, b) in forms {
+                let mut best = f64::INFINITY;
+                for _ in 0..(2e10 / flops) as usize + 3 {
+                    let begin = Instant::now();
+                    gemm(&pool, precision, size, a, b, &mut c, n, Output::Replace, &mut shared);
+                    best = best.min(begin.elapsed().as_secs_f64());
+                }
+                rates.push(flops / best / 1e9);
             }
-            rates.push(flops / best / 1e9);
+            print!(" {precision:?} {rates:.0?}");
         }
-        println!("{m} x {n} x {k}: {rates:.0?} GFLOP/s");
+        println!(" GFLOP/s");
     }
     Ok(())
 }

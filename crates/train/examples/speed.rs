@@ -1,4 +1,4 @@
-//! What bench/train.py measures: `speed CONFIG BATCH SEQUENCE THREADS STEPS [full]` prints one JSON object.
+//! What bench/train.py measures: `speed CONFIG BATCH SEQUENCE THREADS STEPS [full] [split|bf16]` prints one JSON object.
 //!
 //! CONFIG is the text of a `config.json`. Tokens are random, every sequence is one text. The seconds are those of whole
 //! steps: forward, backward, clipping, AdamW.
@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use saem_kernels::ThreadPool;
+use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_model::Config;
 use saem_train::{Batch, Buffers, Decoder, Layout, Objective, Plan, Recompute};
@@ -13,13 +14,19 @@ use saem_train::{Batch, Buffers, Decoder, Layout, Objective, Plan, Recompute};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [config, batch, sequence, threads, steps, flags @ ..] = arguments.as_slice() else {
-        return Err("speed CONFIG BATCH SEQUENCE THREADS STEPS [full]".into());
+        return Err("speed CONFIG BATCH SEQUENCE THREADS STEPS [full] [split|bf16]".into());
     };
     let (batch, sequence, threads): (usize, usize, usize) = (batch.parse()?, sequence.parse()?, threads.parse()?);
     let steps: u64 = steps.parse()?;
-    let recompute = if flags.iter().any(|flag| flag == "full") { Recompute::Full } else { Recompute::None };
+    let has = |name: &str| flags.iter().any(|flag| flag == name);
+    let recompute = if has("full") { Recompute::Full } else { Recompute::None };
+    let precision = match (has("split"), has("bf16")) {
+        (true, _) => Precision::Split,
+        (_, true) => Precision::Bf16,
+        _ => Precision::F32,
+    };
     let config = Config::from_hf(&serde_json::from_str(config)?)?;
-    let decoder = Decoder { layout: Layout::new(&config, true)?, config };
+    let decoder = Decoder { layout: Layout::new(&config, true)?, config, precision };
     let (rows, len) = (batch * sequence, decoder.layout.len());
     let plan = Plan::new(&decoder, rows, recompute, rows);
     let pool = ThreadPool::new(threads)?;

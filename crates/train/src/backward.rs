@@ -197,7 +197,17 @@ impl Pass<'_> {
     fn input_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, shared: &mut Vec<f32>) {
         let size = Size { m: self.tokens, n: linear.inputs, k: linear.outputs };
         let weight = Factor::across(&self.weights[linear.weight.clone()], linear.inputs);
-        gemm(self.pool, size, Factor::lines(dy, linear.outputs), weight, dx, linear.inputs, output, shared);
+        gemm(
+            self.pool,
+            self.precision,
+            size,
+            Factor::lines(dy, linear.outputs),
+            weight,
+            dx,
+            linear.inputs,
+            output,
+            shared,
+        );
     }
 
     /// `dw += dyᵀ x`, and the bias.
@@ -205,7 +215,7 @@ impl Pass<'_> {
         let size = Size { m: linear.outputs, n: linear.inputs, k: self.tokens };
         let (dy_factor, x) = (Factor::across(dy, linear.outputs), Factor::across(x, linear.inputs));
         let dweight = &mut gradients[linear.weight.clone()];
-        gemm(self.pool, size, dy_factor, x, dweight, linear.inputs, Output::Add, shared);
+        gemm(self.pool, self.precision, size, dy_factor, x, dweight, linear.inputs, Output::Add, shared);
         if let Some(bias) = &linear.bias {
             add_columns(self.pool, dy, &mut gradients[bias.clone()]);
         }

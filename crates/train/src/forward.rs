@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use saem_kernels::attention::AttentionShape;
-use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
 use saem_kernels::gradient::{Projections, attention};
 use saem_kernels::{ThreadPool, ops};
 use saem_model::config;
@@ -16,6 +16,7 @@ use crate::layout::{Layer, Linear, Norm, Slot};
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a ThreadPool,
+    pub(crate) precision: Precision,
     pub(crate) config: &'a Config,
     pub(crate) weights: &'a [f32],
     /// Texts that do not see each other, covering all tokens.
@@ -145,7 +146,17 @@ impl Pass<'_> {
     pub(crate) fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32], shared: &mut Vec<f32>) {
         let size = Size { m: self.tokens, n: linear.outputs, k: linear.inputs };
         let weight = Factor::lines(&self.weights[linear.weight.clone()], linear.inputs);
-        gemm(self.pool, size, Factor::lines(x, linear.inputs), weight, y, linear.outputs, Output::Replace, shared);
+        gemm(
+            self.pool,
+            self.precision,
+            size,
+            Factor::lines(x, linear.inputs),
+            weight,
+            y,
+            linear.outputs,
+            Output::Replace,
+            shared,
+        );
         if let Some(bias) = &linear.bias {
             ops::add_bias(self.pool, y, &self.weights[bias.clone()]);
         }

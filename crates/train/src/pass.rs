@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
 use saem_kernels::gradient::{cross_entropy, scatter_rows, soft_cap_backward};
 use saem_kernels::{ThreadPool, ops};
 use saem_model::Config;
@@ -71,6 +71,8 @@ pub struct Decoder {
     pub config: Config,
     /// Where each parameter lies in a buffer of weights or gradients.
     pub layout: Layout,
+    /// How exactly matrices are multiplied.
+    pub precision: Precision,
 }
 
 /// What a loss is made of.
@@ -122,14 +124,14 @@ impl Decoder {
         objective: &Objective,
         buffers: &mut Buffers,
     ) -> Result<f64, TrainError> {
-        let Self { config, layout } = self;
+        let Self { config, layout, precision } = self;
         batch.check(config, buffers)?;
         let tokens = batch.tokens.len();
         if tokens == 0 {
             return Ok(0.0);
         }
         let Buffers { streams, saved, scratch, .. } = buffers;
-        let pass = Pass { pool, config, weights, documents: &batch.documents, tokens };
+        let pass = Pass { pool, precision: *precision, config, weights, documents: &batch.documents, tokens };
         let width = config.hidden;
         let used = tokens * width;
         for (angles, opposite) in &mut scratch.angles {
@@ -190,7 +192,7 @@ impl Decoder {
         objective: &Objective,
         scratch: &mut Scratch,
     ) -> f64 {
-        let Self { config, layout } = self;
+        let Self { config, layout, precision } = self;
         let (pool, width, vocabulary) = (pass.pool, config.hidden, config.vocabulary);
         pass.norm_input(Some(&layout.output_norm), stream, scratch);
         let Scratch { normed, output, gradient, statistics, norm_weight, shared, logits, capped, losses, .. } = scratch;
@@ -210,7 +212,7 @@ impl Decoder {
             let logits = &mut logits[..rows * vocabulary];
             let size = Size { m: rows, n: vocabulary, k: width };
             let factors = (Factor::lines(x, width), Factor::lines(matrix, width));
-            gemm(pool, size, factors.0, factors.1, logits, vocabulary, Output::Replace, shared);
+            gemm(pool, *precision, size, factors.0, factors.1, logits, vocabulary, Output::Replace, shared);
             if config.logits_multiplier != 1.0 {
                 ops::scale(pool, logits, config.logits_multiplier);
             }
@@ -230,11 +232,11 @@ impl Decoder {
             }
             let size = Size { m: rows, n: width, k: vocabulary };
             let factors = (Factor::lines(logits, vocabulary), Factor::across(matrix, width));
-            gemm(pool, size, factors.0, factors.1, dx, width, Output::Replace, shared);
+            gemm(pool, *precision, size, factors.0, factors.1, dx, width, Output::Replace, shared);
             let size = Size { m: vocabulary, n: width, k: rows };
             let factors = (Factor::across(logits, vocabulary), Factor::across(x, width));
             let dmatrix = &mut gradients[layout.output.clone()];
-            gemm(pool, size, factors.0, factors.1, dmatrix, width, Output::Add, shared);
+            gemm(pool, *precision, size, factors.0, factors.1, dmatrix, width, Output::Add, shared);
         }
         if let Some(gradients) = gradients {
             let dx = &mut gradient[..stream.len()];

@@ -22,6 +22,7 @@
 
 use std::path::{Path, PathBuf};
 
+use saem_kernels::gemm::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -117,6 +118,9 @@ pub struct TrainRecipe {
     /// What is computed twice to save memory.
     #[serde(default)]
     pub recompute: Recompute,
+    /// How exactly matrices are multiplied, where the processor has bf16 tiles.
+    #[serde(default, with = "PrecisionName")]
+    pub precision: Precision,
     /// Decides the first weights of a new model, the order of the texts, and what is held out.
     #[serde(default)]
     pub seed: u64,
@@ -129,6 +133,15 @@ pub struct TrainRecipe {
     /// Checkpoints that are kept.
     #[serde(default = "defaults::keep")]
     pub keep: usize,
+}
+
+/// [`Precision`], as recipes name it.
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "Precision", rename_all = "lowercase")]
+enum PrecisionName {
+    F32,
+    Split,
+    Bf16,
 }
 
 mod defaults {

@@ -112,7 +112,7 @@ impl Run {
         let is_new = recipe.model.base.is_none();
         let config = if is_new { config } else { Config::from_source(&source)? };
         let layout = Layout::new(&config, is_new || config.has_norm_biases(&source))?;
-        let decoder = Decoder { config, layout };
+        let decoder = Decoder { config, layout, precision: recipe.train.precision };
 
         let field = &recipe.data.field;
         let mut texts = Texts::read(&recipe.data.train, field, &tokenizer, progress)?;

@@ -11,8 +11,14 @@
 //! | `dx = dy w` | `dy` by lines | `w` across | outputs |
 //! | `dw = dyᵀ x` | `dy` across | `x` across | rows |
 //!
+//! Weights that are not trained may stay in the format of their file: they are expanded as they are packed. On processors
+//! with bf16 tiles, factors may be taken apart into bf16 numbers ([`Precision`]).
+//!
 //! Sums run over the depth in an order that depends on the sizes alone, so results do not depend on the thread count.
 
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+mod factor;
 mod pack;
 mod tile;
 
@@ -23,6 +29,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::ThreadPool;
 use crate::pool::SharedSlice;
 use crate::simd::{Isa, Kernel, Simd};
+use factor::ALIGN;
+pub use factor::Factor;
 pub(crate) use tile::Place;
 use tile::{COLUMNS, tile, tile_rows};
 
@@ -33,33 +41,6 @@ const LINES: usize = 120;
 /// Lines of `b` in a block, shared by all threads. A multiple of every tile's columns.
 const SHARED_LINES: usize = 2048;
 
-/// A factor: `lines` vectors of `depth` elements.
-#[derive(Clone, Copy, Debug)]
-pub struct Factor<'a> {
-    values: &'a [f32],
-    /// From one line to the next, and from one element of a line to the next; one of them is 1.
-    line_stride: usize,
-    depth_stride: usize,
-}
-
-impl<'a> Factor<'a> {
-    /// Lines that lie one after the other, `stride` elements apart: `[lines, depth]`.
-    #[must_use]
-    pub fn lines(values: &'a [f32], stride: usize) -> Self {
-        Self { values, line_stride: stride, depth_stride: 1 }
-    }
-
-    /// Lines that lie across: element `i` of all lines, then element `i + 1`, `stride` elements apart: `[depth, lines]`.
-    #[must_use]
-    pub fn across(values: &'a [f32], stride: usize) -> Self {
-        Self { values, line_stride: 1, depth_stride: stride }
-    }
-
-    fn holds(&self, lines: usize, depth: usize) -> bool {
-        lines == 0 || depth == 0 || (lines - 1) * self.line_stride + (depth - 1) * self.depth_stride < self.values.len()
-    }
-}
-
 /// What becomes of the numbers that the output holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -67,6 +48,22 @@ pub enum Output {
     Replace,
     /// The product is added to them.
     Add,
+}
+
+/// How exactly factors are multiplied. Sums are f32 in any case.
+///
+/// The last two are for processors with bf16 tiles, and as [`Precision::F32`] on others. On tiles a number is the sum of
+/// bf16 numbers (Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For
+/// Higher-Precision Computations"), and parts nearer to zero than the smallest normal f32 count as zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As f32 numbers, by vectors; or three parts of 8 bits each, all there is to an f32 number, in six products.
+    #[default]
+    F32,
+    /// Two parts in three products, which have an error of 2⁻¹⁶. PyTorch calls it `high`.
+    Split,
+    /// Rounded to bf16: products have an error of 2⁻⁸. PyTorch calls it `medium`.
+    Bf16,
 }
 
 /// Sizes of a product: `c[m, n] = sum over k of a[m, k] b[n, k]`.
@@ -82,27 +79,43 @@ pub struct Size {
 
 impl Size {
     fn check(self, a: Factor<'_>, b: Factor<'_>, c: &[f32], stride: usize) {
-        assert!(a.holds(self.m, self.k), "a is shorter than {self:?}");
-        assert!(b.holds(self.n, self.k), "b is shorter than {self:?}");
+        self.check_factors(a, b);
         assert!(
             self.n <= stride && (self.m == 0 || (self.m - 1) * stride + self.n <= c.len()),
             "c is shorter than {self:?}"
         );
     }
+
+    fn check_factors(self, a: Factor<'_>, b: Factor<'_>) {
+        assert!(a.holds(self.m, self.k), "a is shorter than {self:?}");
+        assert!(b.holds(self.n, self.k), "b is shorter than {self:?}");
+        assert!(!a.has_blocks(), "only b may be in the format of a file");
+    }
 }
 
 thread_local! {
-    /// Packed lines of `a`, and of `b` where a thread works alone.
-    static PACKED: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Packed lines of `b` where a thread works alone.
+    static SHARED: RefCell<Vec<f32>> = RefCell::default();
+}
+
+/// What a thread works in.
+#[derive(Default)]
+struct Scratch {
+    /// Packed lines of `a`.
+    packed: Vec<f32>,
+    /// Floats of a factor that is stored otherwise.
+    expanded: Vec<f32>,
 }
 
 /// `c[i, j] = sum over k of a[i, k] b[j, k]`, or added to it; rows of `c` are `stride` elements apart. `shared` is working
 /// memory that grows to [`shared_len`] floats.
 ///
 /// # Panics
-/// If a buffer is shorter than the sizes say.
+/// If a buffer is shorter than the sizes say, or `a` is not of floats.
 pub fn gemm(
     pool: &ThreadPool,
+    precision: Precision,
     size: Size,
     a: Factor<'_>,
     b: Factor<'_>,
@@ -112,55 +125,27 @@ pub fn gemm(
     shared: &mut Vec<f32>,
 ) {
     size.check(a, b, c, stride);
-    let place = Place { start: c.as_mut_ptr(), stride };
-    if size.k == 0 {
-        // SAFETY: checked above, and the caller has `c` alone.
-        return unsafe { clear(size, place, output) };
-    }
-    let isa = Isa::detect();
-    let columns = isa.dispatch(Columns);
-    shared.resize(shared.len().max(shared_len(size)), 0.0);
-    for lines in ranges(size.n, SHARED_LINES) {
-        for depth in ranges(size.k, DEPTH) {
-            let packed = SharedSlice::new(shared.as_mut_slice());
-            let panels = lines.len().div_ceil(columns);
-            pool.split(panels, 1, |panels| {
-                // SAFETY: panels are disjoint.
-                let to =
-                    unsafe { packed.range(panels.start * columns * depth.len()..panels.end * columns * depth.len()) };
-                let own = lines.start + panels.start * columns..(lines.start + panels.end * columns).min(lines.end);
-                isa.dispatch(pack::Pack { factor: b, lines: own, depth: depth.clone(), width: columns, to });
-            });
-            let packed = &shared[..panels * columns * depth.len()];
-            let add = output == Output::Add || depth.start > 0;
-            // Few lines would leave threads without work: then blocks are smaller.
-            let block = (size.m.div_ceil(pool.threads()).next_multiple_of(LINES / 10)).min(LINES);
-            let next = AtomicUsize::new(0);
-            pool.run(|_| {
-                PACKED.with_borrow_mut(|(own, _)| {
-                    loop {
-                        let start = next.fetch_add(1, Ordering::Relaxed) * block;
-                        if start >= size.m {
-                            break;
-                        }
-                        let rows = start..size.m.min(start + block);
-                        // SAFETY: `c` was checked, and each block of rows is one thread's.
-                        unsafe { multiply(isa, a, rows, depth.clone(), packed, lines.clone(), own, place, add) };
-                    }
-                });
-            });
-        }
-    }
+    let product = Product { team: Team(Some(pool)), size, a, b, c: Place { start: c.as_mut_ptr(), stride }, output };
+    // SAFETY: checked above, and the caller has `c` alone.
+    unsafe { product.compute(precision, shared) };
 }
 
 /// [`gemm`] by the calling thread alone, for many small products that threads share out.
 ///
 /// # Panics
 /// As [`gemm`].
-pub fn gemm_alone(size: Size, a: Factor<'_>, b: Factor<'_>, c: &mut [f32], stride: usize, output: Output) {
+pub fn gemm_alone(
+    precision: Precision,
+    size: Size,
+    a: Factor<'_>,
+    b: Factor<'_>,
+    c: &mut [f32],
+    stride: usize,
+    output: Output,
+) {
     size.check(a, b, c, stride);
     // SAFETY: checked above, and the caller has `c` alone.
-    unsafe { gemm_alone_at(size, a, b, Place { start: c.as_mut_ptr(), stride }, output) };
+    unsafe { gemm_alone_at(precision, size, a, b, Place { start: c.as_mut_ptr(), stride }, output) };
 }
 
 /// [`gemm_alone`] into part of a buffer that other threads write other parts of.
@@ -169,40 +154,202 @@ pub fn gemm_alone(size: Size, a: Factor<'_>, b: Factor<'_>, c: &mut [f32], strid
 /// `place` must be valid for `m` rows of `n` elements, which nobody else may touch.
 ///
 /// # Panics
-/// If a factor is shorter than the sizes say.
-pub(crate) unsafe fn gemm_alone_at(size: Size, a: Factor<'_>, b: Factor<'_>, place: Place, output: Output) {
-    assert!(a.holds(size.m, size.k) && b.holds(size.n, size.k), "factors are shorter than {size:?}");
-    let isa = Isa::detect();
-    let columns = isa.dispatch(Columns);
-    if size.k == 0 {
-        // SAFETY: the caller's promise.
-        return unsafe { clear(size, place, output) };
-    }
-    PACKED.with_borrow_mut(|(own, shared)| {
-        for lines in ranges(size.n, SHARED_LINES) {
-            for depth in ranges(size.k, DEPTH) {
-                let len = lines.len().next_multiple_of(columns) * depth.len();
-                shared.resize(shared.len().max(len), 0.0);
-                let to = &mut shared[..len];
-                isa.dispatch(pack::Pack { factor: b, lines: lines.clone(), depth: depth.clone(), width: columns, to });
-                let add = output == Output::Add || depth.start > 0;
-                for rows in ranges(size.m, LINES) {
-                    // SAFETY: the caller's promise.
-                    unsafe { multiply(isa, a, rows, depth.clone(), &shared[..len], lines.clone(), own, place, add) };
-                }
-            }
-        }
-    });
+/// If a factor is shorter than the sizes say, or `a` is not of floats.
+pub(crate) unsafe fn gemm_alone_at(
+    precision: Precision,
+    size: Size,
+    a: Factor<'_>,
+    b: Factor<'_>,
+    place: Place,
+    output: Output,
+) {
+    size.check_factors(a, b);
+    let product = Product { team: Team(None), size, a, b, c: place, output };
+    // SAFETY: the caller's promise; the factors were checked.
+    SHARED.with_borrow_mut(|shared| unsafe { product.compute(precision, shared) });
 }
 
 /// Floats of working memory that [`gemm`] needs for products of this size.
 #[must_use]
 pub fn shared_len(size: Size) -> usize {
-    size.n.min(SHARED_LINES).next_multiple_of(MOST_COLUMNS) * size.k.min(DEPTH)
+    let panels = size.n.min(SHARED_LINES).next_multiple_of(MOST_COLUMNS) * size.k.min(DEPTH);
+    #[cfg(target_arch = "x86_64")]
+    let panels = if crate::simd::amx::has_bf16() { panels.max(bf16::shared_len(size)) } else { panels };
+    panels
 }
 
 /// Columns of the widest tile.
 const MOST_COLUMNS: usize = COLUMNS * crate::simd::MAX_LANES;
+
+/// Those who compute: a pool's threads, or the calling thread alone.
+#[derive(Clone, Copy)]
+struct Team<'a>(Option<&'a ThreadPool>);
+
+impl Team<'_> {
+    fn threads(self) -> usize {
+        self.0.map_or(1, ThreadPool::threads)
+    }
+
+    /// As [`ThreadPool::split`].
+    fn split(self, items: usize, align: usize, job: impl Fn(Range<usize>) + Sync) {
+        match self.0 {
+            Some(pool) => pool.split(items, align, job),
+            None => job(0..items),
+        }
+    }
+
+    /// Has every thread take the next item until there is none.
+    fn each(self, items: usize, job: impl Fn(usize, &mut Scratch) + Sync) {
+        let next = AtomicUsize::new(0);
+        let take = || {
+            SCRATCH.with_borrow_mut(|scratch| {
+                loop {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    if item >= items {
+                        break;
+                    }
+                    job(item, scratch);
+                }
+            });
+        };
+        match self.0 {
+            Some(pool) => pool.run(|_| take()),
+            None => take(),
+        }
+    }
+}
+
+/// A product that was checked.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    team: Team<'a>,
+    size: Size,
+    a: Factor<'a>,
+    b: Factor<'a>,
+    c: Place,
+    output: Output,
+}
+
+impl Product<'_> {
+    /// # Safety
+    /// The factors must hold their sizes, and `c` must be valid for `m` rows of `n` elements, which nobody else may touch.
+    unsafe fn compute(&self, precision: Precision, shared: &mut Vec<f32>) {
+        if self.size.m == 0 || self.size.n == 0 || self.size.k == 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.clear() };
+        }
+        shared.resize(shared.len().max(shared_len(self.size)), 0.0);
+        #[cfg(target_arch = "x86_64")]
+        if bf16::suits(self.size) {
+            // SAFETY: the caller's promise, and tiles are there.
+            return unsafe { bf16::compute(self, precision, shared) };
+        }
+        let _ = precision;
+        // SAFETY: the caller's promise.
+        unsafe { self.compute_f32(shared) };
+    }
+
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn compute_f32(&self, shared: &mut [f32]) {
+        let Self { team, size, b, .. } = *self;
+        let isa = Isa::detect();
+        let columns = isa.dispatch(Columns);
+        for lines in ranges(size.n, SHARED_LINES) {
+            for depth in ranges(size.k, DEPTH) {
+                let panels = lines.len().div_ceil(columns);
+                let packed = SharedSlice::new(&mut *shared);
+                team.split(panels, if b.has_blocks() { ALIGN / columns } else { 1 }, |panels| {
+                    SCRATCH.with_borrow_mut(|scratch| {
+                        for panels in pieces(panels, ALIGN / columns) {
+                            let to = panels.start * columns * depth.len()..panels.end * columns * depth.len();
+                            // SAFETY: panels are disjoint.
+                            let to = unsafe { packed.range(to) };
+                            let own = lines.start + panels.start * columns
+                                ..(lines.start + panels.end * columns).min(lines.end);
+                            let count = own.len();
+                            let view = b.view(own, depth.clone(), &mut scratch.expanded);
+                            isa.dispatch(pack::Pack { view, lines: count, depth: depth.len(), width: columns, to });
+                        }
+                    });
+                });
+                let packed = &shared[..panels * columns * depth.len()];
+                // Few lines would leave threads without work: then blocks are smaller.
+                let block = (size.m.div_ceil(team.threads()).next_multiple_of(LINES / 10)).min(LINES);
+                team.each(size.m.div_ceil(block), |number, scratch| {
+                    let rows = number * block..size.m.min((number + 1) * block);
+                    // SAFETY: the caller's promise, and each block of rows is one thread's.
+                    unsafe { self.block(isa, rows, depth.clone(), packed, lines.clone(), scratch) };
+                });
+            }
+        }
+    }
+
+    /// A block of rows against packed lines of `b`.
+    ///
+    /// # Safety
+    /// As [`Self::compute`], for these rows.
+    unsafe fn block(
+        &self,
+        isa: Isa,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        b: &[f32],
+        lines: Range<usize>,
+        scratch: &mut Scratch,
+    ) {
+        struct Block<'a> {
+            view: factor::View<'a>,
+            rows: Range<usize>,
+            depth: usize,
+            b: &'a [f32],
+            lines: Range<usize>,
+            packed: &'a mut Vec<f32>,
+            c: Place,
+            add: bool,
+        }
+        impl Kernel for Block<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, simd: S) {
+                let (height, width) = (tile_rows::<S>(), COLUMNS * S::LANES);
+                let depth = self.depth;
+                let len = self.rows.len().next_multiple_of(height) * depth;
+                self.packed.resize(self.packed.len().max(len), 0.0);
+                let to = &mut self.packed[..len];
+                pack::Pack { view: self.view, lines: self.rows.len(), depth, width: height, to }.run(simd);
+                for (panel, first) in self.lines.clone().step_by(width).enumerate() {
+                    let b = &self.b[panel * width * depth..][..width * depth];
+                    let columns = width.min(self.lines.end - first);
+                    for (panel, row) in self.rows.clone().step_by(height).enumerate() {
+                        let a = &self.packed[panel * height * depth..][..height * depth];
+                        let rows = height.min(self.rows.end - row);
+                        // SAFETY: the caller's promise; the panels are whole.
+                        unsafe { tile(simd, depth, (a, b), self.c.from(row, first), rows, columns, self.add) };
+                    }
+                }
+            }
+        }
+        let Scratch { packed, expanded } = scratch;
+        let add = self.output == Output::Add || depth.start > 0;
+        let view = self.a.view(rows.clone(), depth.clone(), expanded);
+        isa.dispatch(Block { view, rows, depth: depth.len(), b, lines, packed, c: self.c, add });
+    }
+
+    /// A product of no depth: zeros, or nothing to add.
+    ///
+    /// # Safety
+    /// As [`Self::compute`].
+    unsafe fn clear(&self) {
+        if self.output == Output::Replace {
+            for row in 0..self.size.m {
+                // SAFETY: the caller's promise.
+                unsafe { std::slice::from_raw_parts_mut(self.c.at(row, 0), self.size.n) }.fill(0.0);
+            }
+        }
+    }
+}
 
 /// Columns of a tile.
 struct Columns;
@@ -216,71 +363,11 @@ impl Kernel for Columns {
     }
 }
 
-/// A product of no depth: zeros, or nothing to add.
-///
-/// # Safety
-/// `place` must be valid for `m` rows of `n` elements, which nobody else may touch.
-unsafe fn clear(size: Size, place: Place, output: Output) {
-    if output == Output::Replace {
-        for row in 0..size.m {
-            // SAFETY: the caller's promise.
-            unsafe { std::slice::from_raw_parts_mut(place.at(row, 0), size.n) }.fill(0.0);
-        }
-    }
-}
-
+/// `0..total` in pieces.
 fn ranges(total: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..total).step_by(step).map(move |start| start..total.min(start + step))
+    pieces(0..total, step)
 }
 
-/// A block of rows against packed lines of `b`.
-///
-/// # Safety
-/// `place` must be valid for the rows and the lines, and nobody else may touch these elements.
-#[allow(clippy::too_many_arguments, reason = "what a block is made of")]
-unsafe fn multiply(
-    isa: Isa,
-    a: Factor<'_>,
-    rows: Range<usize>,
-    depth: Range<usize>,
-    b: &[f32],
-    lines: Range<usize>,
-    own: &mut Vec<f32>,
-    place: Place,
-    add: bool,
-) {
-    struct Block<'a> {
-        a: Factor<'a>,
-        rows: Range<usize>,
-        depth: Range<usize>,
-        b: &'a [f32],
-        lines: Range<usize>,
-        own: &'a mut Vec<f32>,
-        place: Place,
-        add: bool,
-    }
-    impl Kernel for Block<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) {
-            let (height, width) = (tile_rows::<S>(), COLUMNS * S::LANES);
-            let depth = self.depth.len();
-            let len = self.rows.len().next_multiple_of(height) * depth;
-            self.own.resize(self.own.len().max(len), 0.0);
-            let to = &mut self.own[..len];
-            pack::Pack { factor: self.a, lines: self.rows.clone(), depth: self.depth, width: height, to }.run(simd);
-            for (panel, first) in self.lines.clone().step_by(width).enumerate() {
-                let b = &self.b[panel * width * depth..][..width * depth];
-                let columns = width.min(self.lines.end - first);
-                for (panel, row) in self.rows.clone().step_by(height).enumerate() {
-                    let a = &self.own[panel * height * depth..][..height * depth];
-                    let rows = height.min(self.rows.end - row);
-                    // SAFETY: the caller's promise; the panels are whole.
-                    unsafe { tile(simd, depth, (a, b), self.place.from(row, first), rows, columns, self.add) };
-                }
-            }
-        }
-    }
-    isa.dispatch(Block { a, rows, depth, b, lines, own, place, add });
+fn pieces(Range { start, end }: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (start..end).step_by(step).map(move |start| start..end.min(start + step))
 }

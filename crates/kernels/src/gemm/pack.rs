@@ -1,18 +1,16 @@
 //! Lines of a factor in panels: element 0 of `width` lines, element 1, and so on.
 
-use std::ops::Range;
-
-use super::Factor;
+use super::factor::View;
 use crate::simd::{Kernel, Simd};
 
 /// Elements of a line that are moved at a time where lines lie one after the other.
 const SQUARE: usize = 8;
 
-/// Packs lines and elements of a factor into panels of `width` lines; the last panel is filled up with zeros.
+/// Packs lines of a view, up to some element, into panels of `width` lines; the last panel is filled up with zeros.
 pub(super) struct Pack<'a> {
-    pub(super) factor: Factor<'a>,
-    pub(super) lines: Range<usize>,
-    pub(super) depth: Range<usize>,
+    pub(super) view: View<'a>,
+    pub(super) lines: usize,
+    pub(super) depth: usize,
     pub(super) width: usize,
     pub(super) to: &'a mut [f32],
 }
@@ -22,17 +20,17 @@ impl Kernel for Pack<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        let Self { factor, lines, depth, width, to } = self;
-        for (first, panel) in lines.clone().step_by(width).zip(to.chunks_exact_mut(width * depth.len())) {
-            let count = width.min(lines.end - first);
-            if factor.line_stride == 1 {
-                for (at, to) in depth.clone().zip(panel.chunks_exact_mut(width)) {
-                    let from = at * factor.depth_stride + first;
-                    to[..count].copy_from_slice(&factor.values[from..from + count]);
+        let Self { view, lines, depth, width, to } = self;
+        for (first, panel) in (0..lines).step_by(width).zip(to.chunks_exact_mut(width * depth)) {
+            let count = width.min(lines - first);
+            if view.line_stride == 1 {
+                for (at, to) in panel.chunks_exact_mut(width).enumerate() {
+                    let from = at * view.depth_stride + first;
+                    to[..count].copy_from_slice(&view.values[from..from + count]);
                     to[count..].fill(0.0);
                 }
             } else {
-                interleave(factor, first, count, depth.clone(), width, panel);
+                interleave(view, first, count, depth, width, panel);
             }
         }
     }
@@ -40,9 +38,9 @@ impl Kernel for Pack<'_> {
 
 /// A panel of lines that lie one after the other, in squares, so that what is read and written stays close together.
 #[inline(always)]
-fn interleave(factor: Factor<'_>, first: usize, count: usize, depth: Range<usize>, width: usize, panel: &mut [f32]) {
-    let line = |index: usize| &factor.values[(first + index) * factor.line_stride + depth.start..][..depth.len()];
-    let whole = depth.len() / SQUARE * SQUARE;
+fn interleave(view: View<'_>, first: usize, count: usize, depth: usize, width: usize, panel: &mut [f32]) {
+    let line = |index: usize| &view.values[(first + index) * view.line_stride..][..depth];
+    let whole = depth / SQUARE * SQUARE;
     let mut done = 0;
     while done + SQUARE <= count {
         let lines: [&[f32]; SQUARE] = std::array::from_fn(|index| line(done + index));
@@ -59,7 +57,7 @@ fn interleave(factor: Factor<'_>, first: usize, count: usize, depth: Range<usize
                 panel[(at + element) * width + done..][..SQUARE].copy_from_slice(row);
             }
         }
-        for at in whole..depth.len() {
+        for at in whole..depth {
             for (index, line) in lines.iter().enumerate() {
                 panel[at * width + done + index] = line[at];
             }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::ThreadPool;
 use crate::attention::AttentionShape;
-use crate::gemm::{Factor, Output, Place, Size, gemm_alone_at};
+use crate::gemm::{Factor, Output, Place, Precision, Size, gemm_alone_at};
 use crate::pool::SharedSlice;
 use crate::simd::{Isa, Kernel, Simd, math};
 
@@ -151,7 +151,14 @@ pub fn attention(
             unsafe {
                 let start = out.start().add(block.queries.start * width + block.head * shape.head_dim);
                 let place = Place { start, stride: width };
-                gemm_alone_at(size, Factor::lines(scores, block.keys.len()), values.across(), place, Output::Replace);
+                gemm_alone_at(
+                    Precision::F32,
+                    size,
+                    Factor::lines(scores, block.keys.len()),
+                    values.across(),
+                    place,
+                    Output::Replace,
+                );
             }
         });
     });
@@ -203,7 +210,7 @@ pub fn attention_backward(
                         let place = Place { start: slopes.as_mut_ptr(), stride: keys };
                         let size = Size { m: rows, n: keys, k: depth };
                         let values = block.keys_of(inputs.value, shape);
-                        gemm_alone_at(size, dout.lines(), values.lines(), place, Output::Replace);
+                        gemm_alone_at(Precision::F32, size, dout.lines(), values.lines(), place, Output::Replace);
                         let along = |row: usize| {
                             let at = row * width;
                             super::sum2(&dout.values[at..at + depth], &out.values[at..at + depth], |a, b| a * b)
@@ -216,14 +223,35 @@ pub fn attention_backward(
                         let size = Size { m: keys, n: depth, k: rows };
                         let (weights, slopes) = (&scores[..], &slopes[..]);
                         let across = |values| Factor::across(values, keys);
-                        gemm_alone_at(size, across(weights), dout.across(), at(value.start()), Output::Add);
+                        gemm_alone_at(
+                            Precision::F32,
+                            size,
+                            across(weights),
+                            dout.across(),
+                            at(value.start()),
+                            Output::Add,
+                        );
                         let queries = block.queries_of(inputs.query, shape);
-                        gemm_alone_at(size, across(slopes), queries.across(), at(key.start()), Output::Add);
+                        gemm_alone_at(
+                            Precision::F32,
+                            size,
+                            across(slopes),
+                            queries.across(),
+                            at(key.start()),
+                            Output::Add,
+                        );
                         let start = query.start().add(block.queries.start * width + head * depth);
                         let size = Size { m: rows, n: depth, k: keys };
                         let keys_lines = block.keys_of(inputs.key, shape).across();
                         let place = Place { start, stride: width };
-                        gemm_alone_at(size, Factor::lines(slopes, keys), keys_lines, place, Output::Replace);
+                        gemm_alone_at(
+                            Precision::F32,
+                            size,
+                            Factor::lines(slopes, keys),
+                            keys_lines,
+                            place,
+                            Output::Replace,
+                        );
                     }
                 });
             }
@@ -262,7 +290,7 @@ fn weights(
     let (queries, lines) = (block.queries_of(inputs.query, shape), block.keys_of(inputs.key, shape));
     let place = Place { start: scores.as_mut_ptr(), stride: keys };
     // SAFETY: as long as the block, and this thread's.
-    unsafe { gemm_alone_at(size, queries.lines(), lines.lines(), place, Output::Replace) };
+    unsafe { gemm_alone_at(Precision::F32, size, queries.lines(), lines.lines(), place, Output::Replace) };
     let (scale, cap) = (shape.scale, shape.soft_cap);
     let mut known = known;
     for (row, scores) in scores.chunks_exact_mut(keys).take(size.m).enumerate() {

@@ -86,7 +86,7 @@ pub(super) fn dispatch<K: DotKernel>(kernel: K) -> K::Output {
 
 /// Whether byte dot products of 512 bits are there.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_vnni() -> bool {
+pub(crate) fn has_vnni() -> bool {
     std::is_x86_feature_detected!("avx512vnni")
 }
 

@@ -26,7 +26,7 @@ use crate::ops::Activation;
 use crate::pool::SharedSlice;
 use crate::{DataType, KernelError, ThreadPool};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use amx::is_available as has_amx;
+pub(crate) use dot::has_vnni;
 pub use input::Input;
 use input::Scheme;
 use layout::{GROUP, LINE, Layout, PANEL_ROWS};

@@ -175,7 +175,7 @@ fn has(isa: Isa) -> bool {
                 && std::is_x86_feature_detected!("avx512vl")
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Amx => has(Isa::Avx512) && crate::matrix::has_amx(),
+        Isa::Amx => has(Isa::Avx512) && super::amx::is_available(),
         #[cfg(not(target_arch = "x86_64"))]
         Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
     }

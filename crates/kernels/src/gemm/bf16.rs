@@ -1,0 +1,479 @@
+//! Products on bf16 tiles (x86-64 with AMX).
+//!
+//! A tile product multiplies 16 lines by 16 lines over 32 elements in 16 cycles: sixteen times the multiply-adds of f32
+//! vectors. Factors are taken apart as they are packed, into one bf16 number or into the sum of two or three. The products
+//! of all parts but the smallest make one result: of two parts three, of three parts six. Four tiles of sums hold 32 by
+//! 32 results for a block's depth; results go between them and memory without further arithmetic.
+//!
+//! Blocks: a panel of `b` stays in the first cache while the lines of `a` go by, which stay in the second, and so do the
+//! results of a thread's block, which is done with before the next begins. All threads share the packed lines of `b`.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::factor::View;
+use super::{Output, Place, Precision, Product, Scratch, Size, pieces, ranges};
+use crate::pool::SharedSlice;
+use crate::simd::Isa;
+use crate::simd::amx::{TILE_CONFIG, has_bf16};
+
+/// Lines of a tile, and its bytes.
+const TILE_LINES: usize = 16;
+const TILE_BYTES: usize = 1024;
+/// Elements of a line of a tile.
+const STEP: usize = 32;
+/// Lines of a panel: two tiles.
+const SIDE: usize = 2 * TILE_LINES;
+/// Depth of a block: the parts of a panel's numbers fill the first cache.
+const DEPTH: usize = 256;
+/// Lines of `a` in a block, at most.
+const LINES: usize = 256;
+/// Lines of `b` that are packed at a time, and their depth.
+const SHARED_LINES: usize = 1024;
+const SHARED_DEPTH: usize = 1024;
+/// Parts of a number, at most; each has half a float's bytes.
+const MOST_PARTS: usize = 3;
+/// Bytes of a cache line, which packed lines begin at.
+const ALIGN: usize = 64;
+const FLOAT: usize = size_of::<f32>();
+
+/// Whether a product of this size is one for tiles.
+pub(super) fn suits(Size { m, n, k }: Size) -> bool {
+    // Tiles are filled up with zeros: for the smallest products vectors are faster.
+    const LEAST: usize = 8;
+    m >= LEAST && n >= LEAST && k >= LEAST && Isa::detect() == Isa::Amx && has_bf16()
+}
+
+/// Floats that [`compute`] packs `b` into.
+pub(super) fn shared_len(Size { n, k, .. }: Size) -> usize {
+    let lines = n.min(SHARED_LINES).next_multiple_of(SIDE);
+    lines * k.min(SHARED_DEPTH).next_multiple_of(STEP) * MOST_PARTS / 2 + ALIGN / FLOAT
+}
+
+/// As [`Product::compute`].
+///
+/// # Safety
+/// As there, and the product [`suits`].
+pub(super) unsafe fn compute(product: &Product<'_>, precision: Precision, shared: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match precision {
+            Precision::Bf16 => blocks::<1>(product, shared),
+            Precision::Split => blocks::<2>(product, shared),
+            Precision::F32 => blocks::<3>(product, shared),
+        }
+    }
+}
+
+/// A product of numbers in `PARTS` parts.
+///
+/// # Safety
+/// As [`compute`].
+unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, shared: &mut [f32]) {
+    let Product { team, size, b, .. } = *product;
+    // One part takes little room.
+    let block_depth = if PARTS == 1 { 2 * DEPTH } else { DEPTH };
+    let step_bytes = 2 * PARTS * TILE_BYTES;
+    let (start, _) = aligned(shared);
+    for lines in ranges(size.n, SHARED_LINES) {
+        let panels = lines.len().div_ceil(SIDE);
+        for depth in ranges(size.k, SHARED_DEPTH) {
+            // Where a panel of a block lies: block after block, panel after panel.
+            let place = |block: &Range<usize>, panel: usize| {
+                let before = (block.start - depth.start) / STEP * panels;
+                (before + panel * block.len().div_ceil(STEP)) * step_bytes
+            };
+            let packed = SharedSlice::new(&mut shared[start..]);
+            let group = super::ALIGN / SIDE;
+            team.split(panels, if b.has_blocks() { group } else { 1 }, |panels| {
+                super::SCRATCH.with_borrow_mut(|scratch| {
+                    for block in pieces(depth.clone(), block_depth) {
+                        for panels in pieces(panels.clone(), group) {
+                            let own = lines.start + panels.start * SIDE..lines.end.min(lines.start + panels.end * SIDE);
+                            let count = own.len();
+                            let view = b.view(own, block.clone(), &mut scratch.expanded);
+                            let to = place(&block, panels.start) / FLOAT..place(&block, panels.end) / FLOAT;
+                            // SAFETY: panels are disjoint.
+                            let to = unsafe { packed.range(to) };
+                            // SAFETY: the instructions are there.
+                            unsafe { pack::<PARTS, true>(view, count, block.len(), to) };
+                        }
+                    }
+                });
+            });
+            let packed = &shared[start..];
+            // Blocks of about the same size, so that no thread waits long for another; few lines are shared out by
+            // their columns, too.
+            let shares = size.m.div_ceil(LINES).next_multiple_of(team.threads()).min(size.m.div_ceil(SIDE));
+            let share = size.m.div_ceil(shares).next_multiple_of(SIDE);
+            let shares = size.m.div_ceil(share);
+            let parts = team.threads().div_ceil(shares);
+            let part = panels.div_ceil(parts);
+            team.each(shares * parts, |number, scratch| {
+                let rows = number / parts * share..size.m.min((number / parts + 1) * share);
+                let panels = (number % parts * part).min(panels)..((number % parts + 1) * part).min(panels);
+                // SAFETY: tiles are there, and the configuration is valid.
+                unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILE_CONFIG, options(nostack, readonly)) };
+                for block in pieces(depth.clone(), block_depth) {
+                    let add = product.output == Output::Add || block.start > 0;
+                    let b = &packed[place(&block, panels.start) / FLOAT..place(&block, panels.end) / FLOAT];
+                    let columns = lines.start + panels.start * SIDE..lines.end.min(lines.start + panels.end * SIDE);
+                    // SAFETY: the caller's promise; the rows and columns are this thread's.
+                    unsafe { lines_of_block::<PARTS>(product, rows.clone(), block, b, columns, scratch, add) };
+                }
+                // SAFETY: tiles are there.
+                unsafe { asm!("tilerelease", options(nostack, nomem)) };
+            });
+        }
+    }
+}
+
+/// Where the aligned part of a buffer begins, and its length: there is room for both.
+fn aligned(buffer: &[f32]) -> (usize, usize) {
+    let start = buffer.as_ptr().addr().next_multiple_of(ALIGN) - buffer.as_ptr().addr();
+    (start / FLOAT, buffer.len() - start / FLOAT)
+}
+
+/// Some lines of `a` against packed lines of `b`, for a block of the depth.
+///
+/// # Safety
+/// As [`compute`], for these rows and columns; tiles are configured.
+unsafe fn lines_of_block<const PARTS: usize>(
+    product: &Product<'_>,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    b: &[f32],
+    columns: Range<usize>,
+    scratch: &mut Scratch,
+    add: bool,
+) {
+    let steps = depth.len().div_ceil(STEP);
+    let panel = steps * 2 * PARTS * TILE_BYTES / FLOAT;
+    let Scratch { packed, expanded } = scratch;
+    let len = rows.len().div_ceil(SIDE) * panel;
+    packed.resize(packed.len().max(len + ALIGN / FLOAT), 0.0);
+    let (start, _) = aligned(packed);
+    let to = &mut packed[start..start + len];
+    let view = product.a.view(rows.clone(), depth.clone(), expanded);
+    // SAFETY: the instructions are there.
+    unsafe { pack::<PARTS, false>(view, rows.len(), depth.len(), to) };
+    for (b, column) in b.chunks_exact(panel).zip(columns.clone().step_by(SIDE)) {
+        let width = SIDE.min(columns.end - column);
+        for (a, row) in to.chunks_exact(panel).zip(rows.clone().step_by(SIDE)) {
+            let height = SIDE.min(rows.end - row);
+            // SAFETY: the panels have the steps, and the place the results: the caller's promise.
+            unsafe {
+                let place = product.c.from(row, column);
+                if height == SIDE && width == SIDE {
+                    tiles::<PARTS>(steps, a.as_ptr(), b.as_ptr(), place, add);
+                } else {
+                    let mut room = Edge([0.0; SIDE * SIDE]);
+                    let inner = Place { start: room.0.as_mut_ptr(), stride: SIDE };
+                    if add {
+                        copy(place, inner, height, width);
+                    }
+                    tiles::<PARTS>(steps, a.as_ptr(), b.as_ptr(), inner, add);
+                    copy(inner, place, height, width);
+                }
+            }
+        }
+    }
+}
+
+/// Results at the edge of the output, with those beyond it.
+#[repr(align(64))]
+struct Edge([f32; SIDE * SIDE]);
+
+/// # Safety
+/// Both places must be valid for so many rows and columns.
+unsafe fn copy(from: Place, to: Place, rows: usize, columns: usize) {
+    for row in 0..rows {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(from.at(row, 0), to.at(row, 0), columns) };
+    }
+}
+
+/// 32 by 32 results over some steps of depth.
+///
+/// # Safety
+/// The panels must have the steps, `place` must be valid for the results; tiles are configured.
+#[inline(always)]
+unsafe fn tiles<const PARTS: usize>(steps: usize, a: *const f32, b: *const f32, place: Place, add: bool) {
+    let stride = place.stride * FLOAT;
+    // SAFETY: the caller's promise; only tile registers and the results are changed.
+    unsafe {
+        let (top, bottom) = (place.at(0, 0), place.at(TILE_LINES, 0));
+        if add {
+            asm!(
+                "tileloadd tmm0, [{top} + {stride}]",
+                "tileloadd tmm1, [{top} + {stride} + 64]",
+                "tileloadd tmm2, [{bottom} + {stride}]",
+                "tileloadd tmm3, [{bottom} + {stride} + 64]",
+                top = in(reg) top,
+                bottom = in(reg) bottom,
+                stride = in(reg) stride,
+                options(nostack, readonly, preserves_flags)
+            );
+        } else {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                options(nostack, nomem, preserves_flags)
+            );
+        }
+        for step in 0..steps {
+            let (a, b) = (a.byte_add(step * 2 * PARTS * TILE_BYTES), b.byte_add(step * 2 * PARTS * TILE_BYTES));
+            asm!(
+                "tileloadd tmm4, [{a} + {stride}]",
+                "tileloadd tmm6, [{b} + {stride}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{b} + {stride} + 1024]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{a} + {stride} + 1024]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                a = in(reg) a,
+                b = in(reg) b,
+                stride = in(reg) ALIGN,
+                options(nostack, readonly, preserves_flags)
+            );
+            if PARTS == 3 {
+                // The first part of `a` with the others of `b`, then the second with the first two, the third with the first.
+                asm!(
+                    "tileloadd tmm6, [{b} + {stride} + 4096]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tileloadd tmm7, [{b} + {stride} + 5120]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {stride} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tileloadd tmm7, [{b} + {stride} + 3072]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {stride} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {stride} + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {stride}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tileloadd tmm7, [{b} + {stride} + 1024]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {stride} + 4096]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {stride} + 5120]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    a = in(reg) a,
+                    b = in(reg) b,
+                    stride = in(reg) ALIGN,
+                    options(nostack, readonly, preserves_flags)
+                );
+            }
+            if PARTS == 2 {
+                // The large parts of `a` with the small ones of `b`, then the small parts of `a` with the large ones.
+                asm!(
+                    "tileloadd tmm6, [{b} + {stride} + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tileloadd tmm7, [{b} + {stride} + 3072]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {stride} + 2048]",
+                    "tileloadd tmm6, [{b} + {stride}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{b} + {stride} + 1024]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {stride} + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    a = in(reg) a,
+                    b = in(reg) b,
+                    stride = in(reg) ALIGN,
+                    options(nostack, readonly, preserves_flags)
+                );
+            }
+        }
+        asm!(
+            "tilestored [{top} + {stride}], tmm0",
+            "tilestored [{top} + {stride} + 64], tmm1",
+            "tilestored [{bottom} + {stride}], tmm2",
+            "tilestored [{bottom} + {stride} + 64], tmm3",
+            top = in(reg) top,
+            bottom = in(reg) bottom,
+            stride = in(reg) stride,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Packs lines of a view, up to some element, into panels of [`SIDE`] lines, filled up with zeros: for each step of
+/// depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines, or pairs of elements of all lines
+/// where `BY_PAIRS`.
+///
+/// # Safety
+/// `avx512bf16` must be there.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn pack<const PARTS: usize, const BY_PAIRS: bool>(view: View<'_>, lines: usize, depth: usize, to: &mut [f32]) {
+    let steps = depth.div_ceil(STEP);
+    let panel = steps * 2 * PARTS * TILE_BYTES / FLOAT;
+    for (first, to) in (0..lines).step_by(SIDE).zip(to.chunks_exact_mut(panel)) {
+        for (start, to) in (0..depth).step_by(STEP).zip(to.chunks_exact_mut(2 * PARTS * TILE_BYTES / FLOAT)) {
+            let elements = STEP.min(depth - start);
+            for half in 0..2 {
+                let first = first + half * TILE_LINES;
+                let count = TILE_LINES.min(lines.saturating_sub(first));
+                let mut parts = if view.depth_stride == 1 {
+                    take_lines::<PARTS>(view, first, count, start, elements)
+                } else {
+                    take_pairs::<PARTS>(view, first, count, start, elements)
+                };
+                if BY_PAIRS == (view.depth_stride == 1) {
+                    for part in &mut parts {
+                        *part = transposed(part);
+                    }
+                }
+                for (part, rows) in parts.into_iter().enumerate() {
+                    let to = &mut to[(part * 2 + half) * TILE_BYTES / FLOAT..][..TILE_BYTES / FLOAT];
+                    for (row, to) in rows.into_iter().zip(to.chunks_exact_mut(ALIGN / FLOAT)) {
+                        // SAFETY: a row is a cache line.
+                        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), row) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A tile of parts, a line of 32 elements in each vector.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[inline]
+fn take_lines<const PARTS: usize>(
+    view: View<'_>,
+    first: usize,
+    count: usize,
+    start: usize,
+    elements: usize,
+) -> [[__m512i; TILE_LINES]; PARTS] {
+    let mut parts = [[_mm512_setzero_si512(); TILE_LINES]; PARTS];
+    let (low, high) = (mask(elements), mask(elements.saturating_sub(16)));
+    for line in 0..count {
+        let from = &view.values[(first + line) * view.line_stride + start..][..elements];
+        // SAFETY: the masks keep to the elements.
+        let (low, high) = unsafe {
+            (_mm512_maskz_loadu_ps(low, from.as_ptr()), _mm512_maskz_loadu_ps(high, from.as_ptr().wrapping_add(16)))
+        };
+        for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(low, high)) {
+            parts[line] = part;
+        }
+    }
+    parts
+}
+
+/// A tile of parts, a pair of elements of 16 lines in each vector.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[inline]
+fn take_pairs<const PARTS: usize>(
+    view: View<'_>,
+    first: usize,
+    count: usize,
+    start: usize,
+    elements: usize,
+) -> [[__m512i; TILE_LINES]; PARTS] {
+    let mut parts = [[_mm512_setzero_si512(); TILE_LINES]; PARTS];
+    if count == 0 {
+        return parts;
+    }
+    // Words 0, 16, 1, 17, ...: first the even element of each line, then the odd one.
+    let order: [i16; 32] = std::array::from_fn(|index| (index / 2 + index % 2 * 16) as i16);
+    // SAFETY: the array has 64 bytes.
+    let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+    for pair in 0..elements.div_ceil(2) {
+        let row = |element: usize| {
+            if element >= elements {
+                return _mm512_setzero_ps();
+            }
+            let from = &view.values[(start + element) * view.depth_stride + first..][..count];
+            // SAFETY: the mask keeps to the lines.
+            unsafe { _mm512_maskz_loadu_ps(mask(count), from.as_ptr()) }
+        };
+        let (even, odd) = (row(2 * pair), row(2 * pair + 1));
+        for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(even, odd)) {
+            parts[pair] = _mm512_permutexvar_epi16(order, part);
+        }
+    }
+    parts
+}
+
+#[inline(always)]
+fn mask(count: usize) -> __mmask16 {
+    ((1_u32 << count.min(16)) - 1) as __mmask16
+}
+
+/// 32 floats as sums of bf16 numbers: each is what the ones before it leave, rounded.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[inline]
+fn taken_apart<const PARTS: usize>(low: __m512, high: __m512) -> [__m512i; PARTS] {
+    let mut parts = [_mm512_setzero_si512(); PARTS];
+    let (mut low, mut high) = (low, high);
+    for (index, part) in parts.iter_mut().enumerate() {
+        // SAFETY: both are 512 bits.
+        let rounded: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) };
+        *part = rounded;
+        if index + 1 < PARTS {
+            low = _mm512_sub_ps(low, widened(_mm512_castsi512_si256(rounded)));
+            high = _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64::<1>(rounded)));
+        }
+    }
+    parts
+}
+
+/// 16 bf16 numbers as floats.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[inline]
+fn widened(numbers: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(numbers)))
+}
+
+/// Rows as columns, of 16 by 16 numbers of 32 bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[inline]
+fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
+    // Pairs of rows, then fours, within each quarter of a vector; then the quarters.
+    let mut pairs = [_mm512_setzero_si512(); 16];
+    for row in 0..8 {
+        pairs[2 * row] = _mm512_unpacklo_epi32(rows[2 * row], rows[2 * row + 1]);
+        pairs[2 * row + 1] = _mm512_unpackhi_epi32(rows[2 * row], rows[2 * row + 1]);
+    }
+    let mut fours = [_mm512_setzero_si512(); 16];
+    for group in 0..4 {
+        let at = 4 * group;
+        fours[at] = _mm512_unpacklo_epi64(pairs[at], pairs[at + 2]);
+        fours[at + 1] = _mm512_unpackhi_epi64(pairs[at], pairs[at + 2]);
+        fours[at + 2] = _mm512_unpacklo_epi64(pairs[at + 1], pairs[at + 3]);
+        fours[at + 3] = _mm512_unpackhi_epi64(pairs[at + 1], pairs[at + 3]);
+    }
+    let mut columns = [_mm512_setzero_si512(); 16];
+    for at in 0..4 {
+        let (first, second) = (fours[at], fours[at + 4]);
+        let (third, fourth) = (fours[at + 8], fours[at + 12]);
+        let even = _mm512_shuffle_i32x4::<0x88>(first, second);
+        let odd = _mm512_shuffle_i32x4::<0xdd>(first, second);
+        let other_even = _mm512_shuffle_i32x4::<0x88>(third, fourth);
+        let other_odd = _mm512_shuffle_i32x4::<0xdd>(third, fourth);
+        columns[at] = _mm512_shuffle_i32x4::<0x88>(even, other_even);
+        columns[at + 8] = _mm512_shuffle_i32x4::<0xdd>(even, other_even);
+        columns[at + 4] = _mm512_shuffle_i32x4::<0x88>(odd, other_odd);
+        columns[at + 12] = _mm512_shuffle_i32x4::<0xdd>(odd, other_odd);
+    }
+    columns
+}
