@@ -200,6 +200,13 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message)
     }
 
+    /// 507: the disk is full.
+    #[must_use]
+    pub fn no_space() -> Self {
+        let message = "The server's disk is full";
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "server_error", "no_space", message)
+    }
+
     /// 503: the model's thread is gone.
     #[must_use]
     pub fn engine_gone(model: &str) -> Self {

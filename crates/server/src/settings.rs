@@ -1,6 +1,7 @@
 //! How a server is set up.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ModelNames;
@@ -23,6 +24,8 @@ pub struct Settings {
     /// Requests of one key that may wait for each model. Where absent, a quarter of the queue as soon as a second key
     /// works, and before that all of it.
     pub waiting_per_key: Option<usize>,
+    /// Saem's home, where datasets and runs are kept. Where absent, there are none.
+    pub home: Option<PathBuf>,
     /// Which served model answers for which of CLOVA Studio's.
     pub clova_models: ModelNames,
 }
@@ -37,6 +40,7 @@ impl Default for Settings {
             connections: 1024,
             drain: Duration::from_secs(30),
             waiting_per_key: None,
+            home: None,
             clova_models: ModelNames::default(),
         }
     }

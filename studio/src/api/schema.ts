@@ -38,6 +38,11 @@ export interface Operations {
   "GET /api/studio/batches/{id}/download": { body: undefined; result: string };
   "POST /api/studio/batches/{id}/start": { body: StudioBatchStart; result: StudioBatch };
   "POST /api/studio/batches/{id}/cancel": { body: undefined; result: StudioBatch };
+  "GET /api/studio/datasets": { body: undefined; result: StudioDatasets };
+  "POST /api/studio/datasets": { body: string; result: StudioDataset };
+  "GET /api/studio/datasets/{id}": { body: undefined; result: StudioDataset };
+  "DELETE /api/studio/datasets/{id}": { body: undefined; result: undefined };
+  "GET /api/studio/datasets/{id}/rows": { body: undefined; result: StudioDatasetRows };
 }
 
 /** What the model says. */
@@ -662,6 +667,55 @@ export interface StudioChange {
   shared?: boolean | null;
 }
 
+/** What is known of a column. */
+export interface StudioColumn {
+  /** Different values. */
+  distinct: number;
+  /** Cells with nothing but blanks. */
+  empty: number;
+  kind: StudioColumnKind;
+  /** Of a column of labels: each with its count, the most frequent first. Empty for the others. */
+  labels: Array<StudioLabelCount>;
+  lengths: StudioLengths;
+  name: string;
+}
+
+/** What a column holds. */
+export type StudioColumnKind = "text" | "label" | "number" | "messages";
+
+/** A dataset. */
+export interface StudioDataset {
+  /** Bytes that it takes here. */
+  bytes: number;
+  columns: Array<StudioColumn>;
+  created_at: string;
+  /** `utf-8`, `utf-16` or `cp949`. */
+  encoding: string;
+  /** Rows that were left out, the first 100 of them. */
+  faults: Array<StudioFault>;
+  faults_total: number;
+  /** How it came. */
+  format: StudioTableFormat;
+  id: string;
+  name: string;
+  /** What to look at in the rows that are there. */
+  notices: Array<StudioNotice>;
+  rows: number;
+}
+
+/** Rows in their order. */
+export interface StudioDatasetRows {
+  /** Cells by the names of their columns. */
+  rows: Array<Record<string, unknown>>;
+  /** Rows in all. */
+  total: number;
+}
+
+/** Datasets, the newest first. */
+export interface StudioDatasets {
+  datasets: Array<StudioDataset>;
+}
+
 /** The state of a playground. Every field may be absent. */
 export interface StudioDocument {
   /** The answer must be one of these; anything where empty. */
@@ -724,6 +778,8 @@ export interface StudioExamples {
 
 /** A row that is left out. */
 export interface StudioFault {
+  /** What kind of fault it is: `cells` (another number of them than the first line has), `object` (the line is none), `json` (it is not JSON), `nested` (a list or an object in a cell), `long`. */
+  code?: string;
   /** The line of the file where it begins, from 1. */
   line: number;
   /** What is wrong with it. */
@@ -741,6 +797,12 @@ export interface StudioIssuedKey {
   text: string;
 }
 
+/** A value and how often it is there. */
+export interface StudioLabelCount {
+  count: number;
+  value: string;
+}
+
 /** How well one label is found. Where nothing can be divided, 0. */
 export interface StudioLabelScore {
   /** The harmonic mean of both. */
@@ -752,6 +814,15 @@ export interface StudioLabelScore {
   recall: number;
   /** Rows that are so. */
   support: number;
+}
+
+/** Characters of the cells of a column that are not empty. */
+export interface StudioLengths {
+  least: number;
+  median: number;
+  most: number;
+  /** 95 of 100 are no longer. */
+  p95: number;
 }
 
 /** A conversation, or free text. */
@@ -790,6 +861,20 @@ export interface StudioNewKey {
 export interface StudioNewProject {
   document?: StudioDocument;
   name: string;
+}
+
+/** Something that somebody should look at. The rows are there all the same. */
+export interface StudioNotice {
+  /** `empty` (cells of a column), `duplicate` (rows that are there already), `rare` (a label with a tenth of the most frequent one's rows), `conversation` (cells that are no list of turns). */
+  code: string;
+  /** The column, where it is about one. */
+  column?: string | null;
+  /** Rows. */
+  count: number;
+  /** The label, where it is about one. */
+  label?: string | null;
+  /** Lines of the file, the first 20. */
+  lines: Array<number>;
 }
 
 /** How tokens are chosen, on CLOVA Studio's scales. */

@@ -17,3 +17,5 @@ export type AppCall = Whole<Operations["GET /api/studio/apps/{id}/calls"]["resul
 export type Batch = Whole<Operations["GET /api/studio/batches/{id}"]["result"]>;
 export type BatchRow = Whole<Operations["GET /api/studio/batches/{id}/rows"]["result"]["rows"][number]>;
 export type Score = NonNullable<Batch["score"]>;
+export type Dataset = Whole<Operations["GET /api/studio/datasets/{id}"]["result"]>;
+export type Column = Dataset["columns"][number];

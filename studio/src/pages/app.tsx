@@ -12,6 +12,7 @@ import { key, refused, signOut } from "../state/session";
 import { current } from "../state/studio";
 import { Apps } from "./apps";
 import { Batches } from "./batches";
+import { Datasets } from "./datasets";
 import { Explorer } from "./explorer";
 import { Playground } from "./playground";
 import { Projects } from "./projects";
@@ -21,6 +22,7 @@ const PAGES = [
   ["playground", "page.playground", Playground],
   ["projects", "page.projects", Projects],
   ["batches", "page.batches", Batches],
+  ["datasets", "page.datasets", Datasets],
   ["apps", "page.apps", Apps],
   ["explorer", "page.explorer", Explorer],
 ] as const;

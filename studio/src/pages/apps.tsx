@@ -7,6 +7,7 @@ import { appSnippet } from "../domain/snippets";
 import type { Language } from "../domain/snippets";
 import { date, number, t } from "../i18n";
 import type { Key } from "../i18n";
+import { explain } from "../parts/explain";
 import { Check, LineField, Segmented } from "../parts/fields";
 import { Icon } from "../parts/icons";
 import { announce } from "../state/announcer";
@@ -15,7 +16,6 @@ import { route } from "../state/route";
 import { current } from "../state/studio";
 import { UsageChart } from "./usage-chart";
 
-const message = (reason: unknown) => (reason instanceof Error ? reason.message : String(reason));
 
 export function Apps(): JSX.Element {
   const [, id] = route.value;
@@ -26,7 +26,7 @@ function AppList(): JSX.Element {
   const [apps, setApps] = useState<StudioApp[] | null>(null);
   const [error, setError] = useState("");
   useEffect(() => {
-    call("GET /api/studio/apps", undefined).then((found) => setApps(found.apps as StudioApp[])).catch((reason: unknown) => setError(message(reason)));
+    call("GET /api/studio/apps", undefined).then((found) => setApps(found.apps as StudioApp[])).catch((reason: unknown) => setError(explain(reason)));
   }, []);
   return (
     <>
@@ -134,7 +134,7 @@ function Publish(): JSX.Element {
       setMade(await call("POST /api/studio/apps", body) as { app: StudioApp; key: NewKey });
       announce(t("apps.published"));
     } catch (reason) {
-      setError(message(reason));
+      setError(explain(reason));
     }
   };
   return (
@@ -165,7 +165,7 @@ function AppView({ id }: { id: string }): JSX.Element {
   const [days, setDays] = useState<UsageDay[]>([]);
   const [error, setError] = useState("");
   const path = { id };
-  const fail = (reason: unknown) => setError(message(reason));
+  const fail = (reason: unknown) => setError(explain(reason));
   const take = (next: StudioApp) => {
     setApp(next);
     setAccess(accessOf(next));
@@ -224,7 +224,7 @@ function Calls({ app }: { app: StudioApp }): JSX.Element {
     .then((found) => {
       setCalls((known) => [...(before ? known : []), ...(found.calls as AppCall[])]);
       setMore(found.has_more);
-    }).catch((reason: unknown) => setError(message(reason)));
+    }).catch((reason: unknown) => setError(explain(reason)));
   useEffect(() => void read(), [app.keep_calls]);
   return (
     <div class="calls">
@@ -252,7 +252,7 @@ function Calls({ app }: { app: StudioApp }): JSX.Element {
       )}
       <div class="row">
         {more && <button type="button" class="quiet small" onClick={() => void read(calls.at(-1)?.id)}>{t("projects.more")}</button>}
-        {calls.length > 0 && <button type="button" class="quiet small" onClick={() => void call("DELETE /api/studio/apps/{id}/calls", undefined, { path: { id: app.id } }).then(() => setCalls([])).catch((reason: unknown) => setError(message(reason)))}><Icon name="trash" />{t("calls.clear")}</button>}
+        {calls.length > 0 && <button type="button" class="quiet small" onClick={() => void call("DELETE /api/studio/apps/{id}/calls", undefined, { path: { id: app.id } }).then(() => setCalls([])).catch((reason: unknown) => setError(explain(reason)))}><Icon name="trash" />{t("calls.clear")}</button>}
       </div>
     </div>
   );

@@ -7,8 +7,9 @@ import { fromServer } from "../domain/exchange";
 import { textsOf, variableNames } from "../domain/prompt";
 import { date, number, t } from "../i18n";
 import type { Key } from "../i18n";
+import { explain } from "../parts/explain";
 import { LineField, Select } from "../parts/fields";
-import { pickFile, saveBlob } from "../parts/files";
+import { kindOf, pickFile, saveBlob } from "../parts/files";
 import { Icon } from "../parts/icons";
 import { announce } from "../state/announcer";
 import { route } from "../state/route";
@@ -17,23 +18,16 @@ import { ScoreTables } from "./score";
 /** Milliseconds between two looks at a batch that runs. */
 const PULSE = 1000;
 const PAGE = 50;
-const message = (reason: unknown) => (reason instanceof Error ? reason.message : String(reason));
 
 export function Batches(): JSX.Element {
   const id = route.value[1];
   return <main id="main" class="explorer">{id ? <BatchView key={id} id={id} /> : <BatchList />}</main>;
 }
 
-/** How a file's content is called, by its name. */
-function kindOf(name: string): string {
-  if (/\.(jsonl|ndjson)$/i.test(name)) return "application/x-ndjson";
-  return /\.tsv$/i.test(name) ? "text/tab-separated-values" : "text/csv";
-}
-
 function BatchList(): JSX.Element {
   const [batches, setBatches] = useState<Batch[] | null>(null);
   const [error, setError] = useState("");
-  const read = () => call("GET /api/studio/batches", undefined).then((found) => setBatches(found.batches as Batch[])).catch((reason: unknown) => setError(message(reason)));
+  const read = () => call("GET /api/studio/batches", undefined).then((found) => setBatches(found.batches as Batch[])).catch((reason: unknown) => setError(explain(reason)));
   useEffect(() => void read(), []);
   const upload = async () => {
     const file = await pickFile(".csv,.tsv,.jsonl,.ndjson");
@@ -43,7 +37,7 @@ function BatchList(): JSX.Element {
       const made = await sendFile("POST /api/studio/batches", file, kindOf(file.name), { name: file.name.normalize("NFC") });
       location.hash = `#/batches/${(made as Batch).id}`;
     } catch (reason) {
-      setError(message(reason));
+      setError(explain(reason));
     }
   };
   return (
@@ -72,7 +66,7 @@ function BatchView({ id }: { id: string }): JSX.Element {
   const [error, setError] = useState("");
   const path = { id };
   const read = () => call("GET /api/studio/batches/{id}", undefined, { path }).then((found) => setBatch(found as Batch));
-  useEffect(() => void read().catch((reason: unknown) => setError(message(reason))), []);
+  useEffect(() => void read().catch((reason: unknown) => setError(explain(reason))), []);
   const state = batch?.state;
   useEffect(() => {
     if (state !== "running") return;
@@ -84,18 +78,18 @@ function BatchView({ id }: { id: string }): JSX.Element {
     if (state === "done") announce(t("batches.done"));
   }, [state]);
   if (!batch) return error ? <p class="error" role="alert">{error}</p> : <p class="empty">{t("app.waiting")}</p>;
-  const act = (work: Promise<unknown>) => work.then((next) => { setBatch(next as Batch); setError(""); }).catch((reason: unknown) => setError(message(reason)));
+  const act = (work: Promise<unknown>) => work.then((next) => { setBatch(next as Batch); setError(""); }).catch((reason: unknown) => setError(explain(reason)));
   const download = async (format: "csv" | "jsonl") => {
     try {
       const response = await send("GET /api/studio/batches/{id}/download", undefined, { path, query: { format } });
       saveBlob(`${batch.name.replace(/\.\w+$/, "")}-output.${format}`, await response.blob());
     } catch (reason) {
-      setError(message(reason));
+      setError(explain(reason));
     }
   };
   const remove = () => {
     if (!confirm(t("projects.confirm", { name: batch.name }))) return;
-    void call("DELETE /api/studio/batches/{id}", undefined, { path }).then(() => { location.hash = "#/batches"; }).catch((reason: unknown) => setError(message(reason)));
+    void call("DELETE /api/studio/batches/{id}", undefined, { path }).then(() => { location.hash = "#/batches"; }).catch((reason: unknown) => setError(explain(reason)));
   };
   const { waiting, done, failed } = batch.progress;
   const goesOn = ["cancelled", "failed", "done"].includes(batch.state) && waiting + failed > 0;
@@ -148,13 +142,13 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
       setProjects(found.projects as Summary[]);
       const first = found.projects[0];
       if (first) choose(first.id);
-    }).catch((reason: unknown) => setError(message(reason)));
+    }).catch((reason: unknown) => setError(explain(reason)));
   }, []);
   const choose = (id: string) => {
     call("GET /api/studio/projects/{id}", undefined, { path: { id } }).then((found) => {
       setProject(found as Project);
       setChoices((found as Project).document.choices.join(", "));
-    }).catch((reason: unknown) => setError(message(reason)));
+    }).catch((reason: unknown) => setError(explain(reason)));
   };
   const document = project && fromServer(project.document, project.name);
   const names = document ? variableNames(textsOf(document, document.variants.slice(0, 1))) : [];
@@ -171,7 +165,7 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
     try {
       onStart(await call("POST /api/studio/batches/{id}/start", body, { path: { id: batch.id } }) as Batch);
     } catch (reason) {
-      setError(message(reason));
+      setError(explain(reason));
     }
   };
   const options = batch.columns.map((column) => [column, column] as const);

@@ -1,9 +1,9 @@
 // The tools of the API, one at a time.
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { ApiError } from "../api/client";
 import { t } from "../i18n";
 import type { Key } from "../i18n";
+import { explain } from "../parts/explain";
 import { announce } from "../state/announcer";
 import { route } from "../state/route";
 import { EmbeddingTool, SegmentationTool, SlidingTool, SummaryTool, TokensTool } from "./explorer-tools";
@@ -43,7 +43,7 @@ export function useAnswer<T>(): { answer: T | null; error: string; busy: boolean
       announce(t("run.done"));
     } catch (reason) {
       setAnswer(null);
-      setError(reason instanceof ApiError && reason.status === 0 ? t("error.unreachable") : reason instanceof Error ? reason.message : String(reason));
+      setError(explain(reason));
     }
     setBusy(false);
   };

@@ -24,3 +24,9 @@ export function saveBlob(name: string, blob: Blob): void {
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
+
+/** How a table's content is called, by the file's name. */
+export function kindOf(name: string): string {
+  if (/\.(jsonl|ndjson)$/i.test(name)) return "application/x-ndjson";
+  return /\.tsv$/i.test(name) ? "text/tab-separated-values" : "text/csv";
+}

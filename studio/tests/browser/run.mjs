@@ -2,11 +2,13 @@
 //
 //     node tests/browser/run.mjs <saem> <folder for screenshots> [word of a test's name]
 //
+// With STUDIO_DIST, pages come from that folder and not from the program: what is being worked on, without a build.
+//
 // Each test has a page of its own. Whatever a page asks of another origin, whatever it complains about and whatever a
 // screen reader could not use is a failure.
 import AxeBuilder from "./axe.mjs";
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { chromium } from "playwright-core";
 import { words } from "../../tools/check-words.mjs";
@@ -17,6 +19,7 @@ import * as frame from "./frame.mjs";
 import * as projects from "./projects.mjs";
 import * as apps from "./apps.mjs";
 import * as batches from "./batches.mjs";
+import * as datasets from "./datasets.mjs";
 
 const [saem, folder, only = ""] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
@@ -44,6 +47,12 @@ async function world(language, size, colours, server = open) {
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   const faults = [];
+  const dist = process.env.STUDIO_DIST;
+  if (dist) await page.route(/\/(assets\/[^?]*)?(\?.*)?$/, async (route) => {
+    const name = new URL(route.request().url()).pathname.replace("/assets/", "").replace("/", "") || "index.html";
+    // A page that is closed meanwhile needs no answer.
+    await route.fetch().then((response) => route.fulfill({ response, body: readFileSync(path.join(dist, name)) })).catch(() => {});
+  });
   page.on("request", (request) => {
     const { origin, protocol } = new URL(request.url());
     if (origin !== server.url && protocol !== "blob:" && protocol !== "data:") faults.push(`a request to ${request.url()}`);
@@ -80,7 +89,7 @@ async function world(language, size, colours, server = open) {
 
 let failed = 0;
 let passed = 0;
-const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
+const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(datasets), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
 for (const [name, test] of tests) {
   const title = name.replaceAll("_", " ");
   if (!title.includes(only)) continue;

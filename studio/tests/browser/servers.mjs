@@ -13,7 +13,7 @@ export class Server {
     this.saem = saem;
     this.more = more;
     this.folder = mkdtempSync(path.join(os.tmpdir(), "saem-studio-"));
-    this.environment = { ...process.env, DATABASE_URL: `sqlite:${this.folder}/saem.db`, SAEM_LOG: "error", SAEM_LANG: "en" };
+    this.environment = { ...process.env, SAEM_HOME: this.folder, DATABASE_URL: `sqlite:${this.folder}/saem.db`, SAEM_LOG: "error", SAEM_LANG: "en" };
     this.port = 0;
   }
 

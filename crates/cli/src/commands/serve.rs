@@ -112,7 +112,8 @@ fn settings(arguments: &Serve, language: Language) -> anyhow::Result<Settings> {
         return Err(Failure::usage(language.at_least_one("--waiting-per-key")).into());
     }
     let (hosts, waiting_per_key) = (arguments.allow_host.clone(), arguments.waiting_per_key);
-    Ok(Settings { address, hosts, waiting_per_key, ..Settings::default() })
+    let home = Some(models::hub()?.home().to_owned());
+    Ok(Settings { address, hosts, waiting_per_key, home, ..Settings::default() })
 }
 
 fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptions> {

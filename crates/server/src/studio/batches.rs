@@ -21,7 +21,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::apps::take;
 use super::document::Document;
 use super::score::Score;
-use super::table::{Fault, Format, LARGEST, Table};
+use super::table::{Bounds, Fault, Format, Table};
 use super::{refused, store};
 use crate::http::{JsonBody, PathId, QueryOf, blocking, json, read_body};
 use crate::nfc::nfc;
@@ -215,15 +215,9 @@ pub(crate) async fn create(
     QueryOf(query): QueryOf<NewQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let (format, delimiter) = match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "text/csv" => (Format::Csv, b','),
-        "text/tab-separated-values" => (Format::Csv, b'\t'),
-        "application/x-ndjson" | "application/jsonl" => (Format::Jsonl, b','),
-        _ => return Err(ApiError::no_table()),
-    };
-    let bytes = read_body(request, LARGEST).await?;
-    let table = blocking(move || Table::read(&bytes, format, delimiter)).await?;
+    let (format, delimiter) = Format::of(request.headers())?;
+    let bytes = read_body(request, Bounds::BATCH.bytes).await?;
+    let table = blocking(move || Table::read(&bytes, format, delimiter, Bounds::BATCH)).await?;
     let about = About {
         format,
         encoding: table.encoding.to_owned(),

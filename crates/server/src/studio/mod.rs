@@ -4,13 +4,15 @@
 //! variables. [`render`] makes of it what a model is asked, in one place, so that a page, a batch and an app cannot
 //! differ. [`projects`] keeps documents with their versions; [`apps`] publishes one behind an address with a key of its
 //! own, and [`run`] answers there; [`batches`] take a [`table`] through one, worked on by [`runner`] and
-//! measured by [`score`].
+//! measured by [`score`]. [`datasets`] are tables that models are tuned on, with a [`report`] of what is in them.
 
 pub(crate) mod apps;
 pub(crate) mod batches;
+pub(crate) mod datasets;
 pub(crate) mod document;
 pub(crate) mod projects;
 pub(crate) mod render;
+mod report;
 pub(crate) mod run;
 pub(crate) mod runner;
 mod score;
@@ -50,6 +52,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/studio/batches/{id}/cancel", post(batches::cancel))
         .route("/api/studio/batches/{id}/rows", get(batches::rows))
         .route("/api/studio/batches/{id}/download", get(batches::download))
+        .route("/api/studio/datasets", get(datasets::list).post(datasets::create))
+        .route("/api/studio/datasets/{id}", get(datasets::read).delete(datasets::remove))
+        .route("/api/studio/datasets/{id}/rows", get(datasets::rows))
         .route(run::PATH, post(run::run))
 }
 
@@ -85,6 +90,11 @@ pub(crate) fn routes() -> Router<App> {
     batches::cancel,
     batches::rows,
     batches::download,
+    datasets::list,
+    datasets::create,
+    datasets::read,
+    datasets::remove,
+    datasets::rows,
     run::run
 ))]
 pub(crate) struct Description;

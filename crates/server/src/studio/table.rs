@@ -3,6 +3,7 @@
 //! A row that is broken is left out and told of with its line; the others stay. What cannot be read as a table at all is
 //! refused with the first reason.
 
+use axum::http::{HeaderMap, header};
 use encoding_rs::{EUC_KR, UTF_16BE, UTF_16LE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,14 +12,30 @@ use utoipa::ToSchema;
 use crate::ApiError;
 use crate::nfc::nfc;
 
-/// Largest file in bytes.
-pub(crate) const LARGEST: usize = 8 << 20;
-const MOST_ROWS: usize = 20_000;
+/// Columns of a table.
 const MOST_COLUMNS: usize = 64;
-/// Longest row in bytes, its cells together.
-const LONGEST_ROW: usize = 32 << 10;
 /// Faults that are told of one by one.
 const FAULTS_TOLD: usize = 100;
+
+/// How large a table may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Bytes of the file.
+    pub(crate) bytes: usize,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Bytes of a row, its cells together.
+    pub(crate) row_bytes: usize,
+    /// Whether cells of JSON lines may be lists and objects; they come as JSON.
+    pub(crate) nested: bool,
+}
+
+impl Bounds {
+    /// Of a table whose rows are asked.
+    pub(crate) const BATCH: Self = Self { bytes: 8 << 20, rows: 20_000, row_bytes: 32 << 10, nested: false };
+    /// Of a table that a model is tuned on.
+    pub(crate) const DATASET: Self = Self { bytes: 64 << 20, rows: 500_000, row_bytes: 128 << 10, nested: true };
+}
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,12 +48,32 @@ pub(crate) enum Format {
     Jsonl,
 }
 
+impl Format {
+    /// What the header says, and what is between two cells.
+    ///
+    /// # Errors
+    /// 415 `unsupported_media_type`.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<(Self, u8), ApiError> {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "text/csv" => Ok((Self::Csv, b',')),
+            "text/tab-separated-values" => Ok((Self::Csv, b'\t')),
+            "application/x-ndjson" | "application/jsonl" => Ok((Self::Jsonl, b',')),
+            _ => Err(ApiError::no_table()),
+        }
+    }
+}
+
 /// A row that is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = StudioFault)]
 pub(crate) struct Fault {
     /// The line of the file where it begins, from 1.
     pub(crate) line: i64,
+    /// What kind of fault it is: `cells` (another number of them than the first line has), `object` (the line is none),
+    /// `json` (it is not JSON), `nested` (a list or an object in a cell), `long`.
+    #[serde(default)]
+    pub(crate) code: String,
     /// What is wrong with it.
     pub(crate) message: String,
 }
@@ -46,10 +83,13 @@ pub(crate) struct Fault {
 pub(crate) struct Table {
     pub(crate) encoding: &'static str,
     pub(crate) columns: Vec<String>,
+    /// The columns that have lists or objects in them.
+    pub(crate) nested: Vec<usize>,
     /// The line where each begins, and its cells.
     pub(crate) rows: Vec<(i64, Vec<String>)>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) faults_total: usize,
+    bounds: Bounds,
 }
 
 impl Table {
@@ -57,9 +97,10 @@ impl Table {
     ///
     /// # Errors
     /// 400 `unreadable_table` with the reason.
-    pub(crate) fn read(bytes: &[u8], format: Format, delimiter: u8) -> Result<Self, ApiError> {
+    pub(crate) fn read(bytes: &[u8], format: Format, delimiter: u8, bounds: Bounds) -> Result<Self, ApiError> {
         let (text, encoding) = decode(bytes)?;
-        let mut table = Self { encoding, columns: Vec::new(), rows: Vec::new(), faults: Vec::new(), faults_total: 0 };
+        let (columns, nested, rows, faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut table = Self { encoding, columns, nested, rows, faults, faults_total: 0, bounds };
         match format {
             Format::Csv => table.read_csv(&text, delimiter)?,
             Format::Jsonl => table.read_lines(&text)?,
@@ -90,7 +131,11 @@ impl Table {
                 continue;
             }
             if record.len() != self.columns.len() {
-                self.fault(line, format!("{} cells where the first line has {}", record.len(), self.columns.len()));
+                self.fault(
+                    line,
+                    "cells",
+                    format!("{} cells where the first line has {}", record.len(), self.columns.len()),
+                );
                 continue;
             }
             self.add_row(line, record.iter().map(str::to_owned).collect())?;
@@ -105,16 +150,19 @@ impl Table {
             let fields = match serde_json::from_str(text) {
                 Ok(Value::Object(fields)) => fields,
                 Ok(_) => {
-                    self.fault(line, "must be a JSON object".to_owned());
+                    self.fault(line, "object", "must be a JSON object".to_owned());
                     continue;
                 }
                 Err(error) => {
-                    self.fault(line, format!("is not JSON: {error}"));
+                    self.fault(line, "json", format!("is not JSON: {error}"));
                     continue;
                 }
             };
-            if let Some((name, _)) = fields.iter().find(|(_, value)| value.is_array() || value.is_object()) {
-                self.fault(line, format!("`{name}` must be a text, a number, true, false or null"));
+            let is_nested = |value: &Value| value.is_array() || value.is_object();
+            if !self.bounds.nested
+                && let Some((name, _)) = fields.iter().find(|(_, value)| is_nested(value))
+            {
+                self.fault(line, "nested", format!("`{name}` must be a text, a number, true, false or null"));
                 continue;
             }
             let mut cells = Vec::with_capacity(fields.len());
@@ -127,6 +175,9 @@ impl Table {
                         self.columns.len() - 1
                     }
                 };
+                if is_nested(&value) && !self.nested.contains(&place) {
+                    self.nested.push(place);
+                }
                 let cell = match value {
                     Value::String(text) => text,
                     Value::Null => String::new(),
@@ -160,21 +211,23 @@ impl Table {
     }
 
     fn add_row(&mut self, line: i64, cells: Vec<String>) -> Result<(), ApiError> {
-        if cells.iter().map(String::len).sum::<usize>() > LONGEST_ROW {
-            self.fault(line, format!("is longer than {LONGEST_ROW} bytes; a quotation mark may not be closed"));
+        let Bounds { rows, row_bytes, .. } = self.bounds;
+        if cells.iter().map(String::len).sum::<usize>() > row_bytes {
+            let message = format!("is longer than {row_bytes} bytes; a quotation mark may not be closed");
+            self.fault(line, "long", message);
             return Ok(());
         }
-        if self.rows.len() == MOST_ROWS {
-            return Err(unreadable(format!("The table has more than {MOST_ROWS} rows")));
+        if self.rows.len() == rows {
+            return Err(unreadable(format!("The table has more than {rows} rows")));
         }
         self.rows.push((line, cells.into_iter().map(nfc).collect()));
         Ok(())
     }
 
-    fn fault(&mut self, line: i64, message: String) {
+    fn fault(&mut self, line: i64, code: &str, message: String) {
         self.faults_total += 1;
         if self.faults.len() < FAULTS_TOLD {
-            self.faults.push(Fault { line, message });
+            self.faults.push(Fault { line, code: code.to_owned(), message });
         }
     }
 }
@@ -235,7 +288,7 @@ mod tests {
     use super::*;
 
     fn csv(bytes: &[u8]) -> Result<Table, ApiError> {
-        Table::read(bytes, Format::Csv, b',')
+        Table::read(bytes, Format::Csv, b',', Bounds::BATCH)
     }
 
     fn row(line: i64, cells: &[&str]) -> (i64, Vec<String>) {
@@ -265,11 +318,13 @@ mod tests {
     #[test]
     fn json_lines_may_have_different_fields() {
         let text = "{\"a\": \"\u{1109}\u{1162}\u{11b7}\", \"n\": 1.5}\n[1]\n\n{\"b\": null, \"a\": true}\n{\"a\": {}}\n{oops\n";
-        let table = Table::read(text.as_bytes(), Format::Jsonl, b',').unwrap();
+        let table = Table::read(text.as_bytes(), Format::Jsonl, b',', Bounds::BATCH).unwrap();
         assert_eq!(table.columns, ["a", "n", "b"]);
         assert_eq!(table.rows, [row(1, &["샘", "1.5", ""]), row(4, &["true", "", ""])]);
-        let lines: Vec<i64> = table.faults.iter().map(|fault| fault.line).collect();
-        assert_eq!(lines, [2, 5, 6]);
+        let lines: Vec<(i64, &str)> = table.faults.iter().map(|fault| (fault.line, &*fault.code)).collect();
+        assert_eq!(lines, [(2, "object"), (5, "nested"), (6, "json")]);
+        let table = Table::read(text.as_bytes(), Format::Jsonl, b',', Bounds::DATASET).unwrap();
+        assert_eq!((table.nested, &table.rows[2]), (vec![0], &row(5, &["{}", "", ""])));
     }
 
     #[test]
@@ -296,11 +351,11 @@ mod tests {
         assert!(message(b"").contains("no row"));
         assert!(message(b"a,b\n1\n").contains("line 2: 1 cells"));
         assert!(message(format!("a\n\"{}", "x".repeat(40_000)).as_bytes()).contains("quotation mark"));
-        let many = format!("a\n{}", "1\n".repeat(MOST_ROWS + 1));
+        let many = format!("a\n{}", "1\n".repeat(Bounds::BATCH.rows + 1));
         assert!(message(many.as_bytes()).contains("20000 rows"));
         let wide = vec!["x"; 65].iter().enumerate().map(|(i, x)| format!("{x}{i}")).collect::<Vec<_>>().join(",");
         assert!(message(wide.as_bytes()).contains("64 columns"));
-        let tabs = Table::read(b"a\tb\n1\t2\n", Format::Csv, b'\t').unwrap();
+        let tabs = Table::read(b"a\tb\n1\t2\n", Format::Csv, b'\t', Bounds::BATCH).unwrap();
         assert_eq!(tabs.columns, ["a", "b"]);
     }
 }

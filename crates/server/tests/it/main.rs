@@ -7,6 +7,7 @@ mod apps;
 mod batches;
 mod border;
 mod clova;
+mod datasets;
 mod embeddings;
 #[path = "../../../encoder/tests/it/toy.rs"]
 #[allow(dead_code, reason = "the encoder's own tests need more of it")]

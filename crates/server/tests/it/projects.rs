@@ -19,6 +19,11 @@ impl Studio {
         Self { world, home, key: None }
     }
 
+    /// Saem's home, where the records are too.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
     /// Stops the server and starts another one with the same records.
     pub(crate) fn restart(&mut self) {
         self.world.stop();

@@ -149,7 +149,11 @@ impl World {
     }
 
     fn open(service: Service, settings: Settings, location: Option<Location>, millis: Arc<AtomicU64>) -> Self {
-        let settings = Settings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
+        let home = match &location {
+            Some(Location::Sqlite(path)) => path.parent().map(Into::into),
+            _ => None,
+        };
+        let settings = Settings { address: "127.0.0.1:0".parse().unwrap(), home, ..settings };
         let stop = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let handle = runtime.handle().clone();

@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod batches;
 mod crash;
+mod datasets;
 mod keys;
 mod limits;
 mod open;
