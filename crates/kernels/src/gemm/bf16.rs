@@ -317,12 +317,13 @@ unsafe fn tiles<const PARTS: usize>(steps: usize, a: *const f32, b: *const f32, 
 }
 
 /// Packs lines of a view, up to some element, into panels of [`SIDE`] lines, filled up with zeros: for each step of
-/// depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines, or pairs of elements of all lines
-/// where `BY_PAIRS`.
+/// depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines, or pairs of
+/// elements of all lines where `BY_PAIRS`. A pair is an element of the step's first half and the same of its second: any
+/// order will do that is the same for both factors.
 ///
 /// # Safety
-/// `avx512bf16` must be there.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+/// `avx512f` must be there.
+#[target_feature(enable = "avx512f")]
 unsafe fn pack<const PARTS: usize, const BY_PAIRS: bool>(view: View<'_>, lines: usize, depth: usize, to: &mut [f32]) {
     let steps = depth.div_ceil(STEP);
     let panel = steps * 2 * PARTS * TILE_BYTES / FLOAT;
@@ -354,8 +355,8 @@ unsafe fn pack<const PARTS: usize, const BY_PAIRS: bool>(view: View<'_>, lines: 
     }
 }
 
-/// A tile of parts, a line of 32 elements in each vector.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+/// A tile of parts, a line in each vector.
+#[target_feature(enable = "avx512f")]
 #[inline]
 fn take_lines<const PARTS: usize>(
     view: View<'_>,
@@ -365,22 +366,18 @@ fn take_lines<const PARTS: usize>(
     elements: usize,
 ) -> [[__m512i; TILE_LINES]; PARTS] {
     let mut parts = [[_mm512_setzero_si512(); TILE_LINES]; PARTS];
-    let (low, high) = (mask(elements), mask(elements.saturating_sub(16)));
     for line in 0..count {
         let from = &view.values[(first + line) * view.line_stride + start..][..elements];
-        // SAFETY: the masks keep to the elements.
-        let (low, high) = unsafe {
-            (_mm512_maskz_loadu_ps(low, from.as_ptr()), _mm512_maskz_loadu_ps(high, from.as_ptr().wrapping_add(16)))
-        };
-        for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(low, high)) {
+        let (low, high) = from.split_at(elements.min(STEP / 2));
+        for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(load(low), load(high))) {
             parts[line] = part;
         }
     }
     parts
 }
 
-/// A tile of parts, a pair of elements of 16 lines in each vector.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+/// A tile of parts, a pair of elements of all lines in each vector.
+#[target_feature(enable = "avx512f")]
 #[inline]
 fn take_pairs<const PARTS: usize>(
     view: View<'_>,
@@ -390,62 +387,53 @@ fn take_pairs<const PARTS: usize>(
     elements: usize,
 ) -> [[__m512i; TILE_LINES]; PARTS] {
     let mut parts = [[_mm512_setzero_si512(); TILE_LINES]; PARTS];
-    if count == 0 {
-        return parts;
-    }
-    // Words 0, 16, 1, 17, ...: first the even element of each line, then the odd one.
-    let order: [i16; 32] = std::array::from_fn(|index| (index / 2 + index % 2 * 16) as i16);
-    // SAFETY: the array has 64 bytes.
-    let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
-    for pair in 0..elements.div_ceil(2) {
-        let row = |element: usize| {
-            if element >= elements {
-                return _mm512_setzero_ps();
-            }
-            let from = &view.values[(start + element) * view.depth_stride + first..][..count];
-            // SAFETY: the mask keeps to the lines.
-            unsafe { _mm512_maskz_loadu_ps(mask(count), from.as_ptr()) }
-        };
-        let (even, odd) = (row(2 * pair), row(2 * pair + 1));
-        for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(even, odd)) {
-            parts[pair] = _mm512_permutexvar_epi16(order, part);
+    let row = |element: usize| {
+        let is_there = count > 0 && element < elements;
+        load(if is_there { &view.values[(start + element) * view.depth_stride + first..][..count] } else { &[] })
+    };
+    for pair in 0..STEP / 2 {
+        for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(row(pair), row(pair + STEP / 2))) {
+            parts[pair] = part;
         }
     }
     parts
 }
 
-#[inline(always)]
-fn mask(count: usize) -> __mmask16 {
-    ((1_u32 << count.min(16)) - 1) as __mmask16
+/// Up to 16 floats, filled up with zeros.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(from: &[f32]) -> __m512 {
+    let mask = ((1_u32 << from.len().min(16)) - 1) as __mmask16;
+    // SAFETY: the mask keeps to the slice.
+    unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr()) }
 }
 
-/// 32 floats as sums of bf16 numbers: each is what the ones before it leave, rounded.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+/// Floats as sums of bf16 numbers: each is what the ones before it leave, rounded (ties away from zero). Numbers of the
+/// first vector are in the lower halves, those of the second in the upper ones.
+#[target_feature(enable = "avx512f")]
 #[inline]
-fn taken_apart<const PARTS: usize>(low: __m512, high: __m512) -> [__m512i; PARTS] {
+fn taken_apart<const PARTS: usize>(mut low: __m512, mut high: __m512) -> [__m512i; PARTS] {
+    let upper = _mm512_set1_epi32(-0x1_0000);
+    let half = _mm512_set1_epi32(0x8000);
     let mut parts = [_mm512_setzero_si512(); PARTS];
-    let (mut low, mut high) = (low, high);
     for (index, part) in parts.iter_mut().enumerate() {
-        // SAFETY: both are 512 bits.
-        let rounded: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) };
-        *part = rounded;
+        let [mut first, mut second] = [_mm512_castps_si512(low), _mm512_castps_si512(high)];
+        // The third part is all that is left, in eight bits.
+        if index + 1 < MOST_PARTS {
+            (first, second) = (_mm512_add_epi32(first, half), _mm512_add_epi32(second, half));
+        }
+        second = _mm512_and_si512(second, upper);
+        *part = _mm512_or_si512(_mm512_srli_epi32::<16>(first), second);
         if index + 1 < PARTS {
-            low = _mm512_sub_ps(low, widened(_mm512_castsi512_si256(rounded)));
-            high = _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64::<1>(rounded)));
+            low = _mm512_sub_ps(low, _mm512_castsi512_ps(_mm512_and_si512(first, upper)));
+            high = _mm512_sub_ps(high, _mm512_castsi512_ps(second));
         }
     }
     parts
-}
-
-/// 16 bf16 numbers as floats.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-#[inline]
-fn widened(numbers: __m256i) -> __m512 {
-    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(numbers)))
 }
 
 /// Rows as columns, of 16 by 16 numbers of 32 bits.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[target_feature(enable = "avx512f")]
 #[inline]
 fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
     // Pairs of rows, then fours, within each quarter of a vector; then the quarters.

@@ -25,13 +25,11 @@ pub(crate) fn is_available() -> bool {
     })
 }
 
-/// Whether the tiles multiply bf16 numbers, too, and vectors are rounded to bf16 by an instruction.
+/// Whether the tiles multiply bf16 numbers, too.
 pub(crate) fn has_bf16() -> bool {
     const BF16: u32 = 1 << 22;
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        is_available() && std::is_x86_feature_detected!("avx512bf16") && __cpuid_count(7, 0).edx & BF16 == BF16
-    })
+    *AVAILABLE.get_or_init(|| is_available() && __cpuid_count(7, 0).edx & BF16 == BF16)
 }
 
 #[target_feature(enable = "xsave")]
