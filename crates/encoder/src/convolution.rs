@@ -7,19 +7,17 @@
 
 use std::ops::Range;
 
+use saem_kernels::ThreadPool;
+use saem_kernels::gemm::Packed;
 use saem_kernels::simd::Isa;
-use saem_kernels::{DataType, Input, KernelError, Matrix, ThreadPool, matmul};
 
-use crate::functions::{gather, mix};
-use crate::weights::{BRANCH, Window};
+use crate::functions::{gather, mix, product};
+use crate::weights::{BRANCH, Window, packed};
 
 /// Results that are computed together.
 pub(crate) const TILE: usize = 4;
 /// Inputs and products of a tile at most.
 const SPAN: usize = 8;
-/// Products take rows eight at a time, and sum in another order where fewer remain; so rows are made up to eight, and
-/// the result for a row does not depend on how many others there are.
-pub(crate) const ROWS: usize = 8;
 /// Where polynomials are evaluated, the best first; infinity is always there, too. Small numbers keep the rounding small.
 const POINTS: [f64; SPAN - 1] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
 
@@ -35,7 +33,7 @@ pub(crate) struct Convolution {
 #[derive(Debug)]
 struct Point {
     /// `[BRANCH, BRANCH]`: the weights of all positions of the window, evaluated here.
-    matrix: Matrix,
+    matrix: Packed,
     /// What each input of a tile counts for.
     inputs: [f32; SPAN],
     /// What the product counts for in each result of the tile.
@@ -64,7 +62,6 @@ impl Tile {
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
-    input: Input,
     /// `[tiles, BRANCH]`.
     mixed: Vec<f32>,
     /// `[points, tiles, BRANCH]`.
@@ -73,21 +70,21 @@ pub(crate) struct Workspace {
 
 impl Convolution {
     /// From the weights of each position of the window, `[outputs, inputs]` one after the other.
-    pub(crate) fn new(pool: &ThreadPool, window: Window, weights: &[f32], bias: Vec<f32>) -> Result<Self, KernelError> {
+    pub(crate) fn new(pool: &ThreadPool, window: Window, weights: &[f32], bias: Vec<f32>) -> Self {
         let points = evaluations(window.size).into_iter().map(|point| {
-            let mut bytes = Vec::with_capacity(BRANCH * BRANCH * size_of::<f32>());
-            for at in 0..BRANCH * BRANCH {
+            let evaluate = |at: usize| {
                 let positions = weights.iter().skip(at).step_by(BRANCH * BRANCH);
                 let value: f64 =
                     positions.zip(&point.weights).map(|(weight, factor)| f64::from(*weight) * factor).sum();
-                bytes.extend((value as f32).to_le_bytes());
-            }
-            let matrix = Matrix::pack(pool, DataType::F32, BRANCH, BRANCH, &bytes)?;
+                value as f32
+            };
+            let values: Vec<f32> = (0..BRANCH * BRANCH).map(evaluate).collect();
+            let matrix = packed(pool, BRANCH, BRANCH, &values);
             let narrow = |values: &[f64], index: usize| values.get(index).map_or(0.0, |value| *value as f32);
             let inputs = std::array::from_fn(|index| narrow(&point.inputs, index));
-            Ok(Point { matrix, inputs, results: std::array::from_fn(|index| narrow(&point.results, index)) })
+            Point { matrix, inputs, results: std::array::from_fn(|index| narrow(&point.results, index)) }
         });
-        Ok(Self { window, points: points.collect::<Result<_, KernelError>>()?, bias })
+        Self { window, points: points.collect(), bias }
     }
 
     /// Bytes of memory that the weights hold.
@@ -107,8 +104,8 @@ impl Convolution {
         out: &mut [f32],
     ) {
         let isa = Isa::detect();
-        let rows = tiles.len().next_multiple_of(ROWS);
-        // Old numbers stay: all that count are overwritten, and rows that only make up the eight may hold anything.
+        let rows = tiles.len();
+        // Old numbers stay: all are overwritten.
         space.mixed.resize(rows * BRANCH, 0.0);
         space.products.resize(self.points.len() * rows * BRANCH, 0.0);
         let input =
@@ -125,8 +122,7 @@ impl Convolution {
                 }
                 mix(isa, terms.get(..count).unwrap_or_default(), mixed);
             }
-            space.input.set(pool, &space.mixed, BRANCH, &[&point.matrix]);
-            matmul(pool, &space.input, &mut [(&point.matrix, products)]);
+            product(pool, &space.mixed, BRANCH, &point.matrix, products, BRANCH);
         }
         for (index, tile) in tiles.iter().enumerate() {
             for result in 0..tile.count {

@@ -1,9 +1,24 @@
 //! What is done to rows between the products, once for every instruction set.
 
+use saem_kernels::ThreadPool;
+use saem_kernels::gemm::{Factor, Output, Packed, gemm_packed};
 use saem_kernels::simd::{Isa, Kernel, Simd, math};
 
 /// Elements that are worked on at a time: a multiple of any vector's length.
 const BLOCK: usize = 16;
+
+/// `out = values . matrix`, rows of `width` to rows of `out_width`. A row's result does not depend on the others.
+pub(crate) fn product(
+    pool: &ThreadPool,
+    values: &[f32],
+    width: usize,
+    matrix: &Packed,
+    out: &mut [f32],
+    out_width: usize,
+) {
+    let rows = values.len() / width;
+    gemm_packed(pool, rows, Factor::lines(values, width), matrix, out, out_width, Output::Replace);
+}
 
 /// `out = max(0, bias + sum of terms) + residual`: what a convolution makes of products. A term is a factor and a row.
 struct Gather<'a> {

@@ -9,13 +9,13 @@
 //! The first convolution is the sum of what the tokens in its window contribute, each by a product of its own, which the
 //! cache has; the second takes four neighbours at a time (`convolution`).
 
+use saem_kernels::ThreadPool;
 use saem_kernels::ops::{add_bias, add_scaled, layer_norm};
 use saem_kernels::simd::Isa;
-use saem_kernels::{Input, Matrix, ThreadPool, matmul};
 
 use crate::cache::{self, Cache};
-use crate::convolution::{self, ROWS, TILE, Tile};
-use crate::functions::{add_standardized, gather, relu, tanh};
+use crate::convolution::{self, TILE, Tile};
+use crate::functions::{add_standardized, gather, product, relu, tanh};
 use crate::segments::Segment;
 use crate::weights::{BRANCH, BRANCHES, FEATURES, NARROW, REACH, WIDTH, Weights, Window};
 
@@ -28,7 +28,6 @@ pub(crate) struct Network {
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
-    input: Input,
     /// `[tokens, WIDTH]`.
     embedded: Vec<f32>,
     /// `[tokens, BRANCHES]`, before and after normalisation.
@@ -47,14 +46,14 @@ impl Network {
     /// Fills the rows of tokens for the cache.
     pub(crate) fn first_layers(&self, pool: &ThreadPool, tokens: &mut [(u32, Vec<f32>)], space: &mut Workspace) {
         let weights = &self.weights;
-        let rows = tokens.len().next_multiple_of(ROWS);
+        let rows = tokens.len();
         sized(&mut space.embedded, rows * WIDTH);
         for ((token, _), out) in tokens.iter().zip(space.embedded.chunks_exact_mut(WIDTH)) {
             weights.embed(*token, out);
         }
         sized(&mut space.projected, rows * BRANCHES);
         sized(&mut space.normal, rows * BRANCHES);
-        product(pool, &mut space.input, &space.embedded, &weights.projection, &mut space.projected);
+        product(pool, &space.embedded, WIDTH, &weights.projection, &mut space.projected, BRANCHES);
         add_bias(pool, &mut space.projected, &weights.projection_bias);
         let norm = &weights.projection_norm;
         let epsilon = weights.epsilon;
@@ -71,7 +70,7 @@ impl Network {
                 copy(normal.get(index * BRANCH..(index + 1) * BRANCH).unwrap_or_default(), Some(hidden));
             }
             sized(&mut space.contributions, rows * width);
-            product(pool, &mut space.input, &space.hidden, &branch.first.matrix, &mut space.contributions);
+            product(pool, &space.hidden, BRANCH, &branch.first.matrix, &mut space.contributions, width);
             let start = cache::contributions_start(index);
             for ((_, row), from) in tokens.iter_mut().zip(space.contributions.chunks_exact(width)) {
                 copy(from, row.get_mut(start..start + width));
@@ -153,13 +152,11 @@ impl Network {
     /// The embeddings of texts, from the sums of their features `[texts, FEATURES]` and their numbers of tokens.
     pub(crate) fn head(&self, pool: &ThreadPool, sums: &mut Vec<f32>, lengths: &[usize]) -> Vec<[f32; WIDTH]> {
         let head = &self.weights.head;
-        let rows = lengths.len().next_multiple_of(ROWS);
-        sums.resize(rows * FEATURES, 0.0);
-        let mut input = Input::default();
+        let rows = lengths.len();
+        sums.truncate(rows * FEATURES);
         let buffer = |width: usize| vec![0.0; rows * width];
         let mut mean = buffer(WIDTH);
-        input.set(pool, sums, FEATURES, &[&head.mean]);
-        matmul(pool, &input, &mut [(&head.mean, &mut mean)]);
+        product(pool, sums, FEATURES, &head.mean, &mut mean, WIDTH);
         // The mean of the products is the product of the mean, but for a factor: sums are divided by the root of the
         // length, which lets long texts weigh more before the dense layers.
         for (mean, &length) in mean.chunks_exact_mut(WIDTH).zip(lengths) {
@@ -168,19 +165,17 @@ impl Network {
             mean.iter_mut().zip(&head.mean_bias).for_each(|(mean, bias)| *mean = (*mean + length * bias) * factor);
         }
         let (mut first, mut second, mut residual) = (buffer(NARROW), buffer(NARROW), buffer(NARROW));
-        input.set(pool, &mean, WIDTH, &[&head.first, &head.first_residual]);
-        matmul(pool, &input, &mut [(&head.first, &mut first), (&head.first_residual, &mut residual)]);
+        product(pool, &mean, WIDTH, &head.first, &mut first, NARROW);
+        product(pool, &mean, WIDTH, &head.first_residual, &mut residual, NARROW);
         relu(&mut first);
-        input.set(pool, &first, NARROW, &[&head.second]);
-        matmul(pool, &input, &mut [(&head.second, &mut second)]);
+        product(pool, &first, NARROW, &head.second, &mut second, NARROW);
         add_scaled(pool, &mut second, &residual, 1.0);
         relu(&mut second);
         let (mut third, mut residual, mut last) = (buffer(WIDTH), buffer(WIDTH), buffer(WIDTH));
-        input.set(pool, &second, NARROW, &[&head.third, &head.third_residual]);
-        matmul(pool, &input, &mut [(&head.third, &mut third), (&head.third_residual, &mut residual)]);
+        product(pool, &second, NARROW, &head.third, &mut third, WIDTH);
+        product(pool, &second, NARROW, &head.third_residual, &mut residual, WIDTH);
         relu(&mut third);
-        input.set(pool, &third, WIDTH, &[&head.last]);
-        matmul(pool, &input, &mut [(&head.last, &mut last)]);
+        product(pool, &third, WIDTH, &head.last, &mut last, WIDTH);
         add_scaled(pool, &mut last, &residual, 1.0);
         tanh(Isa::detect(), &mut last);
         last.as_chunks::<WIDTH>().0.iter().take(lengths.len()).map(|vector| self.unit(vector)).collect()
@@ -192,12 +187,6 @@ impl Network {
         let factor = square.max(self.weights.epsilon).sqrt().recip();
         vector.map(|x| x * factor)
     }
-}
-
-/// `out = input . matrix`.
-fn product(pool: &ThreadPool, input: &mut Input, values: &[f32], matrix: &Matrix, out: &mut [f32]) {
-    input.set(pool, values, matrix.columns(), &[matrix]);
-    matmul(pool, input, &mut [(matrix, out)]);
 }
 
 /// One token's result of a convolution: what the tokens in its window contribute; beyond the text there is nothing.
@@ -224,8 +213,7 @@ fn convolve<'a>(
     gather(isa, terms.get(..count).unwrap_or_default(), bias, residual, out);
 }
 
-/// Makes a buffer this long. Old numbers stay: all that count are overwritten, and rows that only make up the eight may
-/// hold anything.
+/// Makes a buffer this long. Old numbers stay: all are overwritten.
 fn sized(buffer: &mut Vec<f32>, length: usize) {
     buffer.resize(length, 0.0);
 }

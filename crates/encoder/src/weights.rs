@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use saem_kernels::{DataType, Matrix, ThreadPool};
+use saem_kernels::ThreadPool;
+use saem_kernels::gemm::{Factor, Packed, Precision};
 
 use crate::EncoderError;
 use crate::convolution::Convolution;
@@ -37,7 +38,7 @@ pub(crate) const REACH: usize = 2;
 /// A token's products with it are what the token contributes to the neighbours whose windows it is in.
 #[derive(Debug)]
 pub(crate) struct Contributions {
-    pub(crate) matrix: Matrix,
+    pub(crate) matrix: Packed,
     pub(crate) bias: Vec<f32>,
 }
 
@@ -53,18 +54,18 @@ pub(crate) struct Branch {
 #[derive(Debug)]
 pub(crate) struct Head {
     /// `[WIDTH, FEATURES]`.
-    pub(crate) mean: Matrix,
+    pub(crate) mean: Packed,
     pub(crate) mean_bias: Vec<f32>,
     /// `[NARROW, WIDTH]`, and the residual path around it and the next.
-    pub(crate) first: Matrix,
-    pub(crate) first_residual: Matrix,
+    pub(crate) first: Packed,
+    pub(crate) first_residual: Packed,
     /// `[NARROW, NARROW]`.
-    pub(crate) second: Matrix,
+    pub(crate) second: Packed,
     /// `[WIDTH, NARROW]`, and the residual path around it and the last.
-    pub(crate) third: Matrix,
-    pub(crate) third_residual: Matrix,
+    pub(crate) third: Packed,
+    pub(crate) third_residual: Packed,
     /// `[WIDTH, WIDTH]`.
-    pub(crate) last: Matrix,
+    pub(crate) last: Packed,
 }
 
 /// The whole model.
@@ -76,7 +77,7 @@ pub(crate) struct Weights {
     scales: Vec<f32>,
     lows: Vec<f32>,
     /// `[BRANCHES, WIDTH]`.
-    pub(crate) projection: Matrix,
+    pub(crate) projection: Packed,
     pub(crate) projection_bias: Vec<f32>,
     pub(crate) projection_norm: Norm,
     pub(crate) branches: Vec<Branch>,
@@ -116,19 +117,17 @@ impl Weights {
             projection_bias.extend(reader.archive.floats(&format!("proj_b{size}"), &[BRANCH])?);
             projection_norm.weight.extend(reader.archive.floats(&format!("ln_g{size}"), &[BRANCH])?);
             projection_norm.bias.extend(reader.archive.floats(&format!("ln_b{size}"), &[BRANCH])?);
-            let (bytes, bias) = reader.convolution(window, "1")?;
-            let matrix = Matrix::pack(pool, DataType::F32, size * BRANCH, BRANCH, &bytes)?;
-            let first = Contributions { matrix, bias };
-            let (bytes, bias) = reader.convolution(window, "2")?;
-            let weights: Vec<f32> = bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect();
-            let second = Convolution::new(pool, window, &weights, bias)?;
+            let (weights, bias) = reader.convolution(window, "1")?;
+            let first = Contributions { matrix: packed(pool, size * BRANCH, BRANCH, &weights), bias };
+            let (weights, bias) = reader.convolution(window, "2")?;
+            let second = Convolution::new(pool, window, &weights, bias);
             branches.push(Branch { window, first, second });
         }
         Ok(Self {
             table,
             scales,
             lows,
-            projection: Matrix::pack(pool, DataType::F32, BRANCHES, WIDTH, &projection)?,
+            projection: packed(pool, BRANCHES, WIDTH, &projection),
             projection_bias,
             projection_norm,
             branches,
@@ -173,9 +172,14 @@ impl Weights {
         let head = [mean, first, first_residual, second, third, third_residual, last];
         let first = self.branches.iter().map(|branch| &branch.first.matrix);
         let second = self.branches.iter().map(|branch| branch.second.byte_len());
-        let matrices = first.chain(head).chain([&self.projection]).map(Matrix::byte_len);
+        let matrices = first.chain(head).chain([&self.projection]).map(Packed::byte_len);
         self.table.len() + matrices.chain(second).sum::<usize>()
     }
+}
+
+/// A matrix `[outputs, inputs]`, arranged for products.
+pub(crate) fn packed(pool: &ThreadPool, outputs: usize, inputs: usize, weights: &[f32]) -> Packed {
+    Packed::new(pool, Precision::F32, Factor::lines(weights, inputs), outputs, inputs)
 }
 
 /// Reads arrays and packs them.
@@ -185,37 +189,36 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Appends the bytes of the array `[parts * inputs, outputs]` as `[parts * outputs, inputs]`, each part transposed.
+    /// Appends the array `[parts * inputs, outputs]` as `[parts * outputs, inputs]`, each part transposed.
     fn transposed(
         &mut self,
         array: &str,
         inputs: usize,
         outputs: usize,
         parts: usize,
-        to: &mut Vec<u8>,
+        to: &mut Vec<f32>,
     ) -> Result<(), EncoderError> {
         let values = self.archive.floats(array, &[parts * inputs, outputs])?;
         for part in values.chunks_exact(inputs * outputs) {
             for output in 0..outputs {
-                let column = part.iter().skip(output).step_by(outputs);
-                to.extend(column.flat_map(|value| value.to_le_bytes()));
+                to.extend(part.iter().skip(output).step_by(outputs));
             }
         }
         Ok(())
     }
 
     /// The array `[inputs, outputs]` as a packed matrix.
-    fn matrix(&mut self, array: &str, inputs: usize, outputs: usize) -> Result<Matrix, EncoderError> {
-        let mut bytes = Vec::with_capacity(inputs * outputs * 4);
-        self.transposed(array, inputs, outputs, 1, &mut bytes)?;
-        Ok(Matrix::pack(self.pool, DataType::F32, outputs, inputs, &bytes)?)
+    fn matrix(&mut self, array: &str, inputs: usize, outputs: usize) -> Result<Packed, EncoderError> {
+        let mut weights = Vec::with_capacity(inputs * outputs);
+        self.transposed(array, inputs, outputs, 1, &mut weights)?;
+        Ok(packed(self.pool, outputs, inputs, &weights))
     }
 
     /// The weights of a convolution, `[size * outputs, inputs]`, and its bias.
-    fn convolution(&mut self, window: Window, layer: &str) -> Result<(Vec<u8>, Vec<f32>), EncoderError> {
+    fn convolution(&mut self, window: Window, layer: &str) -> Result<(Vec<f32>, Vec<f32>), EncoderError> {
         let size = window.size;
-        let mut bytes = Vec::with_capacity(size * BRANCH * BRANCH * 4);
-        self.transposed(&format!("w{layer}_{size}"), BRANCH, BRANCH, size, &mut bytes)?;
-        Ok((bytes, self.archive.floats(&format!("b{layer}_{size}"), &[BRANCH])?))
+        let mut weights = Vec::with_capacity(size * BRANCH * BRANCH);
+        self.transposed(&format!("w{layer}_{size}"), BRANCH, BRANCH, size, &mut weights)?;
+        Ok((weights, self.archive.floats(&format!("b{layer}_{size}"), &[BRANCH])?))
     }
 }

@@ -12,8 +12,8 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::factor::View;
-use super::{Output, Place, Precision, Product, Scratch, Size, pieces, ranges};
+use super::factor::{Factor, View};
+use super::{Output, Place, Precision, Product, Right, Scratch, Size, Team, pieces, ranges};
 use crate::pool::SharedSlice;
 use crate::simd::Isa;
 use crate::simd::amx::{TILE_CONFIG, has_bf16};
@@ -37,6 +37,7 @@ const MOST_PARTS: usize = 3;
 /// Bytes of a cache line, which packed lines begin at.
 const ALIGN: usize = 64;
 const FLOAT: usize = size_of::<f32>();
+pub(super) const ALIGN_FLOATS: usize = ALIGN / FLOAT;
 
 /// Whether a product of this size is one for tiles.
 pub(super) fn suits(Size { m, n, k }: Size) -> bool {
@@ -48,7 +49,7 @@ pub(super) fn suits(Size { m, n, k }: Size) -> bool {
 /// Floats that [`compute`] packs `b` into.
 pub(super) fn shared_len(Size { n, k, .. }: Size) -> usize {
     let lines = n.min(SHARED_LINES).next_multiple_of(SIDE);
-    lines * k.min(SHARED_DEPTH).next_multiple_of(STEP) * MOST_PARTS / 2 + ALIGN / FLOAT
+    lines * k.min(SHARED_DEPTH).next_multiple_of(STEP) * MOST_PARTS / 2 + ALIGN_FLOATS
 }
 
 /// As [`Product::compute`].
@@ -61,7 +62,7 @@ pub(super) unsafe fn compute(product: &Product<'_>, precision: Precision, shared
         match precision {
             Precision::Bf16 => blocks::<1>(product, shared),
             Precision::Split => blocks::<2>(product, shared),
-            Precision::F32 => blocks::<3>(product, shared),
+            Precision::F32 => blocks::<MOST_PARTS>(product, shared),
         }
     }
 }
@@ -72,53 +73,37 @@ pub(super) unsafe fn compute(product: &Product<'_>, precision: Precision, shared
 /// As [`compute`].
 unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, shared: &mut [f32]) {
     let Product { team, size, b, .. } = *product;
-    // One part takes little room.
-    let block_depth = if PARTS == 1 { 2 * DEPTH } else { DEPTH };
-    let step_bytes = 2 * PARTS * TILE_BYTES;
-    let (start, _) = aligned(shared);
+    let start = aligned(shared);
+    let mut done = 0;
     for lines in ranges(size.n, SHARED_LINES) {
-        let panels = lines.len().div_ceil(SIDE);
         for depth in ranges(size.k, SHARED_DEPTH) {
-            // Where a panel of a block lies: block after block, panel after panel.
-            let place = |block: &Range<usize>, panel: usize| {
-                let before = (block.start - depth.start) / STEP * panels;
-                (before + panel * block.len().div_ceil(STEP)) * step_bytes
+            let shape = Shape::<PARTS> { lines: lines.clone(), depth: depth.clone() };
+            let packed = match b {
+                Right::Packed(values) => &values[done..done + shape.len()],
+                Right::Factor(b) => {
+                    let to = &mut shared[start..start + shape.len()];
+                    shape.pack(team, b, to);
+                    &*to
+                }
             };
-            let packed = SharedSlice::new(&mut shared[start..]);
-            let group = super::ALIGN / SIDE;
-            team.split(panels, if b.has_blocks() { group } else { 1 }, |panels| {
-                super::SCRATCH.with_borrow_mut(|scratch| {
-                    for block in pieces(depth.clone(), block_depth) {
-                        for panels in pieces(panels.clone(), group) {
-                            let own = lines.start + panels.start * SIDE..lines.end.min(lines.start + panels.end * SIDE);
-                            let count = own.len();
-                            let view = b.view(own, block.clone(), &mut scratch.expanded);
-                            let to = place(&block, panels.start) / FLOAT..place(&block, panels.end) / FLOAT;
-                            // SAFETY: panels are disjoint.
-                            let to = unsafe { packed.range(to) };
-                            // SAFETY: the instructions are there.
-                            unsafe { pack::<PARTS, true>(view, count, block.len(), to) };
-                        }
-                    }
-                });
-            });
-            let packed = &shared[start..];
+            done += shape.len();
             // Blocks of about the same size, so that no thread waits long for another; few lines are shared out by
             // their columns, too.
             let shares = size.m.div_ceil(LINES).next_multiple_of(team.threads()).min(size.m.div_ceil(SIDE));
             let share = size.m.div_ceil(shares).next_multiple_of(SIDE);
             let shares = size.m.div_ceil(share);
             let parts = team.threads().div_ceil(shares);
-            let part = panels.div_ceil(parts);
+            let part = shape.panels().div_ceil(parts);
             team.each(shares * parts, |number, scratch| {
                 let rows = number / parts * share..size.m.min((number / parts + 1) * share);
-                let panels = (number % parts * part).min(panels)..((number % parts + 1) * part).min(panels);
+                let first = (number % parts * part).min(shape.panels());
+                let panels = first..(first + part).min(shape.panels());
                 // SAFETY: tiles are there, and the configuration is valid.
                 unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILE_CONFIG, options(nostack, readonly)) };
-                for block in pieces(depth.clone(), block_depth) {
+                for block in shape.blocks() {
                     let add = product.output == Output::Add || block.start > 0;
-                    let b = &packed[place(&block, panels.start) / FLOAT..place(&block, panels.end) / FLOAT];
-                    let columns = lines.start + panels.start * SIDE..lines.end.min(lines.start + panels.end * SIDE);
+                    let b = &packed[shape.place(&block, panels.start)..shape.place(&block, panels.end)];
+                    let columns = shape.lines_of(&panels);
                     // SAFETY: the caller's promise; the rows and columns are this thread's.
                     unsafe { lines_of_block::<PARTS>(product, rows.clone(), block, b, columns, scratch, add) };
                 }
@@ -129,10 +114,100 @@ unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, shared: &mut [f32]) 
     }
 }
 
-/// Where the aligned part of a buffer begins, and its length: there is room for both.
-fn aligned(buffer: &[f32]) -> (usize, usize) {
-    let start = buffer.as_ptr().addr().next_multiple_of(ALIGN) - buffer.as_ptr().addr();
-    (start / FLOAT, buffer.len() - start / FLOAT)
+/// Lines of `b`, and elements of them, that are packed together: block after block of the depth, panel after panel.
+struct Shape<const PARTS: usize> {
+    lines: Range<usize>,
+    depth: Range<usize>,
+}
+
+impl<const PARTS: usize> Shape<PARTS> {
+    /// Floats' worth of bytes of a step of a panel.
+    const STEP_LEN: usize = 2 * PARTS * TILE_BYTES / FLOAT;
+
+    fn len(&self) -> usize {
+        self.panels() * self.depth.len().div_ceil(STEP) * Self::STEP_LEN
+    }
+
+    fn panels(&self) -> usize {
+        self.lines.len().div_ceil(SIDE)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<PARTS> {
+        // One part takes little room.
+        pieces(self.depth.clone(), if PARTS == 1 { 2 * DEPTH } else { DEPTH })
+    }
+
+    /// Where a panel of a block begins.
+    fn place(&self, block: &Range<usize>, panel: usize) -> usize {
+        let before = (block.start - self.depth.start) / STEP * self.panels();
+        (before + panel * block.len().div_ceil(STEP)) * Self::STEP_LEN
+    }
+
+    fn lines_of(&self, panels: &Range<usize>) -> Range<usize> {
+        self.lines.start + panels.start * SIDE..self.lines.end.min(self.lines.start + panels.end * SIDE)
+    }
+
+    fn pack(&self, team: Team<'_>, b: Factor<'_>, to: &mut [f32]) {
+        let packed = SharedSlice::new(to);
+        let group = super::ALIGN / SIDE;
+        team.split(self.panels(), if b.has_blocks() { group } else { 1 }, |panels| {
+            super::SCRATCH.with_borrow_mut(|scratch| {
+                for block in self.blocks() {
+                    for panels in pieces(panels.clone(), group) {
+                        let own = self.lines_of(&panels);
+                        let count = own.len();
+                        let view = b.view(own, block.clone(), &mut scratch.expanded);
+                        // SAFETY: panels are disjoint, and the instructions are there.
+                        unsafe {
+                            let to = packed.range(self.place(&block, panels.start)..self.place(&block, panels.end));
+                            pack::<PARTS, true>(view, count, block.len(), to);
+                        }
+                    }
+                }
+            });
+        });
+    }
+}
+
+/// Floats' worth of bytes that [`pack_all`] fills.
+pub(super) fn packed_len(precision: Precision, lines: usize, depth: usize) -> usize {
+    lines.next_multiple_of(SIDE) * depth.next_multiple_of(STEP) * parts(precision) / 2
+}
+
+/// Packs lines of `depth` elements in the order in which [`compute`] takes them.
+pub(super) fn pack_all(
+    team: Team<'_>,
+    precision: Precision,
+    b: Factor<'_>,
+    lines: usize,
+    depth: usize,
+    mut to: &mut [f32],
+) {
+    for lines in ranges(lines, SHARED_LINES) {
+        for depth in ranges(depth, SHARED_DEPTH) {
+            let lines = lines.clone();
+            let (now, rest) = to.split_at_mut(packed_len(precision, lines.len(), depth.len()));
+            match parts(precision) {
+                1 => Shape::<1> { lines, depth }.pack(team, b, now),
+                2 => Shape::<2> { lines, depth }.pack(team, b, now),
+                _ => Shape::<3> { lines, depth }.pack(team, b, now),
+            }
+            to = rest;
+        }
+    }
+}
+
+fn parts(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => MOST_PARTS,
+        Precision::Split => 2,
+        Precision::Bf16 => 1,
+    }
+}
+
+/// Where the aligned part of a buffer begins: there is room for what is packed, and for this.
+pub(super) fn aligned(buffer: &[f32]) -> usize {
+    (buffer.as_ptr().addr().next_multiple_of(ALIGN) - buffer.as_ptr().addr()) / FLOAT
 }
 
 /// Some lines of `a` against packed lines of `b`, for a block of the depth.
@@ -152,8 +227,8 @@ unsafe fn lines_of_block<const PARTS: usize>(
     let panel = steps * 2 * PARTS * TILE_BYTES / FLOAT;
     let Scratch { packed, expanded } = scratch;
     let len = rows.len().div_ceil(SIDE) * panel;
-    packed.resize(packed.len().max(len + ALIGN / FLOAT), 0.0);
-    let (start, _) = aligned(packed);
+    packed.resize(packed.len().max(len + ALIGN_FLOATS), 0.0);
+    let start = aligned(packed);
     let to = &mut packed[start..start + len];
     let view = product.a.view(rows.clone(), depth.clone(), expanded);
     // SAFETY: the instructions are there.

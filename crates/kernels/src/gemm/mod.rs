@@ -20,6 +20,7 @@
 mod bf16;
 mod factor;
 mod pack;
+mod packed;
 mod tile;
 
 use std::cell::RefCell;
@@ -31,6 +32,7 @@ use crate::pool::SharedSlice;
 use crate::simd::{Isa, Kernel, Simd};
 use factor::ALIGN;
 pub use factor::Factor;
+pub use packed::{Packed, gemm_packed};
 pub(crate) use tile::Place;
 use tile::{COLUMNS, tile, tile_rows};
 
@@ -80,16 +82,24 @@ pub struct Size {
 impl Size {
     fn check(self, a: Factor<'_>, b: Factor<'_>, c: &[f32], stride: usize) {
         self.check_factors(a, b);
+        self.check_output(c, stride);
+    }
+
+    fn check_factors(self, a: Factor<'_>, b: Factor<'_>) {
+        self.check_left(a);
+        assert!(b.holds(self.n, self.k), "b is shorter than {self:?}");
+    }
+
+    fn check_left(self, a: Factor<'_>) {
+        assert!(a.holds(self.m, self.k), "a is shorter than {self:?}");
+        assert!(!a.has_blocks(), "only b may be in the format of a file");
+    }
+
+    fn check_output(self, c: &[f32], stride: usize) {
         assert!(
             self.n <= stride && (self.m == 0 || (self.m - 1) * stride + self.n <= c.len()),
             "c is shorter than {self:?}"
         );
-    }
-
-    fn check_factors(self, a: Factor<'_>, b: Factor<'_>) {
-        assert!(a.holds(self.m, self.k), "a is shorter than {self:?}");
-        assert!(b.holds(self.n, self.k), "b is shorter than {self:?}");
-        assert!(!a.has_blocks(), "only b may be in the format of a file");
     }
 }
 
@@ -125,9 +135,10 @@ pub fn gemm(
     shared: &mut Vec<f32>,
 ) {
     size.check(a, b, c, stride);
-    let product = Product { team: Team(Some(pool)), size, a, b, c: Place { start: c.as_mut_ptr(), stride }, output };
+    let c = Place { start: c.as_mut_ptr(), stride };
+    let product = Product { team: Team(Some(pool)), size, a, b: Right::Factor(b), c, output };
     // SAFETY: checked above, and the caller has `c` alone.
-    unsafe { product.compute(precision, shared) };
+    unsafe { product.compute(Way::of(precision, size), shared) };
 }
 
 /// [`gemm`] by the calling thread alone, for many small products that threads share out.
@@ -164,9 +175,9 @@ pub(crate) unsafe fn gemm_alone_at(
     output: Output,
 ) {
     size.check_factors(a, b);
-    let product = Product { team: Team(None), size, a, b, c: place, output };
+    let product = Product { team: Team(None), size, a, b: Right::Factor(b), c: place, output };
     // SAFETY: the caller's promise; the factors were checked.
-    SHARED.with_borrow_mut(|shared| unsafe { product.compute(precision, shared) });
+    SHARED.with_borrow_mut(|shared| unsafe { product.compute(Way::of(precision, size), shared) });
 }
 
 /// Floats of working memory that [`gemm`] needs for products of this size.
@@ -219,13 +230,41 @@ impl Team<'_> {
     }
 }
 
+/// How a product is computed.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By vectors.
+    Vectors(Isa),
+    /// On bf16 tiles, which are there.
+    #[cfg(target_arch = "x86_64")]
+    Tiles(Precision),
+}
+
+impl Way {
+    fn of(precision: Precision, size: Size) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if bf16::suits(size) {
+            return Self::Tiles(precision);
+        }
+        let _ = (precision, size);
+        Self::Vectors(Isa::detect())
+    }
+}
+
+/// What is on the right: to be packed, or packed before.
+#[derive(Clone, Copy)]
+enum Right<'a> {
+    Factor(Factor<'a>),
+    Packed(&'a [f32]),
+}
+
 /// A product that was checked.
 #[derive(Clone, Copy)]
 struct Product<'a> {
     team: Team<'a>,
     size: Size,
     a: Factor<'a>,
-    b: Factor<'a>,
+    b: Right<'a>,
     c: Place,
     output: Output,
 }
@@ -233,47 +272,40 @@ struct Product<'a> {
 impl Product<'_> {
     /// # Safety
     /// The factors must hold their sizes, and `c` must be valid for `m` rows of `n` elements, which nobody else may touch.
-    unsafe fn compute(&self, precision: Precision, shared: &mut Vec<f32>) {
+    unsafe fn compute(&self, way: Way, shared: &mut Vec<f32>) {
         if self.size.m == 0 || self.size.n == 0 || self.size.k == 0 {
             // SAFETY: the caller's promise.
             return unsafe { self.clear() };
         }
-        shared.resize(shared.len().max(shared_len(self.size)), 0.0);
-        #[cfg(target_arch = "x86_64")]
-        if bf16::suits(self.size) {
-            // SAFETY: the caller's promise, and tiles are there.
-            return unsafe { bf16::compute(self, precision, shared) };
+        if let Right::Factor(_) = self.b {
+            shared.resize(shared.len().max(shared_len(self.size)), 0.0);
         }
-        let _ = precision;
-        // SAFETY: the caller's promise.
-        unsafe { self.compute_f32(shared) };
+        // SAFETY: the caller's promise; tiles are there where they are the way.
+        unsafe {
+            match way {
+                Way::Vectors(isa) => self.compute_f32(isa, shared),
+                #[cfg(target_arch = "x86_64")]
+                Way::Tiles(precision) => bf16::compute(self, precision, shared),
+            }
+        }
     }
 
     /// # Safety
     /// As [`Self::compute`].
-    unsafe fn compute_f32(&self, shared: &mut [f32]) {
+    unsafe fn compute_f32(&self, isa: Isa, shared: &mut [f32]) {
         let Self { team, size, b, .. } = *self;
-        let isa = Isa::detect();
-        let columns = isa.dispatch(Columns);
+        let mut done = 0;
         for lines in ranges(size.n, SHARED_LINES) {
             for depth in ranges(size.k, DEPTH) {
-                let panels = lines.len().div_ceil(columns);
-                let packed = SharedSlice::new(&mut *shared);
-                team.split(panels, if b.has_blocks() { ALIGN / columns } else { 1 }, |panels| {
-                    SCRATCH.with_borrow_mut(|scratch| {
-                        for panels in pieces(panels, ALIGN / columns) {
-                            let to = panels.start * columns * depth.len()..panels.end * columns * depth.len();
-                            // SAFETY: panels are disjoint.
-                            let to = unsafe { packed.range(to) };
-                            let own = lines.start + panels.start * columns
-                                ..(lines.start + panels.end * columns).min(lines.end);
-                            let count = own.len();
-                            let view = b.view(own, depth.clone(), &mut scratch.expanded);
-                            isa.dispatch(pack::Pack { view, lines: count, depth: depth.len(), width: columns, to });
-                        }
-                    });
-                });
-                let packed = &shared[..panels * columns * depth.len()];
+                let len = panels_len(isa, lines.len(), depth.len());
+                let packed = match b {
+                    Right::Packed(values) => &values[done..done + len],
+                    Right::Factor(b) => {
+                        pack_panels(team, isa, b, lines.clone(), depth.clone(), &mut shared[..len]);
+                        &shared[..len]
+                    }
+                };
+                done += len;
                 // Few lines would leave threads without work: then blocks are smaller.
                 let block = (size.m.div_ceil(team.threads()).next_multiple_of(LINES / 10)).min(LINES);
                 team.each(size.m.div_ceil(block), |number, scratch| {
@@ -349,6 +381,31 @@ impl Product<'_> {
             }
         }
     }
+}
+
+/// Floats of packed panels.
+fn panels_len(isa: Isa, lines: usize, depth: usize) -> usize {
+    lines.next_multiple_of(isa.dispatch(Columns)) * depth
+}
+
+/// Packs some lines and elements of a factor into panels.
+fn pack_panels(team: Team<'_>, isa: Isa, b: Factor<'_>, lines: Range<usize>, depth: Range<usize>, to: &mut [f32]) {
+    let columns = isa.dispatch(Columns);
+    let group = ALIGN / columns;
+    let packed = SharedSlice::new(to);
+    team.split(lines.len().div_ceil(columns), if b.has_blocks() { group } else { 1 }, |panels| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            for panels in pieces(panels, group) {
+                // SAFETY: panels are disjoint.
+                let to =
+                    unsafe { packed.range(panels.start * columns * depth.len()..panels.end * columns * depth.len()) };
+                let own = lines.start + panels.start * columns..lines.end.min(lines.start + panels.end * columns);
+                let count = own.len();
+                let view = b.view(own, depth.clone(), &mut scratch.expanded);
+                isa.dispatch(pack::Pack { view, lines: count, depth: depth.len(), width: columns, to });
+            }
+        });
+    });
 }
 
 /// Columns of a tile.

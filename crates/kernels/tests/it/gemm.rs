@@ -1,7 +1,7 @@
 //! Products of two matrices of floats, against sums in f64.
 
 use saem_kernels::blocks::{dequantize, quantize};
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm, gemm_alone};
+use saem_kernels::gemm::{Factor, Output, Packed, Precision, Size, gemm, gemm_alone, gemm_packed};
 use saem_kernels::simd::Isa;
 use saem_kernels::{DataType, ThreadPool};
 
@@ -59,6 +59,14 @@ fn every_orientation_and_size_is_the_sum_of_products() {
                         gemm(&pool, precision, size, a, b, &mut c, stride, output, &mut Vec::new());
                         gemm_alone(precision, size, a, b, &mut alone, stride, output);
                     });
+                    if m >= 8 {
+                        let mut again = before.clone();
+                        isa.scope(|| {
+                            let packed = Packed::new(&pool, precision, b, n, k);
+                            gemm_packed(&pool, m, a, &packed, &mut again, stride, output);
+                        });
+                        assert_eq!(c, again, "{isa} {precision:?} {size:?} {turn}: packed before");
+                    }
                     let what = format!("{isa} {precision:?} {size:?} {turn}");
                     assert_eq!(c, alone, "{what}: threads change nothing");
                     check(&c, &before, &exact, size, output, precision, &what);
