@@ -177,9 +177,10 @@ impl Weights {
     }
 }
 
-/// A matrix `[outputs, inputs]`, arranged for products.
+/// A matrix `[outputs, inputs]`, arranged for products. On tiles their error is 2⁻¹⁶, which moves a sentence's vector by
+/// some 1e-5 of its length.
 pub(crate) fn packed(pool: &ThreadPool, outputs: usize, inputs: usize, weights: &[f32]) -> Packed {
-    Packed::new(pool, Precision::F32, Factor::lines(weights, inputs), outputs, inputs)
+    Packed::new(pool, Precision::Split, Factor::lines(weights, inputs), outputs, inputs)
 }
 
 /// Reads arrays and packs them.
