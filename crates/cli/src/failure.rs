@@ -332,6 +332,9 @@ fn training(error: &TrainError, language: Language) -> Failure {
         TrainError::Data { path, line, problem } => {
             Failure::new(l.train_data(&shown(path), *line)).hint(l.reason(&problem.to_string()))
         }
+        TrainError::NoExamples { file, line, reason } => {
+            Failure::new(l.train_no_examples(&shown(file), *line)).hint(l.reason(reason))
+        }
         TrainError::TooLittleData { tokens, sequence } => {
             Failure::new(l.train_too_little(*tokens, *sequence)).hint(l.train_too_little_hint())
         }

@@ -16,6 +16,9 @@ pub enum ModelError {
     /// The file itself cannot be read.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// An adapter cannot be merged.
+    #[error(transparent)]
+    Adapter(#[from] crate::AdapterError),
     /// A converted file cannot be written.
     #[error("{}: {source}", path.display())]
     Write {

@@ -66,10 +66,10 @@ mod tokenizer;
 mod weights;
 mod workspace;
 
-pub use adapter::{Adapter, AdapterError, AdapterOptions};
+pub use adapter::{Adapter, AdapterError, AdapterOptions, LoraPair, write_lora, write_lora_gguf, write_prompt};
 pub use cache::KvCache;
 pub use config::Config;
-pub use convert::{Conversion, convert, write_companions};
+pub use convert::{Conversion, convert, merge, write_companions};
 pub use describe::{Description, TypeShare, describe};
 pub use error::{BatchError, ModelError};
 pub use families::{Family, Role};

@@ -1,11 +1,13 @@
 //! The parameters of a dense decoder, one by one: what training keeps, changes and writes.
 
 use saem_formats::Source;
+use saem_kernels::DataType;
 
 use crate::ModelError;
 use crate::config::{Config, Norm};
 use crate::families::Role;
 use crate::families::names::{fill, hf_pattern};
+use crate::weights::tensors::Tensor;
 use crate::weights::{Part, Tensors};
 
 /// One parameter.
@@ -35,11 +37,27 @@ impl Parameter {
     /// # Errors
     /// Where the checkpoint lacks it or has another shape. GGUF files order rows differently: convert them first.
     pub fn read(&self, source: &Source, config: &Config) -> Result<Vec<f32>, ModelError> {
+        self.tensor(&Tensors::new(source, config.family))?.to_flat_f32()
+    }
+
+    /// The parameter as a file of either format holds it, rows in the file's order (which is the one that the file's own
+    /// [`Config`] speaks of): its type and a copy of its bytes. Pages of the file are given back.
+    ///
+    /// # Errors
+    /// Where the file lacks it or has another shape.
+    pub fn stored(&self, source: &Source, config: &Config) -> Result<(DataType, Vec<u8>), ModelError> {
         let tensors = Tensors::new(source, config.family);
+        let tensor = self.tensor(&tensors)?;
+        let stored = (tensor.data_type, tensor.bytes.to_vec());
+        tensors.release(&tensor);
+        Ok(stored)
+    }
+
+    fn tensor<'a>(&self, tensors: &Tensors<'a>) -> Result<Tensor<'a>, ModelError> {
         let part = if self.is_bias { Part::Bias } else { Part::Weight };
-        let stored = tensors.needed(self.role, self.layer, part)?;
-        stored.expect(&self.shape)?;
-        stored.to_flat_f32()
+        let tensor = tensors.needed(self.role, self.layer, part)?;
+        tensor.expect(&self.shape)?;
+        Ok(tensor)
     }
 }
 

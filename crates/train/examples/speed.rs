@@ -9,7 +9,7 @@ use saem_kernels::ThreadPool;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_model::Config;
-use saem_train::{Batch, Buffers, Decoder, Layout, Objective, Plan, Recompute};
+use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Objective, Plan, Recompute};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,11 +26,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => Precision::F32,
     };
     let config = Config::from_hf(&serde_json::from_str(config)?)?;
-    let decoder = Decoder { layout: Layout::new(&config, true)?, config, precision };
+    let decoder = Decoder { layout: Layout::new(&config, true)?, config, frozen: Frozen::default(), precision };
     let (rows, len) = (batch * sequence, decoder.layout.len());
     let plan = Plan::new(&decoder, rows, recompute, rows);
     let pool = ThreadPool::new(threads)?;
-    let mut buffers = Buffers::new(&decoder.config, rows, recompute);
+    let mut buffers = Buffers::new(&decoder, rows, recompute);
     let mut state: u64 = 1;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,19 +1,19 @@
 //! The backward pass of a layer.
 
-use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gemm::Output;
 use saem_kernels::gradient::{
-    NormKind, Projections, activate_backward, add_columns, attention_backward, gated_backward, norm_backward,
+    NormKind, Projections, activate_backward, attention_backward, gated_backward, norm_backward,
 };
 use saem_kernels::ops;
 use saem_model::config;
 
 use crate::buffers::{Saved, Scratch};
 use crate::forward::Pass;
-use crate::layout::{Layer, Linear, Norm, Slot};
+use crate::layout::{Layer, Norm, Place, Slot};
 
 impl Pass<'_> {
-    /// Turns the gradient of the layer's output, `dx`, into that of its input, and adds to those of its parameters.
-    /// What the forward pass saved is used up.
+    /// Turns the gradient of the layer's output, `dx`, into that of its input (where that is wanted: nothing is trained
+    /// below some layer), and adds to those of its parameters. What the forward pass saved is used up.
     pub(crate) fn layer_backward(
         &self,
         index: usize,
@@ -23,9 +23,10 @@ impl Pass<'_> {
         saved: &mut Saved,
         scratch: &mut Scratch,
         gradients: &mut [f32],
+        to_input: bool,
     ) {
         self.feed_forward_backward(layer, dx, saved, scratch, gradients);
-        self.attention_sub_layer_backward(index, layer, stream, dx, saved, scratch, gradients);
+        self.attention_sub_layer_backward(index, layer, stream, dx, saved, scratch, gradients, to_input);
     }
 
     fn feed_forward_backward(
@@ -41,23 +42,23 @@ impl Pass<'_> {
         let Saved { middle, gate, up, feed_forward_output, .. } = saved;
         let norm = layer.feed_forward_post_norm.as_ref();
         self.add_backward(norm, feed_forward_output, dx, scratch, gradients);
-        let Scratch { output, wide, shared, .. } = scratch;
+        let Scratch { output, wide, room, .. } = scratch;
         let (dy, activated, up) = (&output[..hidden], &mut wide[..inner], &mut up[..inner]);
-        self.input_backward(&layer.down, dy, activated, Output::Replace, shared);
+        self.input_backward(&layer.down, dy, activated, Output::Replace, room);
         match &layer.gate {
             Some(_) => gated_backward(pool, config.activation, &mut gate[..inner], up, activated),
             None => activate_backward(pool, config.activation, up, activated),
         }
-        self.weight_backward(&layer.down, activated, dy, gradients, shared);
+        self.weight_backward(&layer.down, activated, dy, gradients, room);
         let middle = &middle[..hidden];
         self.norm_input(layer.feed_forward_norm.as_ref(), middle, scratch);
-        let Scratch { normed, output, shared, .. } = scratch;
+        let Scratch { normed, output, room, .. } = scratch;
         let (x, sum) = (&normed[..hidden], &mut output[..hidden]);
-        self.weight_backward(&layer.up, x, up, gradients, shared);
-        self.input_backward(&layer.up, up, sum, Output::Replace, shared);
+        self.weight_backward(&layer.up, x, up, gradients, room);
+        self.input_backward(&layer.up, up, sum, Output::Replace, room);
         if let Some(linear) = &layer.gate {
-            self.weight_backward(linear, x, &gate[..inner], gradients, shared);
-            self.input_backward(linear, &gate[..inner], sum, Output::Add, shared);
+            self.weight_backward(linear, x, &gate[..inner], gradients, room);
+            self.input_backward(linear, &gate[..inner], sum, Output::Add, room);
         }
         self.norm_input_backward(layer.feed_forward_norm.as_ref(), middle, dx, scratch, gradients);
     }
@@ -71,16 +72,17 @@ impl Pass<'_> {
         saved: &mut Saved,
         scratch: &mut Scratch,
         gradients: &mut [f32],
+        to_input: bool,
     ) {
         let Self { pool, config, tokens, .. } = *self;
         let hidden = dx.len();
         let (wide, narrow) = (tokens * config.query_width(), tokens * config.kv_width());
         let Saved { query, key, value, raw_query, raw_key, attended, log_sums, attention_output, .. } = saved;
         self.add_backward(layer.attention_post_norm.as_ref(), attention_output, dx, scratch, gradients);
-        let Scratch { output, attended: dattended, shared, wide: projections, .. } = scratch;
+        let Scratch { output, attended: dattended, room, wide: projections, .. } = scratch;
         let (dy, dattended) = (&output[..hidden], &mut dattended[..wide]);
-        self.weight_backward(&layer.attention_output, &attended[..wide], dy, gradients, shared);
-        self.input_backward(&layer.attention_output, dy, dattended, Output::Replace, shared);
+        self.weight_backward(&layer.attention_output, &attended[..wide], dy, gradients, room);
+        self.input_backward(&layer.attention_output, dy, dattended, Output::Replace, room);
         let (dquery, rest) = projections.split_at_mut(wide);
         let (dkey, rest) = rest.split_at_mut(narrow);
         let dvalue = &mut rest[..narrow];
@@ -100,14 +102,14 @@ impl Pass<'_> {
             ops::rope(pool, dquery, config.heads, config.head_dim, cos, opposite, config.rope_style);
             ops::rope(pool, dkey, config.kv_heads, config.head_dim, cos, opposite, config.rope_style);
         }
-        for (slot, raw, dheads) in
+        for (place, raw, dheads) in
             [(&layer.query_norm, &raw_query[..], &mut *dquery), (&layer.key_norm, &raw_key[..], &mut *dkey)]
         {
-            if let Some(slot) = slot {
+            if let Some(place) = place {
                 let len = dheads.len();
                 let before = &mut dattended[..len];
-                let dweight = Some(&mut gradients[slot.clone()]);
-                let weight = self.norm_weight(slot, norm_weight);
+                let dweight = place.slot().map(|slot| &mut gradients[slot]);
+                let weight = self.norm_weight(place, norm_weight);
                 let (kind, epsilon) = (NormKind::Rms, config.norm_epsilon);
                 let inputs = (&raw[..len], weight);
                 norm_backward(pool, kind, epsilon, inputs, dheads, before, dweight, None, statistics);
@@ -115,15 +117,20 @@ impl Pass<'_> {
             }
         }
         self.norm_input(layer.attention_norm.as_ref(), stream, scratch);
-        let Scratch { normed, output, shared, wide: projections, .. } = scratch;
+        let Scratch { normed, output, room, wide: projections, .. } = scratch;
         let (dquery, rest) = projections.split_at(wide);
         let (dkey, rest) = rest.split_at(narrow);
         let (x, sum) = (&normed[..hidden], &mut output[..hidden]);
         let parts = [(&layer.query, dquery), (&layer.key, dkey), (&layer.value, &rest[..narrow])];
         for (number, (linear, dy)) in parts.into_iter().enumerate() {
-            self.weight_backward(linear, x, dy, gradients, shared);
-            let output = if number == 0 { Output::Replace } else { Output::Add };
-            self.input_backward(linear, dy, sum, output, shared);
+            self.weight_backward(linear, x, dy, gradients, room);
+            if to_input {
+                let output = if number == 0 { Output::Replace } else { Output::Add };
+                self.input_backward(linear, dy, sum, output, room);
+            }
+        }
+        if !to_input {
+            return;
         }
         self.norm_input_backward(layer.attention_norm.as_ref(), stream, dx, scratch, gradients);
     }
@@ -188,47 +195,23 @@ impl Pass<'_> {
             config::Norm::Layer => NormKind::Layer,
         };
         let weight = self.norm_weight(&norm.weight, norm_weight);
-        let (dweight, dbias) = two(gradients, &norm.weight, norm.bias.as_ref());
+        let bias = norm.bias.as_ref().and_then(Place::slot);
+        let (dweight, dbias) = match norm.weight.slot() {
+            Some(weight) => two(gradients, weight, bias),
+            None => (None, None),
+        };
         let epsilon = self.config.norm_epsilon;
-        norm_backward(self.pool, kind, epsilon, (x, weight), dy, dx, Some(dweight), dbias, statistics);
-    }
-
-    /// `dx = dy w`, or added.
-    fn input_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, shared: &mut Vec<f32>) {
-        let size = Size { m: self.tokens, n: linear.inputs, k: linear.outputs };
-        let weight = Factor::across(&self.weights[linear.weight.clone()], linear.inputs);
-        gemm(
-            self.pool,
-            self.precision,
-            size,
-            Factor::lines(dy, linear.outputs),
-            weight,
-            dx,
-            linear.inputs,
-            output,
-            shared,
-        );
-    }
-
-    /// `dw += dyᵀ x`, and the bias.
-    fn weight_backward(&self, linear: &Linear, x: &[f32], dy: &[f32], gradients: &mut [f32], shared: &mut Vec<f32>) {
-        let size = Size { m: linear.outputs, n: linear.inputs, k: self.tokens };
-        let (dy_factor, x) = (Factor::across(dy, linear.outputs), Factor::across(x, linear.inputs));
-        let dweight = &mut gradients[linear.weight.clone()];
-        gemm(self.pool, self.precision, size, dy_factor, x, dweight, linear.inputs, Output::Add, shared);
-        if let Some(bias) = &linear.bias {
-            add_columns(self.pool, dy, &mut gradients[bias.clone()]);
-        }
+        norm_backward(self.pool, kind, epsilon, (x, weight), dy, dx, dweight, dbias, statistics);
     }
 }
 
 /// A weight's part of the gradients, and its bias's, which lies behind it.
-fn two<'a>(gradients: &'a mut [f32], weight: &Slot, bias: Option<&Slot>) -> (&'a mut [f32], Option<&'a mut [f32]>) {
+fn two(gradients: &mut [f32], weight: Slot, bias: Option<Slot>) -> (Option<&mut [f32]>, Option<&mut [f32]>) {
     match bias {
-        None => (&mut gradients[weight.clone()], None),
+        None => (Some(&mut gradients[weight]), None),
         Some(bias) => {
             let (before, after) = gradients.split_at_mut(bias.start);
-            (&mut before[weight.clone()], Some(&mut after[..bias.len()]))
+            (Some(&mut before[weight]), Some(&mut after[..bias.len()]))
         }
     }
 }

@@ -3,6 +3,10 @@
 use saem_kernels::gemm::{Size, shared_len};
 use saem_model::{Angles, Config};
 
+use crate::linear::Room;
+use crate::pass::Decoder;
+use crate::soft::Encoded;
+
 /// Logits that are in memory at a time, about. The output matrix is packed anew for each piece, so a piece should have
 /// some hundred rows.
 const LOGITS: usize = 32 << 20;
@@ -93,12 +97,14 @@ pub(crate) struct Scratch {
     pub(crate) statistics: Vec<f32>,
     /// A norm's weight as it counts.
     pub(crate) norm_weight: Vec<f32>,
-    /// Packed factors.
-    pub(crate) shared: Vec<f32>,
+    pub(crate) room: Room,
     pub(crate) logits: Vec<f32>,
     /// A second copy, where logits are capped.
     pub(crate) capped: Vec<f32>,
     pub(crate) losses: Vec<f32>,
+    /// The rows of the stream whose logits are wanted, and their gradients.
+    pub(crate) picked: Vec<f32>,
+    pub(crate) encoded: Encoded,
     /// For each rotation, the angles and the opposite sines.
     pub(crate) angles: Vec<(Angles, Vec<f32>)>,
 }
@@ -117,7 +123,8 @@ pub struct Buffers {
 impl Buffers {
     /// Buffers for passes over up to `tokens` tokens.
     #[must_use]
-    pub fn new(config: &Config, tokens: usize, recompute: Recompute) -> Self {
+    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute) -> Self {
+        let Decoder { config, layout, .. } = decoder;
         let rows = logit_rows(config, tokens);
         let layers = config.layers.len();
         let wide = Self::wide(config);
@@ -137,10 +144,15 @@ impl Buffers {
                 attended: vec![0.0; tokens * config.query_width()],
                 statistics: vec![0.0; 2 * tokens * Self::norm_rows(config)],
                 norm_weight: vec![0.0; config.hidden.max(config.head_dim)],
-                shared: vec![0.0; Self::shared(config, tokens)],
+                room: Room {
+                    shared: vec![0.0; Self::shared(config, tokens)],
+                    inner: vec![0.0; tokens * layout.rank()],
+                },
                 logits: vec![0.0; rows * config.vocabulary],
                 capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * config.vocabulary } else { 0 }],
                 losses: vec![0.0; rows],
+                picked: vec![0.0; 2 * rows * config.hidden],
+                encoded: Encoded::new(layout),
                 angles: angles.collect(),
             },
         }
@@ -148,7 +160,8 @@ impl Buffers {
 
     /// Bytes that [`Buffers::new`] takes: activations, logits, working memory.
     #[must_use]
-    pub fn bytes(config: &Config, tokens: usize, recompute: Recompute) -> [u64; 3] {
+    pub fn bytes(decoder: &Decoder, tokens: usize, recompute: Recompute) -> [u64; 3] {
+        let Decoder { config, layout, .. } = decoder;
         let rows = logit_rows(config, tokens);
         let layers = config.layers.len();
         let activations =
@@ -159,6 +172,9 @@ impl Buffers {
             + 2 * tokens * Self::norm_rows(config)
             + config.hidden.max(config.head_dim)
             + Self::shared(config, tokens)
+            + tokens * layout.rank()
+            + 2 * rows * config.hidden
+            + Encoded::floats(layout)
             + angles;
         [activations, logits, working].map(|floats| 4 * floats as u64)
     }

@@ -28,14 +28,16 @@ const MANIFEST: &str = "manifest.json";
 pub struct State {
     /// Steps done.
     pub step: u64,
+    /// Tokens learnt from.
+    #[serde(default)]
+    pub tokens: u64,
 }
 
 /// What is written.
 pub(crate) struct Contents<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) config: &'a serde_json::Value,
-    /// Whose tokenizer goes with it.
-    pub(crate) companions: &'a Source,
+    /// Where all weights of a model are trained, its `config.json`, and whose tokenizer goes with it.
+    pub(crate) model: Option<(&'a serde_json::Value, &'a Source)>,
     pub(crate) weights: &'a [f32],
     /// The optimizer's means and the state, or nothing in a model for others.
     pub(crate) optimizer: Option<(&'a [f32], &'a [f32], State)>,
@@ -43,6 +45,30 @@ pub(crate) struct Contents<'a> {
 
 /// Writes a directory, all of it or none.
 pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<(), TrainError> {
+    whole(to, &mut |part| {
+        let json = |name: &str, value: &serde_json::Value| {
+            let path = part.join(name);
+            fs::write(&path, format!("{value:#}\n")).map_err(|source| TrainError::Io { path, source })
+        };
+        if let Some((config, companions)) = contents.model {
+            json("config.json", config)?;
+            write_companions(companions, part)?;
+        }
+        tensors(&part.join(MODEL), contents.layout, &[("", contents.weights)])?;
+        let Some((mean, square, state)) = contents.optimizer else { return Ok(()) };
+        tensors(&part.join(OPTIMIZER), contents.layout, &[("mean.", mean), ("square.", square)])?;
+        json(STATE, &serde_json::to_value(state).unwrap_or_default())?;
+        let mut manifest = BTreeMap::new();
+        for path in files(part)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            manifest.insert(name, digest(&path)?);
+        }
+        json(MANIFEST, &serde_json::to_value(manifest).unwrap_or_default())
+    })
+}
+
+/// Makes a directory under another name and renames it once `fill` has written it and the disk has it.
+pub(crate) fn whole(to: &Path, fill: &mut dyn FnMut(&Path) -> Result<(), TrainError>) -> Result<(), TrainError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainError::Io { path, source }
@@ -52,34 +78,22 @@ pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<(), TrainError
     let part = to.with_file_name(name);
     let _ = fs::remove_dir_all(&part);
     fs::create_dir_all(&part).map_err(io(&part))?;
-    let json = |name: &str, value: &serde_json::Value| {
-        let path = part.join(name);
-        fs::write(&path, format!("{value:#}\n")).map_err(io(&path))
-    };
-    json("config.json", contents.config)?;
-    write_companions(contents.companions, &part)?;
-    tensors(&part.join(MODEL), contents.layout, &[("", contents.weights)])?;
-    if let Some((mean, square, state)) = contents.optimizer {
-        tensors(&part.join(OPTIMIZER), contents.layout, &[("mean.", mean), ("square.", square)])?;
-        json(STATE, &serde_json::to_value(state).unwrap_or_default())?;
-        let mut manifest = BTreeMap::new();
-        for entry in fs::read_dir(&part).map_err(io(&part))? {
-            let entry = entry.map_err(io(&part))?;
-            manifest.insert(entry.file_name().to_string_lossy().into_owned(), digest(&entry.path())?);
-        }
-        json(MANIFEST, &serde_json::to_value(manifest).unwrap_or_default())?;
-    }
-    for entry in fs::read_dir(&part).map_err(io(&part))? {
-        let path = entry.map_err(io(&part))?.path();
+    fill(&part)?;
+    for path in files(&part)? {
         File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
     }
-    // A model of an earlier run under this name goes only when the new one is complete.
+    // What an earlier run left under this name goes only when the new one is complete.
     if to.exists() {
         fs::remove_dir_all(to).map_err(io(to))?;
     }
     fs::rename(&part, to).map_err(io(to))?;
     let parent = to.parent().unwrap_or(Path::new("."));
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(io(parent))
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
+    let io = |source| TrainError::Io { path: folder.to_owned(), source };
+    fs::read_dir(folder).map_err(io)?.map(|entry| Ok(entry.map_err(io)?.path())).collect()
 }
 
 fn tensors(path: &Path, layout: &Layout, buffers: &[(&str, &[f32])]) -> Result<(), TrainError> {

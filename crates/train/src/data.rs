@@ -160,7 +160,7 @@ impl Texts {
 }
 
 /// All files under a path, in the order of their names.
-fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), TrainError> {
+pub(crate) fn list(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), TrainError> {
     let io = |source| TrainError::Io { path: path.to_owned(), source };
     if !fs::metadata(path).map_err(io)?.is_dir() {
         files.push(path.to_owned());

@@ -69,6 +69,16 @@ pub enum TrainError {
         /// What is wrong with it.
         problem: DataProblem,
     },
+    /// Not a single row became an example.
+    #[error("no row of the data can be learnt from; the first, {}, line {line}: {reason}", file.display())]
+    NoExamples {
+        /// The file of the first row.
+        file: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// Why it cannot.
+        reason: String,
+    },
     /// The texts do not fill a single sequence.
     #[error("{tokens} tokens of text do not fill one sequence of {sequence}: add texts or make sequences shorter")]
     TooLittleData {
@@ -124,4 +134,40 @@ pub enum DataProblem {
         /// The most that is read.
         limit: usize,
     },
+    /// It is JSON, but no object.
+    #[error("not an object")]
+    NotAnObject,
+    /// A row of a table has more or fewer columns than its header.
+    #[error("{found} columns where the header has {expected}")]
+    Columns {
+        /// Columns of the row.
+        found: usize,
+        /// Columns of the header.
+        expected: usize,
+    },
+    /// It has no such column.
+    #[error("no column {column:?}; there are: {}", columns.join(", "))]
+    NoColumn {
+        /// The column that is asked for.
+        column: String,
+        /// Those that it has.
+        columns: Vec<String>,
+    },
+    /// A column has nothing in it.
+    #[error("column {0:?} is empty")]
+    Empty(String),
+    /// A label that the recipe does not name.
+    #[error("the label {0:?} is not one of those of the recipe")]
+    Label(String),
+    /// An example has more tokens than the recipe allows.
+    #[error("{found} tokens where `sequence` is {limit}")]
+    TooManyTokens {
+        /// Its tokens.
+        found: usize,
+        /// The most that are allowed.
+        limit: usize,
+    },
+    /// The messages of a conversation cannot be written as the model's template has it.
+    #[error("no conversation: {0}")]
+    Conversation(String),
 }

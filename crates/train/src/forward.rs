@@ -3,14 +3,15 @@
 use std::ops::Range;
 
 use saem_kernels::attention::AttentionShape;
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{Projections, attention};
 use saem_kernels::{ThreadPool, ops};
 use saem_model::config;
 use saem_model::{Angles, Config};
 
 use crate::buffers::{Saved, Scratch};
-use crate::layout::{Layer, Linear, Norm, Slot};
+use crate::frozen::Weights;
+use crate::layout::{Layer, Norm, Place};
 
 /// What a pass works with.
 #[derive(Clone, Copy)]
@@ -18,7 +19,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a ThreadPool,
     pub(crate) precision: Precision,
     pub(crate) config: &'a Config,
-    pub(crate) weights: &'a [f32],
+    pub(crate) weights: Weights<'a>,
     /// Texts that do not see each other, covering all tokens.
     pub(crate) documents: &'a [Range<usize>],
     pub(crate) tokens: usize,
@@ -39,13 +40,13 @@ impl Pass<'_> {
         let hidden = tokens * config.hidden;
         let (wide, narrow) = (tokens * config.query_width(), tokens * config.kv_width());
         self.norm_input(layer.attention_norm.as_ref(), stream, scratch);
-        let Scratch { normed, shared, norm_weight, angles, .. } = scratch;
+        let Scratch { normed, room, norm_weight, angles, .. } = scratch;
         let x = &normed[..hidden];
         let Saved { query, key, value, raw_query, raw_key, .. } = saved;
         let (query, key, value) = (&mut query[..wide], &mut key[..narrow], &mut value[..narrow]);
-        self.linear(&layer.query, x, query, shared);
-        self.linear(&layer.key, x, key, shared);
-        self.linear(&layer.value, x, value, shared);
+        self.linear(&layer.query, x, query, room);
+        self.linear(&layer.key, x, key, room);
+        self.linear(&layer.value, x, value, room);
         for (weight, heads, raw) in [(&layer.query_norm, &mut *query, raw_query), (&layer.key_norm, &mut *key, raw_key)]
         {
             if let Some(weight) = weight {
@@ -63,8 +64,8 @@ impl Pass<'_> {
         let inputs = Projections { query: &query[..wide], key: &key[..narrow], value: &value[..narrow] };
         let (attended, log_sums) = (&mut attended[..wide], &mut log_sums[..tokens * config.heads]);
         attention(pool, &self.shape(index), self.documents, &inputs, attended, log_sums);
-        let Scratch { output, shared, .. } = scratch;
-        self.linear(&layer.attention_output, attended, &mut output[..hidden], shared);
+        let Scratch { output, room, .. } = scratch;
+        self.linear(&layer.attention_output, attended, &mut output[..hidden], room);
         let middle = &mut middle[..hidden];
         middle.copy_from_slice(stream);
         self.add(layer.attention_post_norm.as_ref(), attention_output, middle, scratch);
@@ -72,13 +73,13 @@ impl Pass<'_> {
         self.norm_input(layer.feed_forward_norm.as_ref(), middle, scratch);
         let inner = tokens * config.intermediate;
         let Saved { gate, up, middle, feed_forward_output, .. } = saved;
-        let Scratch { normed, wide, output, shared, .. } = scratch;
+        let Scratch { normed, wide, output, room, .. } = scratch;
         let (x, activated, up) = (&normed[..hidden], &mut wide[..inner], &mut up[..inner]);
-        self.linear(&layer.up, x, up, shared);
+        self.linear(&layer.up, x, up, room);
         match &layer.gate {
             Some(linear) => {
                 let gate = &mut gate[..inner];
-                self.linear(linear, x, gate, shared);
+                self.linear(linear, x, gate, room);
                 activated.copy_from_slice(gate);
                 ops::gated(pool, config.activation, activated, up);
             }
@@ -87,7 +88,7 @@ impl Pass<'_> {
                 ops::activate(pool, config.activation, activated);
             }
         }
-        self.linear(&layer.down, activated, &mut output[..hidden], shared);
+        self.linear(&layer.down, activated, &mut output[..hidden], room);
         out.copy_from_slice(&middle[..hidden]);
         self.add(layer.feed_forward_post_norm.as_ref(), feed_forward_output, out, scratch);
     }
@@ -108,15 +109,15 @@ impl Pass<'_> {
         match self.config.norm {
             config::Norm::Rms => ops::rms_norm(self.pool, x, weight, epsilon, out),
             config::Norm::Layer => {
-                let bias = norm.bias.clone().map(|bias| &self.weights[bias]);
+                let bias = norm.bias.as_ref().map(|bias| self.weights.vector(bias));
                 ops::layer_norm(self.pool, x, weight, bias, epsilon, out);
             }
         }
     }
 
     /// A norm's weight as it counts: some checkpoints store it less one.
-    pub(crate) fn norm_weight<'a>(&'a self, slot: &Slot, room: &'a mut [f32]) -> &'a [f32] {
-        let stored = &self.weights[slot.clone()];
+    pub(crate) fn norm_weight<'a>(&'a self, place: &Place, room: &'a mut [f32]) -> &'a [f32] {
+        let stored = self.weights.vector(place);
         let offset = self.config.norm_offset;
         if offset == 0.0 {
             return stored;
@@ -140,26 +141,6 @@ impl Pass<'_> {
             None => output,
         };
         ops::add_scaled(self.pool, stream, sum, self.config.residual_multiplier);
-    }
-
-    /// `y = x wᵀ + bias`.
-    pub(crate) fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32], shared: &mut Vec<f32>) {
-        let size = Size { m: self.tokens, n: linear.outputs, k: linear.inputs };
-        let weight = Factor::lines(&self.weights[linear.weight.clone()], linear.inputs);
-        gemm(
-            self.pool,
-            self.precision,
-            size,
-            Factor::lines(x, linear.inputs),
-            weight,
-            y,
-            linear.outputs,
-            Output::Replace,
-            shared,
-        );
-        if let Some(bias) = &linear.bias {
-            ops::add_bias(self.pool, y, &self.weights[bias.clone()]);
-        }
     }
 
     pub(crate) fn rotation<'a>(

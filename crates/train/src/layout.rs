@@ -1,32 +1,68 @@
-//! Where each parameter lies in one flat buffer.
+//! Where each parameter is: in the flat buffer of what is trained, or among what stays as it is.
 //!
-//! Weights, gradients and the optimizer's means have the same layout, so that a step, a checksum or a copy is one pass
-//! over memory. Parameters begin at multiples of a cache line; what lies between them stays zero.
+//! Weights that are trained, their gradients and the optimizer's means have the same layout, so that a step, a checksum
+//! or a copy is one pass over memory. Parameters begin at multiples of a cache line; what lies between them stays zero.
+//!
+//! Which parameters are trained is the whole difference between the methods: all of the decoder's own, or only what a
+//! [`Method`] adds to them. The passes are the same.
 
 use std::ops::Range;
 
 use saem_model::{Config, ModelError, Parameter, Role};
 
+use crate::method::{Lora, Method};
+
 /// Floats in a cache line.
 const ALIGN: usize = 16;
 
-/// A parameter's place.
+/// The place of a parameter in the buffer of what is trained.
 pub(crate) type Slot = Range<usize>;
 
-/// A matrix and its bias.
+/// Where one of the decoder's own parameters is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// In the buffer of what is trained.
+    Trained(Slot),
+    /// Among what stays: its number there.
+    Frozen(usize),
+}
+
+impl Place {
+    /// Where its gradient belongs, if it has one.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Trained(slot) => Some(slot.clone()),
+            Self::Frozen(_) => None,
+        }
+    }
+}
+
+/// A matrix and its bias, and what a LoRA adds to its product.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
-    pub(crate) weight: Slot,
-    pub(crate) bias: Option<Slot>,
+    pub(crate) weight: Place,
+    pub(crate) bias: Option<Place>,
     pub(crate) outputs: usize,
     pub(crate) inputs: usize,
+    pub(crate) thin: Option<Thin>,
+}
+
+/// Two thin matrices: `y += scale * B (A x)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Thin {
+    /// `[rank, inputs]`.
+    pub(crate) a: Slot,
+    /// `[outputs, rank]`.
+    pub(crate) b: Slot,
+    pub(crate) rank: usize,
+    pub(crate) scale: f32,
 }
 
 /// A norm's weight and bias.
 #[derive(Clone, Debug)]
 pub(crate) struct Norm {
-    pub(crate) weight: Slot,
-    pub(crate) bias: Option<Slot>,
+    pub(crate) weight: Place,
+    pub(crate) bias: Option<Place>,
 }
 
 /// The parameters of a layer.
@@ -36,8 +72,8 @@ pub(crate) struct Layer {
     pub(crate) query: Linear,
     pub(crate) key: Linear,
     pub(crate) value: Linear,
-    pub(crate) query_norm: Option<Slot>,
-    pub(crate) key_norm: Option<Slot>,
+    pub(crate) query_norm: Option<Place>,
+    pub(crate) key_norm: Option<Place>,
     pub(crate) attention_output: Linear,
     pub(crate) attention_post_norm: Option<Norm>,
     pub(crate) feed_forward_norm: Option<Norm>,
@@ -47,36 +83,102 @@ pub(crate) struct Layer {
     pub(crate) feed_forward_post_norm: Option<Norm>,
 }
 
-/// All parameters of a decoder.
+/// Rows that stand before every text where otherwise rows of the embedding would be.
+#[derive(Clone, Debug)]
+pub(crate) struct Soft {
+    pub(crate) rows: usize,
+    /// `[rows, hidden]`: the rows themselves, or what the encoder makes them of.
+    pub(crate) table: Slot,
+    /// Three matrices with rectifiers between them.
+    pub(crate) encoder: Option<[Linear; 3]>,
+}
+
+/// A parameter that is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// Its name in files: Hugging Face's, or `peft`'s for what a method adds.
+    pub name: String,
+    /// Outermost dimension first; rows of a matrix are outputs.
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Trained {
+    /// The decoder's own parameter that it is, if it is one.
+    #[must_use]
+    pub fn own(&self) -> Option<&Parameter> {
+        if let Kind::Own(parameter) = &self.kind { Some(parameter) } else { None }
+    }
+
+    /// Whether it is one of the thin matrices of a LoRA.
+    pub(crate) fn is_lora(&self) -> bool {
+        matches!(self.kind, Kind::LoraA(..) | Kind::LoraB(..))
+    }
+}
+
+/// What a trained parameter is, and so what it begins as.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// One of the decoder's own.
+    Own(Parameter),
+    /// The first matrix of a LoRA, of a projection of some role and layer.
+    LoraA(Role, usize),
+    /// The second, which begins as zeros.
+    LoraB(Role, usize),
+    /// Rows before every text.
+    Soft,
+    /// A matrix or bias of the encoder that makes them, of so many inputs.
+    Encoder(usize),
+}
+
+/// Where all parameters of a decoder are.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    parameters: Vec<Parameter>,
+    trained: Vec<Trained>,
     slots: Vec<Slot>,
-    pub(crate) embedding: Slot,
+    frozen: Vec<Parameter>,
+    pub(crate) embedding: Place,
     /// The embedding, where the two are one.
-    pub(crate) output: Slot,
+    pub(crate) output: Place,
     pub(crate) output_norm: Norm,
     pub(crate) layers: Vec<Layer>,
+    pub(crate) soft: Option<Soft>,
     len: usize,
 }
 
 impl Layout {
-    /// The layout of a dense decoder. `norm_biases`: see [`Config::parameters`].
+    /// The layout of a dense decoder of which everything is trained. `norm_biases`: see [`Config::parameters`].
     ///
     /// # Errors
     /// [`ModelError::ExpertsNotTrainable`].
     pub fn new(config: &Config, norm_biases: bool) -> Result<Self, ModelError> {
-        let parameters = config.parameters(norm_biases)?;
-        let mut len = 0;
-        let slots: Vec<Slot> = parameters
+        Self::with(config, norm_biases, &Method::Full)
+    }
+
+    /// The layout of a dense decoder that is tuned by this method.
+    ///
+    /// # Errors
+    /// As [`Layout::new`].
+    pub fn with(config: &Config, norm_biases: bool, method: &Method) -> Result<Self, ModelError> {
+        let own = config.parameters(norm_biases)?;
+        let mut flat = Flat::default();
+        let mut frozen = Vec::new();
+        let places: Vec<Place> = own
             .iter()
-            .map(|parameter| {
-                let start = len;
-                len = (start + parameter.elements()).next_multiple_of(ALIGN);
-                start..start + parameter.elements()
+            .map(|parameter| match method {
+                Method::Full => {
+                    let (name, shape) = (parameter.name.clone(), parameter.shape.clone());
+                    Place::Trained(flat.push(Trained { name, shape, kind: Kind::Own(parameter.clone()) }))
+                }
+                _ => {
+                    frozen.push(parameter.clone());
+                    Place::Frozen(frozen.len() - 1)
+                }
             })
             .collect();
-        let find = Find { parameters: &parameters, slots: &slots };
+        let lora = if let Method::Lora(lora) = method { Some(lora) } else { None };
+        let mut find = Find { own: &own, places: &places, lora, flat: &mut flat };
         let layers = (0..config.layers.len())
             .map(|index| {
                 let layer = Some(index);
@@ -85,8 +187,8 @@ impl Layout {
                     query: find.linear(Role::Query, layer)?,
                     key: find.linear(Role::Key, layer)?,
                     value: find.linear(Role::Value, layer)?,
-                    query_norm: find.slot(Role::QueryNorm, layer, false),
-                    key_norm: find.slot(Role::KeyNorm, layer, false),
+                    query_norm: find.place(Role::QueryNorm, layer, false),
+                    key_norm: find.place(Role::KeyNorm, layer, false),
                     attention_output: find.linear(Role::AttentionOutput, layer)?,
                     attention_post_norm: find.norm(Role::AttentionPostNorm, layer),
                     feed_forward_norm: find.norm(Role::FeedForwardNorm, layer),
@@ -98,10 +200,16 @@ impl Layout {
             })
             .collect::<Result<_, ModelError>>()?;
         let embedding = find.linear(Role::TokenEmbedding, None)?.weight;
-        let output = find.slot(Role::Output, None, false).unwrap_or_else(|| embedding.clone());
+        let output = find.place(Role::Output, None, false).unwrap_or_else(|| embedding.clone());
         let missing = || ModelError::MissingTensor { name: "output norm".into() };
         let output_norm = find.norm(Role::OutputNorm, None).ok_or_else(missing)?;
-        Ok(Self { embedding, output, output_norm, layers, len, slots, parameters })
+        let soft = if let Method::Prompt(prompt) = method {
+            Some(flat.soft(prompt.rows, prompt.encoder, config.hidden))
+        } else {
+            None
+        };
+        let Flat { trained, slots, len } = flat;
+        Ok(Self { embedding, output, output_norm, layers, soft, len, slots, trained, frozen })
     }
 
     /// Floats of a buffer with this layout.
@@ -122,37 +230,122 @@ impl Layout {
         self.slots.iter().map(Range::len).sum()
     }
 
-    /// Parameters and their places, in the order of the buffer.
-    pub fn parameters(&self) -> impl Iterator<Item = (&Parameter, Range<usize>)> {
-        self.parameters.iter().zip(self.slots.iter().cloned())
+    /// What is trained and its places, in the order of the buffer.
+    pub fn parameters(&self) -> impl Iterator<Item = (&Trained, Range<usize>)> {
+        self.trained.iter().zip(self.slots.iter().cloned())
+    }
+
+    /// The decoder's own parameters that stay as they are.
+    #[must_use]
+    pub fn frozen(&self) -> &[Parameter] {
+        &self.frozen
+    }
+
+    /// The decoder's own parameters.
+    pub fn own(&self) -> impl Iterator<Item = &Parameter> {
+        self.trained.iter().filter_map(Trained::own).chain(&self.frozen)
+    }
+
+    /// Rows before every text.
+    #[must_use]
+    pub fn soft_rows(&self) -> usize {
+        self.soft.as_ref().map_or(0, |soft| soft.rows)
+    }
+
+    /// Whether an encoder makes the rows before every text.
+    pub(crate) fn has_encoder(&self) -> bool {
+        self.soft.as_ref().is_some_and(|soft| soft.encoder.is_some())
+    }
+
+    /// The largest rank of a LoRA.
+    pub(crate) fn rank(&self) -> usize {
+        let rank = |trained: &Trained| match trained.kind {
+            Kind::LoraA(..) => trained.shape.first().copied(),
+            _ => None,
+        };
+        self.trained.iter().filter_map(rank).max().unwrap_or(0)
+    }
+
+    /// Whether anything that is trained lies before the first layer, so that the gradient has to go through all of them.
+    pub(crate) fn trains_input(&self) -> bool {
+        self.soft.is_some() || self.embedding.slot().is_some()
+    }
+}
+
+/// A flat buffer in the making.
+#[derive(Default)]
+struct Flat {
+    trained: Vec<Trained>,
+    slots: Vec<Slot>,
+    len: usize,
+}
+
+impl Flat {
+    fn push(&mut self, trained: Trained) -> Slot {
+        let start = self.len;
+        let slot = start..start + trained.shape.iter().product::<usize>();
+        self.len = slot.end.next_multiple_of(ALIGN);
+        self.trained.push(trained);
+        self.slots.push(slot.clone());
+        slot
+    }
+
+    /// Rows before every text, under the names of `peft`'s prompt encoder where they have one.
+    fn soft(&mut self, rows: usize, encoder: Option<usize>, hidden: usize) -> Soft {
+        let name = if encoder.is_some() { "embedding.weight" } else { "prompt_embeddings" };
+        let table = self.push(Trained { name: name.to_owned(), shape: vec![rows, hidden], kind: Kind::Soft });
+        let encoder = encoder.map(|inner| {
+            [(0, hidden, inner), (2, inner, inner), (4, inner, hidden)].map(|(number, inputs, outputs)| {
+                let kind = || Kind::Encoder(inputs);
+                let name = format!("mlp_head.{number}.weight");
+                let weight = self.push(Trained { name, shape: vec![outputs, inputs], kind: kind() });
+                let name = format!("mlp_head.{number}.bias");
+                let bias = self.push(Trained { name, shape: vec![outputs], kind: kind() });
+                let (weight, bias) = (Place::Trained(weight), Some(Place::Trained(bias)));
+                Linear { weight, bias, outputs, inputs, thin: None }
+            })
+        });
+        Soft { rows, table, encoder }
     }
 }
 
 struct Find<'a> {
-    parameters: &'a [Parameter],
-    slots: &'a [Slot],
+    own: &'a [Parameter],
+    places: &'a [Place],
+    lora: Option<&'a Lora>,
+    flat: &'a mut Flat,
 }
 
 impl Find<'_> {
     fn position(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<usize> {
         let fits = |p: &Parameter| p.role == role && p.layer == layer && p.is_bias == is_bias;
-        self.parameters.iter().position(fits)
+        self.own.iter().position(fits)
     }
 
-    fn slot(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<Slot> {
-        self.slots.get(self.position(role, layer, is_bias)?).cloned()
+    fn place(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<Place> {
+        self.places.get(self.position(role, layer, is_bias)?).cloned()
     }
 
     fn norm(&self, role: Role, layer: Option<usize>) -> Option<Norm> {
-        Some(Norm { weight: self.slot(role, layer, false)?, bias: self.slot(role, layer, true) })
+        Some(Norm { weight: self.place(role, layer, false)?, bias: self.place(role, layer, true) })
     }
 
-    fn linear(&self, role: Role, layer: Option<usize>) -> Result<Linear, ModelError> {
+    fn linear(&mut self, role: Role, layer: Option<usize>) -> Result<Linear, ModelError> {
         let missing = || ModelError::MissingTensor { name: format!("{role:?} of layer {layer:?}") };
         let index = self.position(role, layer, false).ok_or_else(missing)?;
-        let (parameter, weight) = self.parameters.get(index).zip(self.slots.get(index)).ok_or_else(missing)?;
+        let (parameter, weight) = self.own.get(index).zip(self.places.get(index)).ok_or_else(missing)?;
         let [outputs, inputs] = parameter.shape.as_slice() else { return Err(missing()) };
         let (outputs, inputs) = (*outputs, *inputs);
-        Ok(Linear { weight: weight.clone(), bias: self.slot(role, layer, true), outputs, inputs })
+        let bias = self.place(role, layer, true);
+        let lora = self.lora.filter(|lora| lora.changes(role));
+        let thin = lora.zip(layer).map(|(lora, layer)| {
+            let module = parameter.name.trim_end_matches(".weight");
+            let name = |half: &str| format!("base_model.model.{module}.lora_{half}.weight");
+            let (rank, scale) = (lora.rank, lora.scale());
+            let a = Trained { name: name("A"), shape: vec![rank, inputs], kind: Kind::LoraA(role, layer) };
+            let b = Trained { name: name("B"), shape: vec![outputs, rank], kind: Kind::LoraB(role, layer) };
+            Thin { a: self.flat.push(a), b: self.flat.push(b), rank, scale }
+        });
+        Ok(Linear { weight: weight.clone(), bias, outputs, inputs, thin })
     }
 }

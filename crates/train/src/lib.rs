@@ -24,26 +24,44 @@
 #![forbid(unsafe_code)]
 
 mod backward;
+mod begin;
 mod buffers;
 mod checkpoint;
 mod data;
 mod error;
+mod examples;
+mod feed;
+mod folder;
 mod forward;
+mod frozen;
 mod layout;
+mod linear;
+mod measure;
+mod method;
 mod pass;
 mod plan;
+mod prepare;
+mod publish;
 mod random;
 mod recipe;
+mod rows;
 mod run;
 mod schedule;
+mod soft;
+mod template;
 
 pub use buffers::{Buffers, Recompute};
 pub use checkpoint::State;
 pub use data::{Sequences, Texts};
 pub use error::{DataProblem, TrainError};
-pub use layout::Layout;
+pub use examples::Examples;
+pub use frozen::Frozen;
+pub use layout::{Kind, Layout, Trained};
+pub use measure::Measurement;
+pub use method::{Lora, Method, Prompt, Target};
 pub use pass::{Batch, Decoder, Objective};
 pub use plan::Plan;
-pub use recipe::{DataRecipe, ModelRecipe, Recipe, TrainRecipe};
+pub use prepare::{DataReport, Refusal, WriteChat};
+pub use recipe::{DataRecipe, MethodName, ModelRecipe, Recipe, TrainRecipe, TuneRecipe};
 pub use run::{Run, Setup, StepReport};
 pub use schedule::Schedule;

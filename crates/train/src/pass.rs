@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size};
 use saem_kernels::gradient::{cross_entropy, scatter_rows, soft_cap_backward};
 use saem_kernels::{ThreadPool, ops};
 use saem_model::Config;
@@ -10,7 +10,9 @@ use saem_model::Config;
 use crate::TrainError;
 use crate::buffers::{Buffers, Scratch};
 use crate::forward::Pass;
+use crate::frozen::{Frozen, Weights};
 use crate::layout::Layout;
+use crate::linear::Room;
 
 /// Tokens to learn from: texts one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,13 +43,15 @@ impl Batch {
         }
     }
 
-    fn check(&self, config: &Config, buffers: &Buffers) -> Result<(), TrainError> {
+    /// `soft` rows of a prompt stand as tokens beyond the vocabulary.
+    fn check(&self, config: &Config, soft: usize, buffers: &Buffers) -> Result<(), TrainError> {
         let tokens = self.tokens.len();
         if tokens > buffers.tokens {
             return Err(TrainError::TooManyTokens { found: tokens, limit: buffers.tokens });
         }
-        let ids = self.tokens.iter().chain(self.targets.iter().flatten());
-        if let Some(token) = ids.copied().find(|token| *token as usize >= config.vocabulary) {
+        let beyond = |limit: usize| move |token: &u32| *token as usize >= limit;
+        let token = self.tokens.iter().copied().find(beyond(config.vocabulary + soft));
+        if let Some(token) = token.or_else(|| self.targets.iter().flatten().copied().find(beyond(config.vocabulary))) {
             return Err(TrainError::Token { token, vocabulary: config.vocabulary });
         }
         let mut end = 0;
@@ -64,13 +68,15 @@ impl Batch {
     }
 }
 
-/// A decoder that can be trained: its switches and where its parameters lie.
-#[derive(Clone, Debug)]
+/// A decoder that can be trained: its switches, where its parameters are, and those of them that stay as they are.
+#[derive(Debug)]
 pub struct Decoder {
     /// The switches.
     pub config: Config,
-    /// Where each parameter lies in a buffer of weights or gradients.
+    /// Where each parameter is, in a buffer of weights or gradients or among the frozen ones.
     pub layout: Layout,
+    /// What stays.
+    pub frozen: Frozen,
     /// How exactly matrices are multiplied.
     pub precision: Precision,
 }
@@ -82,6 +88,25 @@ pub struct Objective {
     pub factor: f32,
     /// Weight of the squared logarithm of each softmax's sum (z-loss).
     pub z: f32,
+}
+
+/// Rows of the last stream whose logits are wanted, and the token that each should foretell.
+#[derive(Debug, Default)]
+struct Wanted {
+    rows: Vec<usize>,
+    targets: Vec<Option<u32>>,
+}
+
+impl Wanted {
+    /// The rows with a target; all of them where most have one, since rows in a piece are cheaper than picked ones.
+    fn of(batch: &Batch) -> Self {
+        if 2 * batch.target_count() >= batch.tokens.len() {
+            return Self { rows: (0..batch.tokens.len()).collect(), targets: batch.targets.clone() };
+        }
+        let pairs = batch.targets.iter().enumerate().filter(|(_, target)| target.is_some());
+        let (rows, targets) = pairs.map(|(row, target)| (row, *target)).unzip();
+        Self { rows, targets }
+    }
 }
 
 impl Decoder {
@@ -96,7 +121,34 @@ impl Decoder {
         batch: &Batch,
         buffers: &mut Buffers,
     ) -> Result<f64, TrainError> {
-        self.run(pool, weights, None, batch, &Objective { factor: 0.0, z: 0.0 }, buffers)
+        let objective = Objective { factor: 0.0, z: 0.0 };
+        self.run(pool, weights, None, batch, &Wanted::of(batch), &objective, buffers, &mut |_, _| {})
+    }
+
+    /// The loss of each of these tokens, foretold from the row of the batch beside it; its targets do not matter. A row
+    /// may be asked for several tokens.
+    ///
+    /// # Errors
+    /// As [`Decoder::loss`].
+    pub fn losses(
+        &self,
+        pool: &ThreadPool,
+        weights: &[f32],
+        batch: &Batch,
+        wanted: &[(usize, u32)],
+        buffers: &mut Buffers,
+    ) -> Result<Vec<f32>, TrainError> {
+        for (row, token) in wanted {
+            if *row >= batch.tokens.len() || *token as usize >= self.config.vocabulary {
+                return Err(TrainError::Token { token: *token, vocabulary: self.config.vocabulary });
+            }
+        }
+        let (rows, targets) = wanted.iter().map(|(row, token)| (*row, Some(*token))).unzip();
+        let objective = Objective { factor: 0.0, z: 0.0 };
+        let mut losses = vec![0.0; wanted.len()];
+        let each = &mut |index: usize, loss: f32| losses[index] = loss;
+        self.run(pool, weights, None, batch, &Wanted { rows, targets }, &objective, buffers, each)?;
+        Ok(losses)
     }
 
     /// The sum of losses over the batch's targets; adds `factor` times its gradients to `gradients`.
@@ -112,7 +164,29 @@ impl Decoder {
         objective: &Objective,
         buffers: &mut Buffers,
     ) -> Result<f64, TrainError> {
-        self.run(pool, weights, Some(gradients), batch, objective, buffers)
+        let wanted = Wanted::of(batch);
+        self.run(pool, weights, Some(gradients), batch, &wanted, objective, buffers, &mut |_, _| {})
+    }
+
+    /// The rows before every text as an encoder makes them, `[rows, hidden]`; none where the method has none.
+    #[must_use]
+    pub fn soft_rows(&self, pool: &ThreadPool, weights: &[f32], buffers: &mut Buffers) -> Vec<f32> {
+        let Scratch { encoded, room, .. } = &mut buffers.scratch;
+        if let Some(soft) = &self.layout.soft {
+            self.pass(pool, weights, &[], 0).encode(soft, encoded, room);
+        }
+        encoded.rows.clone()
+    }
+
+    fn pass<'a>(
+        &'a self,
+        pool: &'a ThreadPool,
+        trained: &'a [f32],
+        documents: &'a [Range<usize>],
+        tokens: usize,
+    ) -> Pass<'a> {
+        let weights = Weights { trained, frozen: &self.frozen };
+        Pass { pool, precision: self.precision, config: &self.config, weights, documents, tokens }
     }
 
     fn run(
@@ -121,19 +195,20 @@ impl Decoder {
         weights: &[f32],
         gradients: Option<&mut [f32]>,
         batch: &Batch,
+        wanted: &Wanted,
         objective: &Objective,
         buffers: &mut Buffers,
+        each: &mut dyn FnMut(usize, f32),
     ) -> Result<f64, TrainError> {
-        let Self { config, layout, precision } = self;
-        batch.check(config, buffers)?;
+        let Self { config, layout, .. } = self;
+        batch.check(config, layout.soft_rows(), buffers)?;
         let tokens = batch.tokens.len();
         if tokens == 0 {
             return Ok(0.0);
         }
         let Buffers { streams, saved, scratch, .. } = buffers;
-        let pass = Pass { pool, precision: *precision, config, weights, documents: &batch.documents, tokens };
-        let width = config.hidden;
-        let used = tokens * width;
+        let pass = self.pass(pool, weights, &batch.documents, tokens);
+        let used = tokens * config.hidden;
         for (angles, opposite) in &mut scratch.angles {
             for document in &batch.documents {
                 angles.set(document.start, document.len(), 0);
@@ -141,14 +216,7 @@ impl Decoder {
             let (_, sin) = angles.rows(tokens);
             opposite.iter_mut().zip(sin).for_each(|(opposite, sin)| *opposite = -sin);
         }
-        let embedding = &weights[layout.embedding.clone()];
-        for (token, row) in batch.tokens.iter().zip(streams[0].chunks_exact_mut(width)) {
-            let start = *token as usize * width;
-            row.copy_from_slice(&embedding[start..start + width]);
-        }
-        if config.embedding_multiplier != 1.0 {
-            ops::scale(pool, &mut streams[0][..used], config.embedding_multiplier);
-        }
+        self.input(&pass, &batch.tokens, &mut streams[0][..used], scratch);
         // With one set of saved activations for all layers, each layer overwrites the last one's.
         let all_kept = saved.len() == layout.layers.len();
         let place = |index: usize| if all_kept { index } else { 0 };
@@ -159,12 +227,12 @@ impl Decoder {
         }
         let last = layout.layers.len();
         let Some(gradients) = gradients else {
-            return Ok(self.output(&pass, &mut streams[last][..used], None, batch, objective, scratch));
+            return Ok(self.output(&pass, &mut streams[last][..used], None, wanted, objective, scratch, each));
         };
         // From here on the last stream is the gradient of the stream.
         let (inputs, dx) = streams.split_at_mut(last);
         let dx = &mut dx[0][..used];
-        let loss = self.output(&pass, dx, Some(gradients), batch, objective, scratch);
+        let loss = self.output(&pass, dx, Some(gradients), wanted, objective, scratch, each);
         for (index, layer) in layout.layers.iter().enumerate().rev() {
             let stream = &inputs[index][..used];
             let saved = &mut saved[place(index)];
@@ -174,45 +242,98 @@ impl Decoder {
                 pass.layer(index, layer, stream, &mut out[..used], saved, scratch);
                 scratch.gradient = out;
             }
-            pass.layer_backward(index, layer, stream, dx, saved, scratch, gradients);
+            let to_input = index > 0 || layout.trains_input();
+            pass.layer_backward(index, layer, stream, dx, saved, scratch, gradients, to_input);
         }
-        let (indices, factor) = (&batch.tokens, config.embedding_multiplier);
-        scatter_rows(pool, dx, width, indices, factor, &mut gradients[layout.embedding.clone()]);
+        self.input_backward(&pass, &batch.tokens, dx, gradients, scratch);
         Ok(loss)
     }
 
+    /// Rows of the embedding, and of a prompt, to the first stream.
+    fn input(&self, pass: &Pass<'_>, tokens: &[u32], stream: &mut [f32], scratch: &mut Scratch) {
+        let Self { config, layout, .. } = self;
+        let rows = || tokens.iter().map(|token| *token as usize);
+        for (token, row) in rows().zip(stream.chunks_exact_mut(config.hidden)) {
+            if token < config.vocabulary {
+                pass.weights.row(&layout.embedding, token, row);
+            }
+        }
+        if config.embedding_multiplier != 1.0 {
+            ops::scale(pass.pool, stream, config.embedding_multiplier);
+        }
+        let Some(soft) = &layout.soft else { return };
+        let Scratch { encoded, room, .. } = scratch;
+        pass.encode(soft, encoded, room);
+        for (token, row) in rows().zip(stream.chunks_exact_mut(config.hidden)) {
+            if let Some(index) = token.checked_sub(config.vocabulary) {
+                let from = &encoded.rows[index * config.hidden..(index + 1) * config.hidden];
+                row.iter_mut().zip(from).for_each(|(row, from)| *row = from * config.prompt_multiplier());
+            }
+        }
+    }
+
+    fn input_backward(
+        &self,
+        pass: &Pass<'_>,
+        tokens: &[u32],
+        dx: &[f32],
+        gradients: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let Self { config, layout, .. } = self;
+        if let Some(slot) = layout.embedding.slot() {
+            scatter_rows(pass.pool, dx, config.hidden, tokens, config.embedding_multiplier, &mut gradients[slot]);
+        }
+        let Some(soft) = &layout.soft else { return };
+        let Scratch { encoded, room, .. } = scratch;
+        encoded.gradient.fill(0.0);
+        for (token, dx) in tokens.iter().zip(dx.chunks_exact(config.hidden)) {
+            if let Some(index) = (*token as usize).checked_sub(config.vocabulary) {
+                let to = &mut encoded.gradient[index * config.hidden..(index + 1) * config.hidden];
+                to.iter_mut().zip(dx).for_each(|(to, dx)| *to += dx * config.prompt_multiplier());
+            }
+        }
+        pass.encode_backward(soft, encoded, gradients, room);
+    }
+
     /// The last norm, the output matrix and the loss, some rows at a time: logits of all rows are never in memory. With
-    /// gradients, the stream becomes its own gradient.
+    /// gradients, the stream becomes its own gradient. `each` is told the loss of every wanted row.
     fn output(
         &self,
         pass: &Pass<'_>,
         stream: &mut [f32],
         mut gradients: Option<&mut [f32]>,
-        batch: &Batch,
+        wanted: &Wanted,
         objective: &Objective,
         scratch: &mut Scratch,
+        each: &mut dyn FnMut(usize, f32),
     ) -> f64 {
-        let Self { config, layout, precision } = self;
+        let Self { config, layout, .. } = self;
         let (pool, width, vocabulary) = (pass.pool, config.hidden, config.vocabulary);
         pass.norm_input(Some(&layout.output_norm), stream, scratch);
-        let Scratch { normed, output, gradient, statistics, norm_weight, shared, logits, capped, losses, .. } = scratch;
+        let Scratch { normed, output, gradient, statistics, norm_weight, room, logits, capped, losses, picked, .. } =
+            scratch;
         let (normed, dnormed) = (&normed[..stream.len()], &mut output[..stream.len()]);
-        let matrix = &pass.weights[layout.output.clone()];
+        let Room { shared, .. } = room;
         let mut total = 0.0;
         let piece = losses.len();
-        for start in (0..pass.tokens).step_by(piece) {
-            let targets = &batch.targets[start..batch.targets.len().min(start + piece)];
-            let rows = targets.len();
-            let x = &normed[start * width..(start + rows) * width];
-            let dx = &mut dnormed[start * width..(start + rows) * width];
+        if gradients.is_some() {
+            dnormed.fill(0.0);
+        }
+        for (number, (rows, targets)) in wanted.rows.chunks(piece).zip(wanted.targets.chunks(piece)).enumerate() {
             if targets.iter().all(Option::is_none) {
-                dx.fill(0.0);
                 continue;
             }
-            let logits = &mut logits[..rows * vocabulary];
-            let size = Size { m: rows, n: vocabulary, k: width };
-            let factors = (Factor::lines(x, width), Factor::lines(matrix, width));
-            gemm(pool, *precision, size, factors.0, factors.1, logits, vocabulary, Output::Replace, shared);
+            let count = rows.len();
+            let (x, dx) = picked.split_at_mut(piece * width);
+            let (x, dx) = (&mut x[..count * width], &mut dx[..count * width]);
+            for (row, x) in rows.iter().zip(x.chunks_exact_mut(width)) {
+                x.copy_from_slice(&normed[row * width..(row + 1) * width]);
+            }
+            let logits = &mut logits[..count * vocabulary];
+            let size = Size { m: count, n: vocabulary, k: width };
+            let factors = (Factor::lines(x, width), pass.weights.lines(&layout.output, width));
+            pass.multiply(size, factors.0, factors.1, logits, vocabulary, Output::Replace, shared);
             if config.logits_multiplier != 1.0 {
                 ops::scale(pool, logits, config.logits_multiplier);
             }
@@ -220,9 +341,10 @@ impl Decoder {
                 ops::soft_cap(pool, logits, cap);
                 capped[..logits.len()].copy_from_slice(logits);
             }
-            let losses = &mut losses[..rows];
+            let losses = &mut losses[..count];
             cross_entropy(pool, logits, targets, objective.z, objective.factor, losses);
             total += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+            losses.iter().enumerate().for_each(|(row, loss)| each(number * piece + row, *loss));
             let Some(gradients) = gradients.as_deref_mut() else { continue };
             if let Some(cap) = config.logit_soft_cap {
                 soft_cap_backward(pool, &capped[..logits.len()], logits, cap);
@@ -230,13 +352,17 @@ impl Decoder {
             if config.logits_multiplier != 1.0 {
                 ops::scale(pool, logits, config.logits_multiplier);
             }
-            let size = Size { m: rows, n: width, k: vocabulary };
-            let factors = (Factor::lines(logits, vocabulary), Factor::across(matrix, width));
-            gemm(pool, *precision, size, factors.0, factors.1, dx, width, Output::Replace, shared);
-            let size = Size { m: vocabulary, n: width, k: rows };
-            let factors = (Factor::across(logits, vocabulary), Factor::across(x, width));
-            let dmatrix = &mut gradients[layout.output.clone()];
-            gemm(pool, *precision, size, factors.0, factors.1, dmatrix, width, Output::Add, shared);
+            let size = Size { m: count, n: width, k: vocabulary };
+            let factors = (Factor::lines(logits, vocabulary), pass.weights.across(&layout.output, width));
+            pass.multiply(size, factors.0, factors.1, dx, width, Output::Replace, shared);
+            for (row, dx) in rows.iter().zip(dx.chunks_exact(width)) {
+                dnormed[row * width..(row + 1) * width].copy_from_slice(dx);
+            }
+            if let Some(slot) = layout.output.slot() {
+                let size = Size { m: vocabulary, n: width, k: count };
+                let factors = (Factor::across(logits, vocabulary), Factor::across(x, width));
+                pass.multiply(size, factors.0, factors.1, &mut gradients[slot], width, Output::Add, shared);
+            }
         }
         if let Some(gradients) = gradients {
             let dx = &mut gradient[..stream.len()];

@@ -10,8 +10,10 @@ use crate::pass::Decoder;
 pub struct Plan {
     /// Numbers that are trained.
     pub parameters: u64,
-    /// The weights, in f32.
+    /// The weights that are trained, in f32.
     pub weights: u64,
+    /// Those that stay, as they are stored.
+    pub frozen: u64,
     /// Their gradients.
     pub gradients: u64,
     /// Both means of AdamW.
@@ -24,7 +26,8 @@ pub struct Plan {
     pub working: u64,
     /// The texts, as tokens.
     pub texts: u64,
-    /// Operations for each token, forward and backward: 6 for each parameter of a product, and those of attention.
+    /// Operations for each token, forward and backward: 6 for each parameter of a product (4 where it stays), and those of
+    /// attention.
     pub operations_per_token: f64,
 }
 
@@ -34,14 +37,18 @@ impl Plan {
     pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute, text_tokens: usize) -> Self {
         let config = &decoder.config;
         let buffer = 4 * decoder.layout.len() as u64;
-        let [activations, logits, working] = Buffers::bytes(config, tokens, recompute);
+        let [activations, logits, working] = Buffers::bytes(decoder, tokens, recompute);
         let in_products = |role: Role| !role.is_norm() && (role != Role::TokenEmbedding || config.tied);
         let products: usize = decoder
             .layout
-            .parameters()
-            .filter(|(parameter, _)| in_products(parameter.role) && !parameter.is_bias)
-            .map(|(parameter, _)| parameter.elements())
+            .own()
+            .filter(|parameter| in_products(parameter.role) && !parameter.is_bias)
+            .map(saem_model::Parameter::elements)
             .sum();
+        let added: usize =
+            decoder.layout.parameters().filter(|(trained, _)| trained.is_lora()).map(|(_, slot)| slot.len()).sum();
+        let is_frozen = !decoder.layout.frozen().is_empty();
+        let products = if is_frozen { 4.0 } else { 6.0 } * products as f64 + 8.0 * added as f64;
         // Half the keys are seen on average: 2 products of 2 operations forward, twice that backward.
         let seen = |window: Option<usize>| window.map_or(tokens, |window| window.min(tokens)) as f64 / 2.0;
         let attention: f64 =
@@ -50,19 +57,27 @@ impl Plan {
         Self {
             parameters: decoder.layout.parameter_count() as u64,
             weights: buffer,
+            frozen: decoder.frozen.byte_len() as u64,
             gradients: buffer,
             optimizer: 2 * buffer,
             activations,
             logits,
             working,
             texts: 4 * text_tokens as u64,
-            operations_per_token: (6.0 * products as f64 + attention) * again,
+            operations_per_token: (products + attention) * again,
         }
     }
 
     /// All bytes.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.working + self.texts
+        self.weights
+            + self.frozen
+            + self.gradients
+            + self.optimizer
+            + self.activations
+            + self.logits
+            + self.working
+            + self.texts
     }
 }

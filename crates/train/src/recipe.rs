@@ -19,7 +19,29 @@
 //! batch = 8
 //! learning_rate = 1e-3
 //! ```
+//!
+//! With a part `[tune]` it is a recipe to tune a model by, and says how rows of files become examples:
+//!
+//! ```toml
+//! [model]
+//! base = "gemma3-270m"
+//!
+//! [tune]
+//! method = "lora"
+//! rank = 16
+//!
+//! [data]
+//! train = ["reviews.jsonl"]
+//! prompt = "리뷰: {{document}}\n감정:"
+//! answer = " {{label}}"
+//! label = "label"
+//! labels = { "0" = "부정", "1" = "긍정" }
+//!
+//! [train]
+//! epochs = 1
+//! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use saem_kernels::gemm::Precision;
@@ -27,7 +49,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::buffers::Recompute;
+use crate::method::{Lora, Method, Prompt, Target};
 use crate::schedule::Schedule;
+use crate::template::Template;
 
 /// A recipe; see the module.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -35,6 +59,9 @@ use crate::schedule::Schedule;
 pub struct Recipe {
     /// What is trained.
     pub model: ModelRecipe,
+    /// What of it, where a model is tuned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<TuneRecipe>,
     /// On what.
     pub data: DataRecipe,
     /// How.
@@ -56,6 +83,43 @@ pub struct ModelRecipe {
     pub config: Option<toml::Table>,
 }
 
+/// What of a model is trained.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TuneRecipe {
+    /// The method.
+    pub method: MethodName,
+    /// LoRA: the rank of the thin matrices.
+    #[serde(default = "defaults::rank")]
+    pub rank: usize,
+    /// LoRA: the factor on their product, times the rank.
+    #[serde(default = "defaults::alpha")]
+    pub alpha: f64,
+    /// LoRA: the projections that get them.
+    #[serde(default = "defaults::targets")]
+    pub targets: Vec<Target>,
+    /// Soft prompts: rows before every text.
+    #[serde(default = "defaults::virtual_tokens")]
+    pub virtual_tokens: usize,
+    /// p-tuning: the inner width of the prompt encoder; 0 for the model's width.
+    #[serde(default)]
+    pub encoder_hidden: usize,
+}
+
+/// A method's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodName {
+    /// All weights.
+    Full,
+    /// Thin matrices beside some weights.
+    Lora,
+    /// A soft prompt that an encoder makes.
+    PTuning,
+    /// A soft prompt.
+    Prompt,
+}
+
 /// What a run learns from.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -68,24 +132,109 @@ pub struct DataRecipe {
     /// Where no such texts are named: the share of the others that is held out for it.
     #[serde(default)]
     pub validation_share: f64,
-    /// Which string of a JSONL line is the text.
-    #[serde(default = "defaults::field")]
-    pub field: String,
+    /// Which column of a row is the text.
+    #[serde(default = "defaults::text", alias = "field")]
+    pub text: String,
+    /// What stands before an answer, with places for columns: `{{column}}`. Nothing of it is learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The answer, with places for columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// The column that holds a label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What the label's values are called in the answer. Rows with other values are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The column that holds a conversation: messages as OpenAI's API has them. What the assistant says is learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<String>,
+    /// The most examples to learn from, drawn by the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
+    /// The most examples to measure with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_examples: Option<usize>,
+    /// Learn from as many examples of each label.
+    #[serde(default)]
+    pub balance: bool,
+}
+
+/// How a row becomes an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form<'a> {
+    /// A text, all of it learnt.
+    Text(&'a str),
+    /// A prompt and an answer.
+    Answer(&'a str, &'a str),
+    /// A conversation.
+    Chat(&'a str),
+}
+
+impl DataRecipe {
+    /// How a row becomes an example; or what is wrong.
+    pub(crate) fn form(&self) -> Result<Form<'_>, String> {
+        match (&self.prompt, &self.answer, &self.chat) {
+            (Some(prompt), Some(answer), None) => Ok(Form::Answer(prompt, answer)),
+            (None, None, Some(chat)) => Ok(Form::Chat(chat)),
+            (None, None, None) => Ok(Form::Text(&self.text)),
+            (_, _, Some(_)) => {
+                Err("[data] chat brings its own prompts and answers: leave prompt and answer out".into())
+            }
+            _ => Err("[data] prompt and answer belong together".into()),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let form = self.form()?;
+        if let Form::Answer(prompt, answer) = form {
+            Template::parse(prompt).and(Template::parse(answer)).map_err(|problem| format!("[data] {problem}"))?;
+        }
+        let Some(label) = &self.label else {
+            return if self.labels.is_empty() && !self.balance {
+                Ok(())
+            } else {
+                Err("[data] label must name the column that labels and balance speak of".into())
+            };
+        };
+        let Form::Answer(prompt, answer) = form else {
+            return Err("[data] label belongs to prompt and answer".into());
+        };
+        let named = |text: &str| Template::parse(text).map(|template| template.columns().any(|column| column == label));
+        if self.labels.values().any(|word| word.trim().is_empty()) || self.labels.is_empty() {
+            return Err("[data] labels must say what each value of the label is called".into());
+        }
+        if named(prompt)? {
+            return Err(format!("[data] prompt gives the answer away: it names {label:?}"));
+        }
+        let columns = Template::parse(answer)?;
+        if !named(answer)? || columns.columns().any(|column| column != label) {
+            return Err(format!(
+                "[data] answer must name {label:?} and no other column where it is one of a few labels"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// How a run learns.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainRecipe {
-    /// Steps of the optimizer.
+    /// Steps of the optimizer; or `epochs`.
+    #[serde(default)]
     pub steps: u64,
-    /// Tokens of a sequence.
+    /// How often every example is taken, where `steps` does not say how many steps there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Tokens of a sequence, or of the longest example.
     #[serde(default = "defaults::sequence")]
     pub sequence: usize,
-    /// Sequences in a step.
+    /// Sequences or examples in a step.
     #[serde(default = "defaults::batch")]
     pub batch: usize,
-    /// Sequences in memory at a time; a step takes as many turns as it needs.
+    /// Sequences in memory at a time, or tokens of so many; a step takes as many turns as it needs.
     #[serde(default = "defaults::micro_batch")]
     pub micro_batch: usize,
     /// The highest learning rate.
@@ -127,6 +276,9 @@ pub struct TrainRecipe {
     /// Steps between measurements with held-out texts.
     #[serde(default = "defaults::evaluate_every")]
     pub evaluate_every: u64,
+    /// Held-out examples that are measured with at most on the way; at the end all are.
+    #[serde(default = "defaults::evaluate_examples")]
+    pub evaluate_examples: usize,
     /// Steps between checkpoints.
     #[serde(default = "defaults::checkpoint_every")]
     pub checkpoint_every: u64,
@@ -145,7 +297,24 @@ enum PrecisionName {
 }
 
 mod defaults {
-    pub(super) fn field() -> String {
+    use crate::method::Target;
+
+    pub(super) fn rank() -> usize {
+        16
+    }
+    pub(super) fn alpha() -> f64 {
+        32.0
+    }
+    pub(super) fn targets() -> Vec<Target> {
+        Target::ALL.to_vec()
+    }
+    pub(super) fn virtual_tokens() -> usize {
+        32
+    }
+    pub(super) fn evaluate_examples() -> usize {
+        256
+    }
+    pub(super) fn text() -> String {
         "text".to_owned()
     }
     pub(super) fn sequence() -> usize {
@@ -211,8 +380,49 @@ impl Recipe {
         toml::to_string_pretty(self).unwrap_or_default()
     }
 
+    /// What of a model of this width is trained.
+    #[must_use]
+    pub fn method(&self, hidden: usize) -> Method {
+        let Some(tune) = &self.tune else { return Method::Full };
+        let prompt = |encoder| Method::Prompt(Prompt { rows: tune.virtual_tokens, encoder });
+        match tune.method {
+            MethodName::Full => Method::Full,
+            MethodName::Lora => {
+                Method::Lora(Lora { rank: tune.rank, alpha: tune.alpha, targets: tune.targets.clone() })
+            }
+            MethodName::PTuning if tune.encoder_hidden == 0 => prompt(Some(hidden)),
+            MethodName::PTuning => prompt(Some(tune.encoder_hidden)),
+            MethodName::Prompt => prompt(None),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
-        let Self { model, data, train } = self;
+        let Self { model, tune, data, train } = self;
+        match tune {
+            Some(_) if model.base.is_none() => return Err("[model] base must name the model to tune".into()),
+            Some(tune) => {
+                data.check()?;
+                if tune.targets.is_empty() {
+                    return Err("[tune] targets names nothing".into());
+                }
+                for (name, count) in [("rank", tune.rank), ("virtual_tokens", tune.virtual_tokens)] {
+                    if !(1..=65_536).contains(&count) {
+                        return Err(format!("[tune] {name} is {count}, and must be from 1 to 65536"));
+                    }
+                }
+                if !(tune.alpha.is_finite() && tune.alpha > 0.0) {
+                    return Err(format!("[tune] alpha is {}, and must be above 0", tune.alpha));
+                }
+            }
+            None if data.prompt.is_some() || data.answer.is_some() || data.chat.is_some() || data.label.is_some() => {
+                return Err("[data] prompt, answer, label and chat belong to a recipe with [tune]".into());
+            }
+            None => {}
+        }
+        let given = usize::from(train.steps > 0) + usize::from(train.epochs.is_some());
+        if given != 1 {
+            return Err("[train] wants either steps or epochs".into());
+        }
         match (&model.base, &model.config, &model.tokenizer) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => {}
             (Some(_), _, _) => {
@@ -228,18 +438,21 @@ impl Recipe {
             return Err("[data] train names no file".into());
         }
         let counts = [
-            ("steps", train.steps),
             ("sequence", train.sequence as u64),
             ("batch", train.batch as u64),
             ("micro_batch", train.micro_batch as u64),
             ("evaluate_every", train.evaluate_every),
             ("checkpoint_every", train.checkpoint_every),
             ("keep", train.keep as u64),
+            ("evaluate_examples", train.evaluate_examples as u64),
+            ("examples", data.examples.unwrap_or(1) as u64),
+            ("validation_examples", data.validation_examples.unwrap_or(1) as u64),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(format!("[train] {name} must be at least 1"));
+            return Err(format!("{name} must be at least 1"));
         }
         let shares = [
+            ("[train] epochs", train.epochs.unwrap_or(1.0), 1e-6, 1e6),
             ("[data] validation_share", data.validation_share, 0.0, 0.5),
             ("[train] learning_rate", train.learning_rate, f64::MIN_POSITIVE, 10.0),
             ("[train] final_share", train.final_share, 0.0, 1.0),

@@ -4,12 +4,13 @@
 //! run/recipe.toml           as it was resolved
 //!     metrics.jsonl         a line for each step and each measurement
 //!     checkpoints/000100/   the last ones
-//!     model/                what was trained, when the run is done
+//!     data.json             what became of the rows, where a model is tuned
+//!     model/, adapter/      what was trained, when the run is done
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use saem_formats::Source;
@@ -20,26 +21,22 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::TrainError;
+use crate::begin;
 use crate::buffers::Buffers;
 use crate::checkpoint::{self, Contents, State};
-use crate::data::{Sequences, Texts};
+use crate::feed::Feed;
+use crate::folder;
+use crate::frozen::Frozen;
 use crate::layout::Layout;
+use crate::measure::Measurement;
+use crate::method::Method;
 use crate::pass::{Batch, Decoder, Objective};
 use crate::plan::Plan;
-use crate::random::Random;
+use crate::prepare::{DataReport, WriteChat};
+use crate::publish;
 use crate::recipe::Recipe;
 
-/// The recipe's name in the folder.
-const RECIPE: &str = "recipe.toml";
-/// What the first weights are drawn for.
-const WEIGHTS: u64 = 3;
-/// Deviation of the first weights, where the shape does not say another.
-const DEVIATION: f64 = 0.02;
-/// Held-out sequences that a measurement takes at most.
-const MEASURED: usize = 64;
-
 /// Where things are.
-#[derive(Debug)]
 pub struct Setup {
     /// What to do.
     pub recipe: Recipe,
@@ -49,6 +46,16 @@ pub struct Setup {
     pub source: Source,
     /// Threads that compute.
     pub threads: usize,
+    /// Writes a conversation as the model's template has it, where there is one.
+    pub write_chat: Option<Box<WriteChat>>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { recipe, folder, threads, .. } = self;
+        let mut setup = formatter.debug_struct("Setup");
+        setup.field("recipe", recipe).field("folder", folder).field("threads", threads).finish_non_exhaustive()
+    }
 }
 
 /// One step, as `metrics.jsonl` has it.
@@ -69,19 +76,25 @@ pub struct StepReport {
     /// Mean loss over held-out texts, where it was measured after this step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
+    /// Share of held-out examples whose label was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+    /// The mean over labels of the harmonic mean of precision and recall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_f1: Option<f64>,
 }
 
 /// A run in memory.
 #[derive(Debug)]
 pub struct Run {
     recipe: Recipe,
+    method: Method,
     folder: PathBuf,
-    companions: Source,
+    source: Source,
     config_json: Value,
     decoder: Decoder,
     pool: ThreadPool,
-    sequences: Sequences,
-    held_out: Option<Sequences>,
+    feed: Feed,
     weights: Vec<f32>,
     gradients: Vec<f32>,
     mean: Vec<f32>,
@@ -99,41 +112,32 @@ impl Run {
     /// # Errors
     /// Where the recipe, the texts, the model or the folder are not as they should be.
     pub fn open(setup: Setup, resume: bool, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, TrainError> {
-        let Setup { recipe, folder, source, threads } = setup;
+        let Setup { mut recipe, folder, source, threads, write_chat } = setup;
         let pool = ThreadPool::new(threads)?;
-        check(&folder, &recipe, resume)?;
+        folder::check(&folder, &recipe, resume)?;
+        let all_weights = recipe.method(0) == Method::Full;
         let source = match (&recipe.model.base, &source) {
-            (Some(_), Source::Gguf(_)) => in_checkpoint_form(&source, &folder, &pool)?,
+            (Some(_), Source::Gguf(_)) if all_weights => in_checkpoint_form(&source, &folder, &pool)?,
             _ => source,
         };
         let tokenizer = load_tokenizer(&source)?;
-        let config_json = config_json(&recipe, &source, tokenizer.vocabulary_len())?;
-        let config = Config::from_hf(&config_json)?;
         let is_new = recipe.model.base.is_none();
-        let config = if is_new { config } else { Config::from_source(&source)? };
-        let layout = Layout::new(&config, is_new || config.has_norm_biases(&source))?;
-        let decoder = Decoder { config, layout, precision: recipe.train.precision };
-
-        let field = &recipe.data.field;
-        let mut texts = Texts::read(&recipe.data.train, field, &tokenizer, progress)?;
-        let train = &recipe.train;
-        let held_out = if recipe.data.validation.is_empty() {
-            texts.split_off(recipe.data.validation_share, train.seed)
-        } else {
-            Texts::read(&recipe.data.validation, field, &tokenizer, progress)?
-        };
-        let held_out =
-            if held_out.is_empty() { None } else { Some(Sequences::new(held_out, train.sequence, train.seed)?) };
-        let sequences = Sequences::new(texts, train.sequence, train.seed)?;
+        let config_json =
+            if all_weights { config_json(&recipe, &source, tokenizer.vocabulary_len())? } else { Value::Null };
+        let config = if is_new { Config::from_hf(&config_json)? } else { Config::from_source(&source)? };
+        let method = recipe.method(config.hidden);
+        let layout = Layout::with(&config, is_new || config.has_norm_biases(&source), &method)?;
+        let feed = Feed::open(&recipe, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
+        feed.count_steps(&mut recipe.train);
+        let frozen = Frozen::read(&layout, &source, &config)?;
+        let decoder = Decoder { config, layout, frozen, precision: recipe.train.precision };
 
         let len = decoder.layout.len();
         let mut weights = vec![0.0; len];
         if is_new {
-            draw(&decoder, &config_json, train.seed, &mut weights);
+            begin::draw(&decoder, &config_json, recipe.train.seed, &mut weights);
         } else {
-            for (parameter, slot) in decoder.layout.parameters() {
-                weights[slot].copy_from_slice(&parameter.read(&source, &decoder.config)?);
-            }
+            begin::go_on(&decoder, &source, recipe.train.seed, &mut weights)?;
         }
         let (mut mean, mut square) = (vec![0.0; len], vec![0.0; len]);
         let mut state = State::default();
@@ -141,14 +145,13 @@ impl Run {
         if let Some((_, path)) = checkpoint::list(&checkpoints).last() {
             state = checkpoint::read(path, &decoder.layout, &mut weights, &mut mean, &mut square)?;
         }
-        let buffers = Buffers::new(&decoder.config, Self::rows(&recipe), train.recompute);
+        let buffers = Buffers::new(&decoder, feed.rows(&recipe.train), recipe.train.recompute);
         Ok(Self {
             folder,
-            companions: source,
+            source,
             config_json,
             pool,
-            sequences,
-            held_out,
+            feed,
             weights,
             gradients: vec![0.0; len],
             mean,
@@ -157,13 +160,15 @@ impl Run {
             metrics: None,
             state,
             decoder,
+            method,
             recipe,
         })
     }
 
-    /// Tokens in memory at a time.
-    fn rows(recipe: &Recipe) -> usize {
-        recipe.train.sequence * recipe.train.micro_batch.min(recipe.train.batch)
+    /// Whether the run makes an adapter and leaves the model as it is.
+    #[must_use]
+    pub fn is_adapter(&self) -> bool {
+        self.method != Method::Full
     }
 
     /// Steps done.
@@ -182,21 +187,26 @@ impl Run {
     #[must_use]
     pub fn epochs(&self) -> f64 {
         let train = &self.recipe.train;
-        (train.steps * train.batch as u64) as f64 / self.sequences.per_epoch() as f64
+        (train.steps * train.batch as u64) as f64 / self.feed.per_epoch().max(1) as f64
     }
 
-    /// The texts that are learnt from.
+    /// Texts or examples that are learnt from, and their tokens.
     #[must_use]
-    pub fn sequences(&self) -> &Sequences {
-        &self.sequences
+    pub fn texts(&self) -> (usize, usize) {
+        self.feed.texts()
+    }
+
+    /// What became of the rows that are learnt from, and of those that are measured with, where a model is tuned.
+    #[must_use]
+    pub fn data_reports(&self) -> Option<(&DataReport, &DataReport)> {
+        self.feed.reports()
     }
 
     /// What the run takes.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let held_out = self.held_out.as_ref().map_or(0, |sequences| sequences.texts().token_count());
-        let tokens = self.sequences.texts().token_count() + held_out;
-        Plan::new(&self.decoder, Self::rows(&self.recipe), self.recipe.train.recompute, tokens)
+        let train = &self.recipe.train;
+        Plan::new(&self.decoder, self.feed.rows(train), train.recompute, self.feed.token_count())
     }
 
     /// Takes one step, and whatever is due after it: a measurement, a checkpoint.
@@ -208,11 +218,7 @@ impl Run {
         self.metrics()?;
         let step = self.state.step + 1;
         let train = &self.recipe.train;
-        let first = self.state.step * train.batch as u64;
-        let batches: Vec<Batch> = (0..train.batch)
-            .step_by(train.micro_batch)
-            .map(|done| self.sequences.batch(first + done as u64, train.micro_batch.min(train.batch - done)))
-            .collect();
+        let batches = self.feed.batches(self.state.step, train);
         let targets: usize = batches.iter().map(Batch::target_count).sum();
         let objective = Objective { factor: 1.0 / targets.max(1) as f32, z: train.z_loss as f32 };
         self.gradients.fill(0.0);
@@ -230,23 +236,28 @@ impl Run {
         let factor = train.schedule.factor(step, train.steps, train.warm_up, train.final_share);
         let learning_rate = train.learning_rate * factor;
         self.update(step, learning_rate, norm);
-        self.state.step = step;
-        let tokens = batches.iter().map(|batch| batch.tokens.len()).sum::<usize>() as f64;
+        let tokens = batches.iter().map(|batch| batch.tokens.len()).sum::<usize>();
+        self.state = State { step, tokens: self.state.tokens + tokens as u64 };
         let mut report = StepReport {
             step,
             loss,
             learning_rate,
             gradient_norm: norm,
-            tokens: step * (self.recipe.train.batch * self.recipe.train.sequence) as u64,
-            tokens_per_second: tokens / begun.elapsed().as_secs_f64(),
+            tokens: self.state.tokens,
+            tokens_per_second: tokens as f64 / begun.elapsed().as_secs_f64(),
             validation_loss: None,
+            validation_accuracy: None,
+            validation_f1: None,
         };
         let train = &self.recipe.train;
         let is_last = step == train.steps;
         let due = |every: u64| is_last || step.is_multiple_of(every);
         let (evaluate, save) = (due(train.evaluate_every), due(train.checkpoint_every));
         if evaluate {
-            report.validation_loss = self.measure()?;
+            let measured = self.measure(is_last)?;
+            report.validation_loss = measured.map(|measured| measured.loss);
+            report.validation_accuracy = measured.and_then(|measured| measured.accuracy);
+            report.validation_f1 = measured.and_then(|measured| measured.macro_f1);
         }
         self.record(&report)?;
         if save {
@@ -255,28 +266,33 @@ impl Run {
         Ok(report)
     }
 
-    /// Writes the model, for others to read. A run that was killed between its last checkpoint and this has it written
-    /// when it is gone on with.
+    /// Writes what was trained, for others to read: the model, or the adapter. A run that was killed between its last
+    /// checkpoint and this has it written when it is gone on with.
     ///
     /// # Errors
     /// Where the disk is full or not writable.
-    pub fn finish(&self) -> Result<(), TrainError> {
-        checkpoint::write(&self.folder.join("model"), &self.contents(false))
+    pub fn finish(&mut self) -> Result<PathBuf, TrainError> {
+        if self.method == Method::Full {
+            let path = self.folder.join("model");
+            checkpoint::write(&path, &self.contents(false))?;
+            return Ok(path);
+        }
+        let path = self.folder.join("adapter");
+        let Self { decoder, pool, weights, buffers, .. } = self;
+        let rows = decoder.soft_rows(pool, weights, buffers);
+        let base = self.recipe.model.base.as_deref().unwrap_or_default();
+        publish::adapter(&path, &self.decoder, &self.method, base, &self.weights, &rows)?;
+        Ok(path)
     }
 
-    /// Mean loss over held-out texts, where there are any.
+    /// Measures with held-out texts, where there are any; with `all` of them, or with some.
     ///
     /// # Errors
     /// As [`Decoder::loss`].
-    pub fn measure(&mut self) -> Result<Option<f64>, TrainError> {
-        let Some(held_out) = &mut self.held_out else { return Ok(None) };
-        let (mut sum, mut count) = (0.0, 0);
-        for first in 0..held_out.per_epoch().min(MEASURED) {
-            let batch = held_out.batch(first as u64, 1);
-            sum += self.decoder.loss(&self.pool, &self.weights, &batch, &mut self.buffers)?;
-            count += batch.target_count();
-        }
-        Ok(Some(sum / count.max(1) as f64))
+    pub fn measure(&mut self, all: bool) -> Result<Option<Measurement>, TrainError> {
+        let Self { decoder, pool, weights, feed, buffers, recipe, .. } = self;
+        let most = if all { usize::MAX } else { recipe.train.evaluate_examples };
+        feed.measure(decoder, pool, weights, most, (feed.rows(&recipe.train), buffers))
     }
 
     /// Writes a checkpoint, and removes those that are too many.
@@ -298,8 +314,7 @@ impl Run {
     fn contents(&self, with_optimizer: bool) -> Contents<'_> {
         Contents {
             layout: &self.decoder.layout,
-            config: &self.config_json,
-            companions: &self.companions,
+            model: (self.method == Method::Full).then_some((&self.config_json, &self.source)),
             weights: &self.weights,
             optimizer: with_optimizer.then_some((&self.mean, &self.square, self.state)),
         }
@@ -340,8 +355,8 @@ impl Run {
         let file = match self.metrics.take() {
             Some(file) => file,
             None => {
-                begin(&self.folder, &self.recipe)?;
-                metrics(&self.folder.join("metrics.jsonl"), self.state.step)?
+                folder::begin(&self.folder, &self.recipe, self.feed.reports())?;
+                folder::metrics(&self.folder.join("metrics.jsonl"), self.state.step)?
             }
         };
         Ok(self.metrics.insert(file))
@@ -354,58 +369,8 @@ impl Run {
     }
 }
 
-/// Sees that the folder is that of no run yet, or of one with the same recipe where it should go on.
-fn check(folder: &Path, recipe: &Recipe, resume: bool) -> Result<(), TrainError> {
-    let path = folder.join(RECIPE);
-    let wrong = |problem: &str| TrainError::Recipe { path: path.clone(), problem: problem.to_owned() };
-    match (path.exists(), resume) {
-        (false, false) => return Ok(()),
-        (false, true) => return Err(wrong("there is no run in this folder to go on with")),
-        (true, false) => {
-            return Err(wrong(
-                "there is a run in this folder already: go on with it (--resume) or choose another folder",
-            ));
-        }
-        (true, true) => {}
-    }
-    let stored = fs::read_to_string(&path).map_err(|source| TrainError::Io { path: path.clone(), source })?;
-    let stored: Recipe = toml::from_str(&stored).map_err(|error| wrong(&error.to_string()))?;
-    let mut same = recipe.clone();
-    // More steps, other intervals: the same run.
-    same.train.steps = stored.train.steps;
-    same.train.evaluate_every = stored.train.evaluate_every;
-    same.train.checkpoint_every = stored.train.checkpoint_every;
-    same.train.keep = stored.train.keep;
-    if same == stored {
-        return Ok(());
-    }
-    Err(wrong(
-        "the run in this folder has another recipe: only steps, evaluate_every, checkpoint_every and keep may change",
-    ))
-}
-
-/// Writes the recipe to the folder of a run whose first step can be taken.
-fn begin(folder: &Path, recipe: &Recipe) -> Result<(), TrainError> {
-    let (path, part) = (folder.join(RECIPE), folder.join("recipe.toml.part"));
-    let io = |source| TrainError::Io { path: path.clone(), source };
-    fs::create_dir_all(folder.join("checkpoints")).map_err(io)?;
-    fs::write(&part, recipe.to_toml()).and_then(|()| fs::rename(&part, &path)).map_err(io)
-}
-
-/// The metrics file, without what came after the checkpoint that the run goes on from.
-fn metrics(path: &Path, step: u64) -> Result<File, TrainError> {
-    let io = |source| TrainError::Io { path: path.to_owned(), source };
-    let before = fs::read_to_string(path).unwrap_or_default();
-    let is_kept = |line: &&str| {
-        serde_json::from_str::<Value>(line).is_ok_and(|line| line["step"].as_u64().is_some_and(|found| found <= step))
-    };
-    let kept: String = before.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect();
-    fs::write(path, kept).map_err(io)?;
-    OpenOptions::new().append(true).open(path).map_err(io)
-}
-
 /// A GGUF file as a checkpoint of floats, beside the run.
-fn in_checkpoint_form(source: &Source, folder: &Path, pool: &ThreadPool) -> Result<Source, TrainError> {
+fn in_checkpoint_form(source: &Source, folder: &std::path::Path, pool: &ThreadPool) -> Result<Source, TrainError> {
     let directory = folder.join("base");
     if !directory.is_dir() {
         convert(source, &directory, Some(DataType::F32), pool, &mut |_, _| {})?;
@@ -442,25 +407,4 @@ fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Va
         fields.entry("architectures").or_insert(json!([class]));
     }
     Ok(json)
-}
-
-/// The first weights of a new model: matrices normal, those that write to the stream narrower the more layers there are
-/// (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), norms one, biases zero.
-fn draw(decoder: &Decoder, config: &Value, seed: u64, weights: &mut [f32]) {
-    use saem_model::Role;
-    let deviation = config.get("initializer_range").and_then(Value::as_f64).unwrap_or(DEVIATION);
-    let narrow = deviation / (2.0 * decoder.config.layers.len() as f64).sqrt();
-    let mut random = Random::new(seed, WEIGHTS);
-    for (parameter, slot) in decoder.layout.parameters() {
-        let values = &mut weights[slot];
-        match parameter.role {
-            _ if parameter.is_bias => {}
-            role if role.is_norm() => values.fill(1.0 - decoder.config.norm_offset),
-            role => {
-                let writes = matches!(role, Role::AttentionOutput | Role::Down);
-                let deviation = if writes { narrow } else { deviation };
-                values.iter_mut().for_each(|value| *value = (random.normal() * deviation) as f32);
-            }
-        }
-    }
 }

@@ -17,7 +17,7 @@ pub(crate) use records::{
 };
 pub(crate) use serve::Serve;
 pub(crate) use shared::{LoadFlags, ModelFlag};
-pub(crate) use train::Pretrain;
+pub(crate) use train::{Pretrain, TrainFlags, Tune};
 
 /// Runs open-weight language models on your own machine
 #[derive(Debug, Parser)]
@@ -63,8 +63,12 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Trains a new model, or all weights of one, after a recipe
     Pretrain(Pretrain),
+    /// Tunes a model on examples, all of it or an adapter beside it, after a recipe
+    Tune(Tune),
     /// Writes a model in another format or quantisation
     Convert(Convert),
+    /// Writes a model with a LoRA in its weights
+    Merge(Merge),
     /// Deletes models from this machine
     #[command(alias = "remove")]
     Rm(Remove),
@@ -293,6 +297,30 @@ pub(crate) struct Convert {
     /// Where to write it
     pub(crate) output: PathBuf,
     /// Quantise the weights
+    #[arg(long, short = 'q', value_name = "TYPE", value_parser = shared::data_types(), hide_possible_values = true)]
+    pub(crate) quantize: Option<String>,
+    /// Replace the output where it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Accept the model's licence without being asked
+    #[arg(long, alias = "accept-license")]
+    pub(crate) accept_licence: bool,
+}
+
+/// `saem merge`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The output's name tells the format: `model.gguf` is GGUF, anything else a directory with safetensors."
+)]
+pub(crate) struct Merge {
+    /// The model: a name or a path
+    pub(crate) model: String,
+    /// The LoRA: a folder of peft, or a GGUF file
+    pub(crate) adapter: PathBuf,
+    /// Where to write it
+    #[arg(long, short = 'o', value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// Quantise the weights [default: f32]
     #[arg(long, short = 'q', value_name = "TYPE", value_parser = shared::data_types(), hide_possible_values = true)]
     pub(crate) quantize: Option<String>,
     /// Replace the output where it exists

@@ -1,4 +1,4 @@
-//! Flags of `saem pretrain`.
+//! Flags of `saem pretrain` and `saem tune`.
 
 use std::path::PathBuf;
 
@@ -24,6 +24,38 @@ use clap::Args;
 The run is a folder: recipe.toml, metrics.jsonl, checkpoints and, in the end, model.
 Ctrl-C ends it after a checkpoint; --resume goes on from the last one, to the same weights.")]
 pub(crate) struct Pretrain {
+    #[command(flatten)]
+    pub(crate) flags: TrainFlags,
+}
+
+/// `saem tune`.
+#[derive(Debug, Args)]
+#[command(after_help = "A recipe says which model is tuned, how, and what rows of a file become:
+
+  [model]
+  base = \"gemma3-270m\"               a GGUF file stays quantised
+  [tune]
+  method = \"lora\"                    or p-tuning, prompt, full
+  [data]
+  train = [\"reviews.jsonl\"]          .jsonl or .csv, also with .zst behind it
+  prompt = \"Review: {{text}}\\nFeeling:\"
+  answer = \" {{label}}\"              what is learnt; or chat = \"messages\", or text = \"text\"
+  label = \"label\"                    where answers are one of a few: accuracy is measured
+  labels = { 0 = \"bad\", 1 = \"good\" }
+  validation_share = 0.1
+  [train]
+  epochs = 1
+
+The run is a folder: recipe.toml, data.json, metrics.jsonl, checkpoints and, in the end, adapter (or model).
+Ctrl-C ends it after a checkpoint; --resume goes on from the last one, to the same weights.")]
+pub(crate) struct Tune {
+    #[command(flatten)]
+    pub(crate) flags: TrainFlags,
+}
+
+/// What both take.
+#[derive(Debug, Args)]
+pub(crate) struct TrainFlags {
     /// The recipe, a TOML file
     pub(crate) recipe: PathBuf,
     /// The run's folder [default: $SAEM_HOME/runs/ and the recipe's name]

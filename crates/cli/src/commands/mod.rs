@@ -11,13 +11,13 @@ mod inspect;
 mod key;
 mod list;
 mod perplexity;
-mod pretrain;
 mod pull;
 mod remove;
 mod run;
 mod serve;
 mod text_input;
 mod tokenize;
+mod training;
 mod usage;
 
 use crate::arguments::Command;
@@ -39,8 +39,10 @@ pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
         Command::Embed(arguments) => embed::run(&arguments, language),
         Command::Perplexity(arguments) => perplexity::run(&arguments, language),
         Command::Bench(arguments) => bench::run(&arguments, language),
-        Command::Pretrain(arguments) => pretrain::run(&arguments, language),
-        Command::Convert(arguments) => convert::run(&arguments, language),
+        Command::Pretrain(arguments) => training::pretrain(&arguments, language),
+        Command::Tune(arguments) => training::tune(&arguments, language),
+        Command::Convert(arguments) => convert::convert(&arguments, language),
+        Command::Merge(arguments) => convert::merge(&arguments, language),
         Command::Rm(arguments) => remove::run(&arguments, language),
         Command::Key(command) => key::run(command, language),
         Command::Admin(command) => admin::run(&command, language),

@@ -47,6 +47,42 @@ messages! {
         en: "try it with: saem run --model {path} \"...\"",
         ko: "사용해 보기: saem run --model {path} \"...\"",
     }
+    tuned(path: &str) {
+        en: "The adapter is in {path}",
+        ko: "어댑터가 저장된 곳: {path}",
+    }
+    tune_try(model: &str, path: &str) {
+        en: "try it with: saem run --model {model} --adapter {path} \"...\"",
+        ko: "사용해 보기: saem run --model {model} --adapter {path} \"...\"",
+    }
+    tune_examples(examples: &str, least: &str, median: &str, most_of: &str, most: &str) {
+        en: "{examples} examples to learn from, {least} to {most} tokens long (median {median}, 95 % up to {most_of})",
+        ko: "학습 예제 {examples}개, 길이 {least}~{most}토큰 (중앙값 {median}, 95 %가 {most_of} 이하)",
+    }
+    tune_held_out(examples: &str, least: &str, median: &str, most_of: &str, most: &str) {
+        en: "{examples} examples to measure with, {least} to {most} tokens long (median {median}, 95 % up to {most_of})",
+        ko: "검증 예제 {examples}개, 길이 {least}~{most}토큰 (중앙값 {median}, 95 %가 {most_of} 이하)",
+    }
+    tune_refused(refused: &str, rows: &str, place: &str, reason: &str) {
+        en: "{refused} of {rows} rows were left out; the first, {place}: {reason}",
+        ko: "{rows}행 가운데 {refused}행을 뺐습니다. 첫 번째는 {place}: {reason}",
+    }
+    tune_measured(accuracy: &str, f1: &str) {
+        en: "{accuracy} % right, macro F1 {f1}",
+        ko: "정답률 {accuracy} %, 매크로 F1 {f1}",
+    }
+    train_other(part: &str, command: &str) {
+        en: "the recipe has {part}: use `{command}`",
+        ko: "레시피에 {part}이 있습니다. `{command}`을 쓰십시오",
+    }
+    train_without(part: &str, command: &str) {
+        en: "the recipe has no {part}, which says how to tune; to train all weights on plain text use `{command}`",
+        ko: "레시피에 튜닝 방법을 정하는 {part}이 없습니다. 글로 모든 가중치를 학습하려면 `{command}`을 쓰십시오",
+    }
+    train_no_examples(path: &str, line: usize) {
+        en: "No row can be learnt from; the first is {path}, line {line}",
+        ko: "학습할 수 있는 행이 없습니다. 첫 번째는 {path} {line}번째 줄입니다",
+    }
     train_failed() {
         en: "The run cannot go on",
         ko: "학습을 계속할 수 없습니다",

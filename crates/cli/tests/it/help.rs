@@ -2,7 +2,7 @@
 
 use crate::saem::{run, run_korean};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "pull",
     "list",
     "inspect",
@@ -14,7 +14,9 @@ const COMMANDS: [&str; 15] = [
     "perplexity",
     "bench",
     "pretrain",
+    "tune",
     "convert",
+    "merge",
     "rm",
     "usage",
     "completions",

@@ -15,6 +15,15 @@ use crate::config::Config;
 use crate::families::names::{fill, gguf_pattern};
 
 pub(super) fn load(path: &Path, config: &Config, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
+    read(path, config, |collector, style, scaling| collector.finish(style, options, scaling))
+}
+
+/// Collects the tensors of the file, for `finish` to make something of.
+pub(super) fn read<T>(
+    path: &Path,
+    config: &Config,
+    finish: impl FnOnce(Collector<'_>, RopeStyle, &dyn Fn(usize, Target) -> Scaling) -> Result<T, AdapterError>,
+) -> Result<T, AdapterError> {
     let file = Gguf::open(path)?;
     let alpha = check(path, file.metadata(), config)?;
     let mut places = HashMap::new();
@@ -41,7 +50,7 @@ pub(super) fn load(path: &Path, config: &Config, options: &AdapterOptions) -> Re
     let style = if config.family.spec().interleaved { RopeStyle::Interleaved } else { RopeStyle::Half };
     // llama.cpp takes an alpha of 0 for "no scaling".
     let alpha = alpha.filter(|alpha| *alpha != 0.0);
-    collector.finish(style, options, &|_, _| Scaling { rank: None, alpha, by_root: false })
+    finish(collector, style, &|_, _| Scaling { rank: None, alpha, by_root: false })
 }
 
 /// Refuses what is not a LoRA for this family. Returns the alpha.

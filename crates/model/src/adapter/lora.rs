@@ -80,6 +80,50 @@ impl Pair {
     }
 }
 
+/// What a LoRA adds to one projection, in floats.
+#[derive(Debug)]
+pub(crate) struct FloatPair {
+    pub(crate) layer: usize,
+    pub(crate) role: Role,
+    /// The order of query and key rows.
+    style: RopeStyle,
+    rank: usize,
+    /// `[rank, inputs]`.
+    a: Vec<f32>,
+    /// `[outputs, rank]`.
+    b: Vec<f32>,
+    scale: f32,
+}
+
+impl FloatPair {
+    /// Adds `scale * B A` to a projection's matrix, whose rows are in the order of `style`.
+    pub(crate) fn add_to(&self, matrix: &mut [f32], style: RopeStyle, config: &Config) {
+        let (columns, rows) = (self.a.len() / self.rank, self.b.len() / self.rank);
+        let order = row_order(self.role, self.style, style, config);
+        for (row, values) in matrix.chunks_exact_mut(columns).enumerate() {
+            let from = order.source(row, rows);
+            let factors = self.b.get(from * self.rank..(from + 1) * self.rank).unwrap_or_default();
+            for (factor, a) in factors.iter().zip(self.a.chunks_exact(columns)) {
+                values.iter_mut().zip(a).for_each(|(value, a)| *value += self.scale * factor * a);
+            }
+        }
+    }
+}
+
+/// What must be done to the rows of queries and keys between two orders.
+pub(super) fn row_order(role: Role, from: RopeStyle, to: RopeStyle, config: &Config) -> RowOrder {
+    let heads = match role {
+        Role::Query => config.heads,
+        Role::Key => config.kv_heads,
+        _ => return RowOrder::Kept,
+    };
+    match (from, to) {
+        (RopeStyle::Half, RopeStyle::Interleaved) => RowOrder::Interleave { heads },
+        (RopeStyle::Interleaved, RopeStyle::Half) => RowOrder::Separate { heads },
+        _ => RowOrder::Kept,
+    }
+}
+
 /// What a LoRA adds in one layer.
 #[derive(Debug, Default)]
 pub(crate) struct LayerAdapter([Option<Pair>; 7]);
@@ -205,6 +249,28 @@ impl<'a> Collector<'a> {
         }
     }
 
+    /// Checks what was collected and gives it as floats; parameters as those of [`Collector::finish`].
+    pub(super) fn floats(
+        self,
+        style: RopeStyle,
+        scaling: &dyn Fn(usize, Target) -> Scaling,
+    ) -> Result<Vec<FloatPair>, AdapterError> {
+        let Self { path, config, layers } = self;
+        let mut pairs = Vec::new();
+        for (layer, found) in layers.into_iter().enumerate() {
+            for (target, found) in Target::ALL.into_iter().zip(found) {
+                let limit = config.hidden;
+                if let Some(Checked { a, b, rank, scale }) =
+                    check(path, config, limit, target, found, || scaling(layer, target))?
+                {
+                    let (a, b) = (a.values(path)?, b.values(path)?);
+                    pairs.push(FloatPair { layer, role: target.role(), style, rank, a, b, scale });
+                }
+            }
+        }
+        Ok(pairs)
+    }
+
     /// Checks and packs what was collected. `style` is the order of query and key rows in the file; `scaling` is asked
     /// for each projection, by its layer and kind.
     pub(super) fn finish(
@@ -252,41 +318,13 @@ impl Packer<'_> {
         found: Found<'_>,
         scaling: impl FnOnce() -> Scaling,
     ) -> Result<Option<Pair>, AdapterError> {
-        let (a, b) = match (found.a, found.b) {
-            (None, None) => return Ok(None),
-            (Some(a), Some(b)) => (a, b),
-            (Some(one), None) | (None, Some(one)) => {
-                let tensor = other_half(one.name);
-                return Err(AdapterError::MissingTensor { path: self.path.to_owned(), tensor });
-            }
-        };
-        let scaling = scaling();
-        let (rows, columns) = target.shape(self.config);
-        let rank = scaling.rank.or(a.shape.first().copied()).unwrap_or(0);
         let limit = self.options.max_rank.min(self.config.hidden);
-        if !(1..=limit).contains(&rank) {
-            let (path, tensor) = (self.path.to_owned(), a.name.to_owned());
-            return Err(AdapterError::Rank { path, tensor, rank, limit });
-        }
-        a.expect(self.path, &[rank, columns])?;
-        b.expect(self.path, &[rows, rank])?;
-        let order = self.row_order(target);
-        let (a, b) = (self.pack(&a, RowOrder::Kept)?, self.pack(&b, order)?);
-        Ok(Some(Pair { a, b, scale: scaling.factor(rank) }))
-    }
-
-    /// What must be done to the rows of a B, whose outputs are those of the projection.
-    fn row_order(&self, target: Target) -> RowOrder {
-        let heads = match target {
-            Target::Query => self.config.heads,
-            Target::Key => self.config.kv_heads,
-            _ => return RowOrder::Kept,
+        let Some(Checked { a, b, scale, .. }) = check(self.path, self.config, limit, target, found, scaling)? else {
+            return Ok(None);
         };
-        match (self.style, self.config.rope_style) {
-            (RopeStyle::Half, RopeStyle::Interleaved) => RowOrder::Interleave { heads },
-            (RopeStyle::Interleaved, RopeStyle::Half) => RowOrder::Separate { heads },
-            _ => RowOrder::Kept,
-        }
+        let order = row_order(target.role(), self.style, self.config.rope_style, self.config);
+        let (a, b) = (self.pack(&a, RowOrder::Kept)?, self.pack(&b, order)?);
+        Ok(Some(Pair { a, b, scale }))
     }
 
     fn pack(&mut self, stored: &Stored<'_>, order: RowOrder) -> Result<Matrix, AdapterError> {
@@ -309,8 +347,44 @@ impl Packer<'_> {
     }
 }
 
+/// A projection's matrices, of the shapes that they must have.
+struct Checked<'a> {
+    a: Stored<'a>,
+    b: Stored<'a>,
+    rank: usize,
+    scale: f32,
+}
+
+fn check<'a>(
+    path: &Path,
+    config: &Config,
+    limit: usize,
+    target: Target,
+    found: Found<'a>,
+    scaling: impl FnOnce() -> Scaling,
+) -> Result<Option<Checked<'a>>, AdapterError> {
+    let (a, b) = match (found.a, found.b) {
+        (None, None) => return Ok(None),
+        (Some(a), Some(b)) => (a, b),
+        (Some(one), None) | (None, Some(one)) => {
+            let tensor = other_half(one.name);
+            return Err(AdapterError::MissingTensor { path: path.to_owned(), tensor });
+        }
+    };
+    let scaling = scaling();
+    let (rows, columns) = target.shape(config);
+    let rank = scaling.rank.or(a.shape.first().copied()).unwrap_or(0);
+    if !(1..=limit).contains(&rank) {
+        let (path, tensor) = (path.to_owned(), a.name.to_owned());
+        return Err(AdapterError::Rank { path, tensor, rank, limit });
+    }
+    a.expect(path, &[rank, columns])?;
+    b.expect(path, &[rows, rank])?;
+    Ok(Some(Checked { a, b, rank, scale: scaling.factor(rank) }))
+}
+
 /// The rows of `[rows, columns]` in another order.
-fn reordered(values: Vec<f32>, rows: usize, columns: usize, order: RowOrder) -> Vec<f32> {
+pub(super) fn reordered(values: Vec<f32>, rows: usize, columns: usize, order: RowOrder) -> Vec<f32> {
     if order == RowOrder::Kept {
         return values;
     }

@@ -17,6 +17,7 @@ mod error;
 mod gguf;
 mod lora;
 mod peft;
+mod write;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +28,10 @@ use saem_kernels::ops::RopeStyle;
 
 pub(crate) use apply::{AdapterBuffers, buffer_bytes};
 pub use error::AdapterError;
+pub(crate) use lora::FloatPair;
 use lora::LayerAdapter;
 pub(crate) use lora::Target;
+pub use write::{LoraPair, write_lora, write_lora_gguf, write_prompt};
 
 use crate::config::Config;
 
@@ -82,22 +85,9 @@ impl Adapter {
             let (path, value) = (path.to_owned(), data_type.name().to_owned());
             return Err(AdapterError::Unsupported { path, field: "data_type", value });
         }
-        if path.is_dir() {
-            return peft::load(path, config, options);
-        }
-        let file = MappedFile::open(path)?;
-        if file.bytes().starts_with(b"GGUF") {
-            return gguf::load(path, config, options);
-        }
-        match path.parent() {
-            Some(folder) if path.file_name().is_some_and(|name| name == peft::CONFIG || name == peft::WEIGHTS) => {
-                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                peft::load(folder, config, options)
-            }
-            _ => Err(AdapterError::NotAnAdapter {
-                path: path.to_owned(),
-                reason: "neither a folder with adapter_config.json nor a GGUF file",
-            }),
+        match Stands::at(path)? {
+            Stands::Peft(folder) => peft::load(folder, config, options),
+            Stands::Gguf => gguf::load(path, config, options),
         }
     }
 
@@ -155,6 +145,41 @@ impl Adapter {
 
     pub(crate) fn layer(&self, index: usize) -> Option<&LayerAdapter> {
         self.layers.get(index)
+    }
+}
+
+/// The LoRA at a path, in floats.
+pub(crate) fn floats(path: &Path, config: &Config) -> Result<Vec<FloatPair>, AdapterError> {
+    match Stands::at(path)? {
+        Stands::Peft(folder) => peft::floats(folder, config),
+        Stands::Gguf => gguf::read(path, config, |collector, style, scaling| collector.floats(style, scaling)),
+    }
+}
+
+/// What stands at the path of an adapter.
+enum Stands<'a> {
+    /// The folder that `peft` wrote.
+    Peft(&'a Path),
+    Gguf,
+}
+
+impl<'a> Stands<'a> {
+    fn at(path: &'a Path) -> Result<Self, AdapterError> {
+        if path.is_dir() {
+            return Ok(Self::Peft(path));
+        }
+        if MappedFile::open(path)?.bytes().starts_with(b"GGUF") {
+            return Ok(Self::Gguf);
+        }
+        match path.parent() {
+            Some(folder) if path.file_name().is_some_and(|name| name == peft::CONFIG || name == peft::WEIGHTS) => {
+                Ok(Self::Peft(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }))
+            }
+            _ => Err(AdapterError::NotAnAdapter {
+                path: path.to_owned(),
+                reason: "neither a folder with adapter_config.json nor a GGUF file",
+            }),
+        }
     }
 }
 

@@ -13,10 +13,9 @@ use saem_kernels::ops::RopeStyle;
 use serde_json::Value;
 
 use super::error::shown;
-use super::lora::{Collector, Half, Scaling, Stored, Target};
+use super::lora::{Collector, FloatPair, Half, Scaling, Stored, Target};
 use super::{Adapter, AdapterError, AdapterOptions};
 use crate::config::Config;
-use crate::families::Family;
 use crate::families::names::{fill, hf_pattern};
 use crate::weights::WRAPPINGS;
 
@@ -27,9 +26,32 @@ pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 /// Real configurations have a kilobyte or two.
 const LARGEST_CONFIG: usize = 1 << 20;
 /// What every tensor's name begins with.
-const ROOT: &str = "base_model.model.";
+pub(super) const ROOT: &str = "base_model.model.";
 
 pub(super) fn load(folder: &Path, config: &Config, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
+    open(folder, |fields, weights, file| match fields.text("peft_type")? {
+        Some("LORA") => {
+            lora(fields, weights, file, config, |collector, style, scaling| collector.finish(style, options, scaling))
+        }
+        Some("PROMPT_TUNING" | "P_TUNING") => prompt(fields, weights, file, config, options),
+        other => Err(fields.unsupported("peft_type", other.unwrap_or("(absent)"))),
+    })
+}
+
+/// The LoRA of a folder, in floats.
+pub(super) fn floats(folder: &Path, config: &Config) -> Result<Vec<FloatPair>, AdapterError> {
+    open(folder, |fields, weights, file| match fields.text("peft_type")? {
+        Some("LORA") => {
+            lora(fields, weights, file, config, |collector, style, scaling| collector.floats(style, scaling))
+        }
+        other => Err(fields.unsupported("peft_type", other.unwrap_or("(absent)"))),
+    })
+}
+
+fn open<T>(
+    folder: &Path,
+    then: impl FnOnce(&Fields<'_>, &Path, &SafeTensors) -> Result<T, AdapterError>,
+) -> Result<T, AdapterError> {
     let path = folder.join(CONFIG);
     if !path.is_file() {
         let reason = "the folder has no adapter_config.json";
@@ -42,11 +64,7 @@ pub(super) fn load(folder: &Path, config: &Config, options: &AdapterOptions) -> 
         // Names the tensor's type.
         file.required(&other.name)?;
     }
-    match fields.text("peft_type")? {
-        Some("LORA") => lora(&fields, &weights, &file, config, options),
-        Some("PROMPT_TUNING" | "P_TUNING") => prompt(&fields, &weights, &file, config, options),
-        other => Err(fields.unsupported("peft_type", other.unwrap_or("(absent)"))),
-    }
+    then(&fields, &weights, &file)
 }
 
 fn read(path: &Path) -> Result<Value, AdapterError> {
@@ -65,13 +83,13 @@ fn read(path: &Path) -> Result<Value, AdapterError> {
     Ok(json)
 }
 
-fn lora(
+fn lora<T>(
     fields: &Fields<'_>,
     weights: &Path,
     file: &SafeTensors,
     config: &Config,
-    options: &AdapterOptions,
-) -> Result<Adapter, AdapterError> {
+    finish: impl FnOnce(Collector<'_>, RopeStyle, &dyn Fn(usize, Target) -> Scaling) -> Result<T, AdapterError>,
+) -> Result<T, AdapterError> {
     refuse_variants(fields)?;
     let rank = fields.count("r")?.ok_or_else(|| fields.wrong("r", "(absent)", "a rank is needed"))?;
     let alpha = fields.number("lora_alpha")?.unwrap_or(rank as f64);
@@ -108,7 +126,7 @@ fn lora(
         collector.add(*layer, *target, half, stored)?;
     }
     // Checkpoints and what is tuned on them rotate the halves of a head.
-    collector.finish(RopeStyle::Half, options, &|layer, target| {
+    finish(collector, RopeStyle::Half, &|layer, target| {
         let module = module(layer, target);
         Scaling {
             rank: Some(ranks.of(&module).map_or(rank, |rank| rank as usize)),
@@ -185,10 +203,7 @@ fn prompt(
         return Err(AdapterError::TooLarge { path: weights.to_owned(), limit: options.max_bytes });
     }
     let mut values = stored.values(weights)?;
-    // Gemma multiplies the rows of its embedding matrix; the others multiply whatever goes into the first layer.
-    if !matches!(config.family, Family::Gemma2 | Family::Gemma3) {
-        values.iter_mut().for_each(|value| *value *= config.embedding_multiplier);
-    }
+    values.iter_mut().for_each(|value| *value *= config.prompt_multiplier());
     Ok(Adapter::new(config, Vec::new(), values))
 }
 

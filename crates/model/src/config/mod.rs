@@ -260,6 +260,16 @@ impl Config {
         Ok(config)
     }
 
+    /// The factor on a soft prompt's rows before the first layer: Gemma multiplies the rows of its embedding matrix, the
+    /// others whatever goes into the first layer.
+    #[must_use]
+    pub fn prompt_multiplier(&self) -> f32 {
+        match self.family {
+            Family::Gemma2 | Family::Gemma3 => 1.0,
+            _ => self.embedding_multiplier,
+        }
+    }
+
     /// Width of all query heads together.
     #[must_use]
     pub fn query_width(&self) -> usize {

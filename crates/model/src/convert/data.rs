@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use saem_kernels::{ThreadPool, blocks};
+use saem_kernels::{DataType, ThreadPool, blocks};
 
 use super::plan::Planned;
 use crate::ModelError;
@@ -54,21 +54,33 @@ impl RowOrder {
 impl Planned<'_> {
     /// The tensor's data.
     pub(super) fn bytes(&self, pool: &ThreadPool) -> Result<Cow<'_, [u8]>, ModelError> {
+        let Some((pair, style, config)) = self.change else { return self.unchanged(self.data_type, pool) };
+        let failed = || in_tensor(&self.name);
+        let mut values = vec![0.0; self.shape.iter().product()];
+        blocks::dequantize(DataType::F32, &self.unchanged(DataType::F32, pool)?, &mut values).map_err(failed())?;
+        pair.add_to(&mut values, style, config);
+        let mut out = Vec::new();
+        blocks::quantize(self.data_type, &values, &mut out).map_err(failed())?;
+        Ok(Cow::Owned(out))
+    }
+
+    /// The data as the source has them, in this type.
+    fn unchanged(&self, data_type: DataType, pool: &ThreadPool) -> Result<Cow<'_, [u8]>, ModelError> {
         match &self.data {
             Data::Values(values) => {
                 let mut out = Vec::new();
-                blocks::quantize(self.data_type, values, &mut out).map_err(in_tensor(&self.name))?;
+                blocks::quantize(data_type, values, &mut out).map_err(in_tensor(&self.name))?;
                 Ok(Cow::Owned(out))
             }
             Data::Stored { pieces, order, offset } => {
                 if let ([piece], RowOrder::Kept, 0.0) = (pieces.as_slice(), order, offset)
-                    && piece.data_type == self.data_type
+                    && piece.data_type == data_type
                 {
                     return Ok(Cow::Borrowed(piece.bytes));
                 }
                 let mut out = Vec::new();
                 for piece in pieces {
-                    out.extend(self.piece(piece, *order, *offset, pool)?);
+                    out.extend(self.piece(piece, *order, *offset, data_type, pool)?);
                 }
                 Ok(Cow::Owned(out))
             }
@@ -80,6 +92,7 @@ impl Planned<'_> {
         piece: &Tensor<'_>,
         order: RowOrder,
         offset: f32,
+        data_type: DataType,
         pool: &ThreadPool,
     ) -> Result<Vec<u8>, ModelError> {
         // A vector of biases has as many rows as the matrix it belongs to.
@@ -90,10 +103,10 @@ impl Planned<'_> {
             let mut values = piece.to_f32(piece.columns())?;
             values.iter_mut().for_each(|value| *value += offset);
             let mut out = Vec::new();
-            blocks::quantize(self.data_type, &values, &mut out).map_err(failed())?;
+            blocks::quantize(data_type, &values, &mut out).map_err(failed())?;
             return Ok(out);
         }
-        convert(pool, piece.data_type, &ordered, columns, self.data_type).map_err(failed())
+        convert(pool, piece.data_type, &ordered, columns, data_type).map_err(failed())
     }
 }
 

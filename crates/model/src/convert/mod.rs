@@ -22,6 +22,7 @@ use saem_formats::{Source, TensorWriter, WriteError, safetensors};
 use saem_kernels::{DataType, ThreadPool};
 
 use crate::ModelError;
+use crate::adapter::{self, FloatPair};
 use crate::config::Config;
 pub(crate) use data::RowOrder;
 use plan::{Format, Plan};
@@ -53,6 +54,33 @@ pub fn convert(
     pool: &ThreadPool,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Conversion, ModelError> {
+    convert_with(source, output, data_type, pool, progress, &|_| Ok(Vec::new()))
+}
+
+/// As [`convert`], with the LoRA at `adapter` added to the weights that it changes.
+///
+/// # Errors
+/// As [`convert`], and [`ModelError::Adapter`] where the adapter cannot be read, is no LoRA or does not fit the model.
+pub fn merge(
+    source: &Source,
+    adapter: &Path,
+    output: &Path,
+    data_type: Option<DataType>,
+    pool: &ThreadPool,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Conversion, ModelError> {
+    let floats = |config: &Config| adapter::floats(adapter, config).map_err(ModelError::from);
+    convert_with(source, output, data_type, pool, progress, &floats)
+}
+
+fn convert_with(
+    source: &Source,
+    output: &Path,
+    data_type: Option<DataType>,
+    pool: &ThreadPool,
+    progress: &mut dyn FnMut(u64, u64),
+    changes: &dyn Fn(&Config) -> Result<Vec<FloatPair>, ModelError>,
+) -> Result<Conversion, ModelError> {
     let is_gguf = output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let format = if is_gguf { Format::Gguf } else { Format::SafeTensors };
     if format == Format::SafeTensors && data_type.is_some_and(DataType::is_quantized) {
@@ -60,7 +88,9 @@ pub fn convert(
         return Err(ModelError::Conversion(format!("safetensors files cannot hold {name}; write a .gguf file")));
     }
     let config = Config::from_source(source)?;
-    let plan = Plan::new(source, &config, format, data_type)?;
+    let changes = changes(&config)?;
+    let mut plan = Plan::new(source, &config, format, data_type)?;
+    plan.change(&changes)?;
     match format {
         Format::Gguf => to_gguf(source, &config, &plan, output, data_type, pool, progress),
         Format::SafeTensors => to_directory(source, &config, &plan, output, pool, progress),

@@ -6,6 +6,7 @@ use saem_kernels::ops::RopeStyle;
 
 use super::data::{Data, RowOrder};
 use crate::ModelError;
+use crate::adapter::FloatPair;
 use crate::config::{Config, LayerConfig};
 use crate::families::Role;
 use crate::families::names::{fill, gguf_pattern, hf_pattern};
@@ -24,6 +25,8 @@ pub(super) enum Format {
 pub(super) struct Plan<'a> {
     pub(super) tensors: Vec<Planned<'a>>,
     stored: Tensors<'a>,
+    config: &'a Config,
+    format: Format,
 }
 
 /// A tensor to write.
@@ -33,12 +36,14 @@ pub(super) struct Planned<'a> {
     pub(super) shape: Vec<usize>,
     pub(super) data_type: DataType,
     pub(super) data: Data<'a>,
+    /// What a LoRA adds to it, and the order of query and key rows in which it is written.
+    pub(super) change: Option<(&'a FloatPair, RopeStyle, &'a Config)>,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(
         source: &'a Source,
-        config: &Config,
+        config: &'a Config,
         format: Format,
         data_type: Option<DataType>,
     ) -> Result<Self, ModelError> {
@@ -49,7 +54,29 @@ impl<'a> Plan<'a> {
         } else {
             builder.other_format()?;
         }
-        Ok(Self { tensors: builder.tensors, stored })
+        Ok(Self { tensors: builder.tensors, stored, config, format })
+    }
+
+    /// Adds a LoRA to the tensors that it changes.
+    pub(super) fn change(&mut self, pairs: &'a [FloatPair]) -> Result<(), ModelError> {
+        let same_format = self.stored.is_gguf() == (self.format == Format::Gguf);
+        let spec = self.config.family.spec();
+        let style = match self.format {
+            _ if same_format => self.config.rope_style,
+            Format::Gguf if spec.interleaved => RopeStyle::Interleaved,
+            _ => RopeStyle::Half,
+        };
+        for pair in pairs {
+            let layer = [pair.layer];
+            let name = match self.format {
+                _ if same_format => self.stored.name(pair.role, Some(pair.layer), Part::Weight),
+                Format::Gguf => fill(gguf_pattern(pair.role), &layer) + ".weight",
+                Format::SafeTensors => fill(hf_pattern(self.config.family, pair.role), &layer) + ".weight",
+            };
+            let planned = self.tensors.iter_mut().find(|planned| planned.name == name);
+            planned.ok_or(ModelError::MissingTensor { name })?.change = Some((pair, style, self.config));
+        }
+        Ok(())
     }
 
     /// Bytes of all tensors.
@@ -104,7 +131,7 @@ impl<'a> Builder<'a, '_> {
             };
             let shape = tensor.shape.clone();
             let data = Data::Stored { pieces: vec![tensor], order: RowOrder::Kept, offset: 0.0 };
-            self.tensors.push(Planned { name, shape, data_type, data });
+            self.tensors.push(Planned { name, shape, data_type, data, change: None });
         }
     }
 
@@ -117,7 +144,13 @@ impl<'a> Builder<'a, '_> {
         let factors = self.config.ropes.first().and_then(crate::config::Rope::llama3_factors);
         if let Some(factors) = factors.filter(|_| self.format == Format::Gguf) {
             let (name, shape) = ("rope_freqs.weight".to_owned(), vec![factors.len()]);
-            self.tensors.push(Planned { name, shape, data_type: DataType::F32, data: Data::Values(factors) });
+            self.tensors.push(Planned {
+                name,
+                shape,
+                data_type: DataType::F32,
+                data: Data::Values(factors),
+                change: None,
+            });
         }
         for (index, layer) in self.config.layers.iter().enumerate() {
             for role in Role::LAYER.into_iter().filter(|role| wanted(self.config, *layer, *role)) {
@@ -151,6 +184,7 @@ impl<'a> Builder<'a, '_> {
             shape,
             data_type,
             data: Data::Stored { pieces: vec![tensor], order, offset },
+            change: None,
         });
     }
 
@@ -166,13 +200,19 @@ impl<'a> Builder<'a, '_> {
         if self.format == Format::Gguf {
             let name = fill(gguf_pattern(role), &[layer]) + ".weight";
             let shape = vec![moe.experts, rows, columns];
-            self.tensors.push(Planned { name, shape, data_type, data: Data::Stored { pieces, order, offset } });
+            self.tensors.push(Planned {
+                name,
+                shape,
+                data_type,
+                data: Data::Stored { pieces, order, offset },
+                change: None,
+            });
             return Ok(());
         }
         for (expert, piece) in pieces.into_iter().enumerate() {
             let name = fill(hf_pattern(self.config.family, role), &[layer, expert]) + ".weight";
             let data = Data::Stored { pieces: vec![piece], order, offset };
-            self.tensors.push(Planned { name, shape: vec![rows, columns], data_type, data });
+            self.tensors.push(Planned { name, shape: vec![rows, columns], data_type, data, change: None });
         }
         Ok(())
     }

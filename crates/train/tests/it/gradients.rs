@@ -12,7 +12,7 @@ use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_kernels::simd::Isa;
 use saem_model::Config;
-use saem_train::{Batch, Buffers, Decoder, Layout, Objective, Recompute};
+use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Objective, Recompute};
 
 const FAMILIES: [&str; 12] = [
     "llama",
@@ -53,14 +53,19 @@ impl Case {
         let layout = Layout::new(&config, config.has_norm_biases(&source)).unwrap();
         let mut weights = vec![0.0; layout.len()];
         for (parameter, slot) in layout.parameters() {
-            weights[slot].copy_from_slice(&parameter.read(&source, &config).unwrap());
+            weights[slot].copy_from_slice(&parameter.own().unwrap().read(&source, &config).unwrap());
         }
         let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
         let mut batch = Batch::default();
         batch.push(&tokens[..FIRST_TEXT]);
         batch.push(&tokens[FIRST_TEXT..]);
         let expected = safetensors::SafeTensors::open(fixtures("train").join(format!("{name}.safetensors"))).unwrap();
-        Self { decoder: Decoder { config, layout, precision: Precision::F32 }, weights, batch, expected }
+        Self {
+            decoder: Decoder { config, layout, frozen: Frozen::default(), precision: Precision::F32 },
+            weights,
+            batch,
+            expected,
+        }
     }
 
     fn expected(&self, name: &str) -> Vec<f32> {
@@ -75,7 +80,7 @@ impl Case {
     /// The mean loss and its gradients.
     fn gradients(&self, threads: usize, recompute: Recompute) -> (f64, Vec<f32>) {
         let pool = ThreadPool::new(threads).unwrap();
-        let mut buffers = Buffers::new(&self.decoder.config, TOKENS, recompute);
+        let mut buffers = Buffers::new(&self.decoder, TOKENS, recompute);
         let mut gradients = vec![0.0; self.weights.len()];
         let (objective, count) = (self.objective(), self.batch.target_count() as f64);
         let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
@@ -149,7 +154,7 @@ fn fifty_steps_of_adamw_follow_pytorch() {
     for name in ["llama", "gemma3"] {
         let mut case = Case::open(name);
         let pool = ThreadPool::new(2).unwrap();
-        let mut buffers = Buffers::new(&case.decoder.config, TOKENS, Recompute::None);
+        let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None);
         let len = case.weights.len();
         let (mut mean, mut square) = (vec![0.0; len], vec![0.0; len]);
         let objective = case.objective();

@@ -3,3 +3,5 @@
 
 mod gradients;
 mod runs;
+mod tuning;
+mod tuning_runs;

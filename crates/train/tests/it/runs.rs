@@ -62,7 +62,11 @@ impl Place {
         let recipe = Recipe::read(&self.path(recipe))?;
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
         let source = Source::open(&base).unwrap();
-        Run::open(Setup { recipe, folder: self.path(folder), source, threads }, resume, &mut |_, _| {})
+        Run::open(
+            Setup { recipe, folder: self.path(folder), source, threads, write_chat: None },
+            resume,
+            &mut |_, _| {},
+        )
     }
 }
 
@@ -92,7 +96,7 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     steps(&mut run, 12);
     drop(run);
     // Killed after the last checkpoint and before the model: it comes with the next start.
-    let run = place.open("recipe.toml", "parts", 1, true).unwrap();
+    let mut run = place.open("recipe.toml", "parts", 1, true).unwrap();
     assert!(run.step_number() == 12 && !place.path("parts/model").exists());
     run.finish().unwrap();
 

@@ -1,4 +1,4 @@
-//! `saem pretrain`.
+//! `saem pretrain` and `saem tune`: runs after a recipe.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
+use saem_engine::ModelText;
+use saem_engine::chat::{Message, RenderOptions};
 use saem_formats::Source;
 use saem_hub::Settings;
-use saem_train::{Recipe, Run, Setup, StepReport};
+use saem_train::{DataReport, Recipe, Run, Setup, StepReport, WriteChat};
 
-use crate::arguments::Pretrain;
+use crate::arguments::{Pretrain, TrainFlags, Tune};
 use crate::commands::INTERRUPTED;
 use crate::failure::{Failure, bytes};
 use crate::language::Language;
@@ -23,19 +25,37 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const FOLDER: &str = "runs";
 
 /// Trains a model after a recipe.
-pub(crate) fn run(arguments: &Pretrain, language: Language) -> anyhow::Result<()> {
-    let recipe = Recipe::read(&arguments.recipe)?;
+pub(crate) fn pretrain(arguments: &Pretrain, language: Language) -> anyhow::Result<()> {
+    let recipe = Recipe::read(&arguments.flags.recipe)?;
+    if recipe.tune.is_some() {
+        return Err(Failure::usage(language.train_other("[tune]", "saem tune")).into());
+    }
+    run(recipe, &arguments.flags, language)
+}
+
+/// Tunes a model after a recipe.
+pub(crate) fn tune(arguments: &Tune, language: Language) -> anyhow::Result<()> {
+    let recipe = Recipe::read(&arguments.flags.recipe)?;
+    if recipe.tune.is_none() {
+        return Err(Failure::usage(language.train_without("[tune]", "saem pretrain")).into());
+    }
+    run(recipe, &arguments.flags, language)
+}
+
+fn run(recipe: Recipe, arguments: &TrainFlags, language: Language) -> anyhow::Result<()> {
     if arguments.threads == Some(0) {
         return Err(Failure::usage(language.at_least_one("--threads")).into());
     }
     let name = recipe.model.base.as_ref().or(recipe.model.tokenizer.as_ref()).cloned().unwrap_or_default();
     let chosen = models::find_or_pull(&models::hub()?, &name, arguments.accept_licence, language)?;
+    let source = Source::open(&chosen.path)?;
     let setup = Setup {
         folder: match &arguments.run {
             Some(folder) => folder.clone(),
             None => folder(arguments)?,
         },
-        source: Source::open(&chosen.path)?,
+        write_chat: if recipe.data.chat.is_some() { Some(write_chat(&source)?) } else { None },
+        source,
         threads: arguments.threads.unwrap_or_else(resolve::available_threads),
         recipe,
     };
@@ -45,7 +65,7 @@ pub(crate) fn run(arguments: &Pretrain, language: Language) -> anyhow::Result<()
     drop(progress);
     explain(&run, language);
     if arguments.plan {
-        return if arguments.json { output::json(&run.plan()) } else { Ok(()) };
+        return if arguments.json { output::json(&plan(&run)?) } else { Ok(()) };
     }
     let stop = interrupted()?;
     let stopped = train(&mut run, &stop, arguments.json, language)?;
@@ -55,15 +75,39 @@ pub(crate) fn run(arguments: &Pretrain, language: Language) -> anyhow::Result<()
         let failure = Failure::new(language.train_stopped(&step, &folder.display().to_string()));
         return Err(failure.hint(language.train_resume_hint()).into());
     }
-    run.finish()?;
-    let model = folder.join("model").display().to_string();
-    output::note(&language.trained(&model));
-    output::note(&language.train_try(&model));
+    let path = run.finish()?.display().to_string();
+    if run.is_adapter() {
+        output::note(&language.tuned(&path));
+        output::note(&language.tune_try(&name, &path));
+    } else {
+        output::note(&language.trained(&path));
+        output::note(&language.train_try(&path));
+    }
     Ok(())
 }
 
+/// What the run takes, and what it learns from where that is known row by row.
+fn plan(run: &Run) -> anyhow::Result<serde_json::Value> {
+    let mut plan = serde_json::to_value(run.plan())?;
+    if let Some((train, validation)) = run.data_reports() {
+        plan["data"] = serde_json::json!({ "train": train, "validation": validation });
+    }
+    Ok(plan)
+}
+
+/// The model's chat template, ready to write conversations.
+fn write_chat(source: &Source) -> anyhow::Result<Box<WriteChat>> {
+    let text = ModelText::new(source, saem_model::describe(source)?)?;
+    let template = text.chat_template()?.clone();
+    Ok(Box::new(move |messages, add_generation_prompt| {
+        let messages: Vec<Message> = serde_json::from_value(messages.into()).map_err(|error| error.to_string())?;
+        let options = RenderOptions { add_generation_prompt, ..RenderOptions::default() };
+        template.render(&messages, &options).map_err(|error| error.to_string())
+    }))
+}
+
 /// The run's folder where none is named.
-fn folder(arguments: &Pretrain) -> anyhow::Result<PathBuf> {
+fn folder(arguments: &TrainFlags) -> anyhow::Result<PathBuf> {
     let name = arguments.recipe.file_stem().unwrap_or_default();
     Ok(Settings::from_env()?.home.join(FOLDER).join(name))
 }
@@ -75,20 +119,52 @@ fn explain(run: &Run, language: Language) {
     output::note(&language.train_plan(
         &HumanCount(plan.parameters).to_string(),
         &bytes(plan.total()),
-        &bytes(plan.weights),
+        &bytes(plan.weights + plan.frozen),
         &bytes(plan.gradients),
         &bytes(plan.optimizer),
         &bytes(plan.activations),
         &bytes(rest),
     ));
-    let texts = run.sequences().texts();
     let epochs = format!("{:.2}", run.epochs());
-    let (count, tokens) =
-        (HumanCount(texts.len() as u64).to_string(), HumanCount(texts.token_count() as u64).to_string());
-    output::note(&language.train_texts(&count, &tokens, &HumanCount(run.steps()).to_string(), &epochs));
+    let count = |count: usize| HumanCount(count as u64).to_string();
+    let (texts, tokens) = run.texts();
+    output::note(&language.train_texts(&count(texts), &count(tokens), &HumanCount(run.steps()).to_string(), &epochs));
+    if let Some((train, held_out)) = run.data_reports() {
+        for (report, is_train) in [(train, true), (held_out, false)] {
+            if report.examples > 0 {
+                output::note(&data_line(report, is_train, language));
+            }
+            if let Some(first) = report.refusals.first() {
+                let place = format!("{}:{}", first.file.display(), first.line);
+                output::note(&language.tune_refused(
+                    &count(report.refused),
+                    &count(report.rows),
+                    &place,
+                    &first.reason,
+                ));
+            }
+        }
+    }
     if run.step_number() > 0 {
         output::note(&language.train_resumed(&run.step_number().to_string()));
     }
+}
+
+/// Examples, their lengths and their labels.
+fn data_line(report: &DataReport, is_train: bool, language: Language) -> String {
+    let count = |count: usize| HumanCount(count as u64).to_string();
+    let [least, median, p95, most] = report.lengths.map(count);
+    let mut line = if is_train {
+        language.tune_examples(&count(report.examples), &least, &median, &p95, &most)
+    } else {
+        language.tune_held_out(&count(report.examples), &least, &median, &p95, &most)
+    };
+    if !report.labels.is_empty() {
+        let labels = report.labels.iter().map(|(label, number)| format!("{label} {}", count(*number)));
+        line += "; ";
+        line += &labels.collect::<Vec<_>>().join(", ");
+    }
+    line
 }
 
 /// Takes the steps that are left; returns whether it was asked to stop before.
@@ -127,6 +203,10 @@ fn line(report: &StepReport, steps: u64, language: Language) -> String {
     if let Some(loss) = report.validation_loss {
         line += ", ";
         line += &language.train_measured(&format!("{loss:.4}"));
+    }
+    if let (Some(accuracy), Some(f1)) = (report.validation_accuracy, report.validation_f1) {
+        line += ", ";
+        line += &language.tune_measured(&format!("{:.1}", 100.0 * accuracy), &format!("{:.3}", f1));
     }
     line
 }

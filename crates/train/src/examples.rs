@@ -1,0 +1,284 @@
+//! Examples: texts of which some tokens are to be learnt, packed without padding, in an order that a seed decides.
+//!
+//! An example is a text with a mark on each token: learn to foretell it or not. Of a prompt and its answer only the answer
+//! is marked, of a conversation what the assistant says, of a plain text everything. Where answers are one of a few
+//! labels, an example knows its label, and can be asked how likely each of them is.
+//!
+//! Which examples a step takes follows from the seed and the step's number alone, as it does for
+//! [`Sequences`](crate::Sequences).
+
+use crate::pass::Batch;
+use crate::random::Random;
+
+/// What the order of examples is drawn for.
+const EXAMPLES: u64 = 4;
+
+/// Many examples.
+#[derive(Clone, Debug, Default)]
+pub struct Examples {
+    tokens: Vec<u32>,
+    learnt: Vec<bool>,
+    /// Where each ends.
+    ends: Vec<usize>,
+    /// For each the number of its answer among the choices, where answers are one of a few.
+    labels: Vec<Option<u32>>,
+}
+
+/// One example.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Example<'a> {
+    pub(crate) tokens: &'a [u32],
+    pub(crate) learnt: &'a [bool],
+    pub(crate) label: Option<u32>,
+}
+
+impl Examples {
+    /// Adds an example: parts of text, each with a mark.
+    pub(crate) fn push<'a>(&mut self, parts: impl IntoIterator<Item = (&'a [u32], bool)>, label: Option<u32>) {
+        for (tokens, learnt) in parts {
+            self.tokens.extend(tokens);
+            self.learnt.resize(self.tokens.len(), learnt);
+        }
+        self.ends.push(self.tokens.len());
+        self.labels.push(label);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Tokens of all of them.
+    #[must_use]
+    pub fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Tokens that are learnt.
+    #[must_use]
+    pub fn learnt_count(&self) -> usize {
+        self.learnt.iter().filter(|learnt| **learnt).count()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Example<'_> {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let range = start..self.ends[index];
+        Example { tokens: &self.tokens[range.clone()], learnt: &self.learnt[range], label: self.labels[index] }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Example<'_>> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// Takes about this share of them away, the same ones for the same seed.
+    pub(crate) fn split_off(&mut self, share: f64, seed: u64) -> Self {
+        let count = (self.len() as f64 * share).round() as usize;
+        let mut away = vec![false; self.len()];
+        for index in Random::new(seed, EXAMPLES).order(self.len()).into_iter().take(count) {
+            away[index as usize] = true;
+        }
+        let (held_out, kept) = (self.only(|index| away[index]), self.only(|index| !away[index]));
+        *self = kept;
+        held_out
+    }
+
+    /// Keeps at most `most`, drawn by the seed; with `balance`, as many of each label.
+    pub(crate) fn limit(&mut self, most: Option<usize>, balance: bool, seed: u64) {
+        let labels = self.labels.iter().flatten().max().map_or(1, |most| *most as usize + 1);
+        let place = |label: Option<u32>| label.unwrap_or(0) as usize;
+        let mut room = vec![usize::MAX; labels];
+        if balance {
+            let mut counts = vec![0; labels];
+            self.labels.iter().for_each(|label| counts[place(*label)] += 1);
+            let least = counts.iter().copied().filter(|count| *count > 0).min().unwrap_or(0);
+            room.fill(most.map_or(least, |most| least.min(most.div_ceil(labels))));
+        }
+        let mut left = most.unwrap_or(usize::MAX);
+        let mut kept = vec![false; self.len()];
+        for index in Random::new(seed, EXAMPLES).order(self.len()) {
+            let room = &mut room[place(self.labels[index as usize])];
+            if *room > 0 && left > 0 {
+                (*room, left) = (*room - 1, left - 1);
+                kept[index as usize] = true;
+            }
+        }
+        *self = self.only(|index| kept[index]);
+    }
+
+    fn only(&self, wanted: impl Fn(usize) -> bool) -> Self {
+        let mut some = Self::default();
+        for index in (0..self.len()).filter(|index| wanted(*index)) {
+            let Example { tokens, learnt, label } = self.get(index);
+            some.tokens.extend(tokens);
+            some.learnt.extend(learnt);
+            some.ends.push(some.tokens.len());
+            some.labels.push(label);
+        }
+        some
+    }
+
+    /// Examples by length: tokens of the shortest, the median, the one that 95 % do not exceed, and the longest.
+    #[must_use]
+    pub fn lengths(&self) -> [usize; 4] {
+        let mut lengths: Vec<usize> = self.iter().map(|example| example.tokens.len()).collect();
+        lengths.sort_unstable();
+        let at =
+            |share: f64| lengths.get(((lengths.len() as f64 * share) as usize).min(lengths.len().saturating_sub(1)));
+        [0.0, 0.5, 0.95, 1.0].map(|share| at(share).copied().unwrap_or(0))
+    }
+}
+
+/// The rows of a soft prompt, which stand before every text as tokens beyond the vocabulary.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    pub(crate) vocabulary: usize,
+    pub(crate) rows: usize,
+}
+
+impl Batch {
+    /// Adds a text after the soft rows, without targets.
+    pub(crate) fn push_text(&mut self, before: Before, text: impl IntoIterator<Item = u32>) {
+        let start = self.tokens.len();
+        self.tokens.extend((before.vocabulary..before.vocabulary + before.rows).map(|row| row as u32));
+        self.tokens.extend(text);
+        self.targets.resize(self.tokens.len(), None);
+        if self.tokens.len() > start {
+            self.documents.push(start..self.tokens.len());
+        }
+    }
+
+    /// Adds an example. Its last token is foretold and needs no row of its own.
+    pub(crate) fn push_example(&mut self, before: Before, example: Example<'_>) {
+        let Some((_, text)) = example.tokens.split_last() else { return };
+        let start = self.tokens.len() + before.rows;
+        self.push_text(before, text.iter().copied());
+        for (index, (token, learnt)) in example.tokens.iter().zip(example.learnt).enumerate() {
+            // Without soft rows, nothing foretells the first token.
+            let row = (start + index).checked_sub(1).filter(|_| index + before.rows > 0);
+            if let Some(target) = row.filter(|_| *learnt).and_then(|row| self.targets.get_mut(row)) {
+                *target = Some(*token);
+            }
+        }
+    }
+}
+
+/// Examples in the order in which steps take them.
+#[derive(Debug)]
+pub(crate) struct Lessons {
+    examples: Examples,
+    before: Before,
+    seed: u64,
+    epoch: Option<(u64, Vec<u32>)>,
+}
+
+impl Lessons {
+    pub(crate) fn new(examples: Examples, before: Before, seed: u64) -> Self {
+        Self { examples, before, seed, epoch: None }
+    }
+
+    pub(crate) fn examples(&self) -> &Examples {
+        &self.examples
+    }
+
+    pub(crate) fn before(&self) -> Before {
+        self.before
+    }
+
+    /// Rows of the longest example.
+    pub(crate) fn longest(&self) -> usize {
+        self.examples.lengths()[3] + self.before.rows
+    }
+
+    /// Examples `first..first + count` of the run, epoch after epoch, in as few batches of at most `rows` tokens as come
+    /// of putting one after the other.
+    pub(crate) fn batches(&mut self, first: u64, count: usize, rows: usize) -> Vec<Batch> {
+        let mut batches = vec![Batch::default()];
+        let per_epoch = self.examples.len() as u64;
+        for number in first..first + count as u64 {
+            let epoch = number / per_epoch;
+            if self.epoch.as_ref().is_none_or(|(known, _)| *known != epoch) {
+                let order = Random::new(self.seed ^ epoch.rotate_left(32), EXAMPLES).order(self.examples.len());
+                self.epoch = Some((epoch, order));
+            }
+            let Some((_, order)) = &self.epoch else { continue };
+            let example = self.examples.get(order[(number % per_epoch) as usize] as usize);
+            add(&mut batches, self.before, example, rows);
+        }
+        batches
+    }
+}
+
+/// Adds an example to the last batch, or to a new one where it is full.
+pub(crate) fn add(batches: &mut Vec<Batch>, before: Before, example: Example<'_>, rows: usize) {
+    let needed = before.rows + example.tokens.len().saturating_sub(1);
+    if batches.last().is_none_or(|batch| batch.tokens.len() + needed > rows) {
+        batches.push(Batch::default());
+    }
+    if let Some(batch) = batches.last_mut() {
+        batch.push_example(before, example);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examples() -> Examples {
+        let mut examples = Examples::default();
+        for (index, length) in [3_u32, 1, 4, 2, 5, 3].into_iter().enumerate() {
+            let prompt: Vec<u32> = (0..length).map(|at| index as u32 * 10 + at).collect();
+            examples.push([(&prompt[..], false), (&[90 + index as u32 % 2, 99], true)], Some(index as u32 % 2));
+        }
+        examples
+    }
+
+    #[test]
+    fn answers_alone_are_learnt_and_nothing_is_padded() {
+        let mut lessons = Lessons::new(examples(), Before::default(), 3);
+        let batches = lessons.batches(0, 6, 12);
+        assert!(batches.len() > 1 && batches.iter().all(|batch| batch.tokens.len() <= 12));
+        assert_eq!(batches.iter().map(|batch| batch.documents.len()).sum::<usize>(), 6);
+        for batch in &batches {
+            for document in &batch.documents {
+                let len = document.len();
+                let targets = &batch.targets[document.clone()];
+                assert!(targets[..len - 2].iter().all(Option::is_none));
+                assert_eq!(targets[len - 2], Some(batch.tokens[document.end - 1]));
+                assert_eq!(targets[len - 1], Some(99));
+            }
+        }
+        let mut again = Lessons::new(examples(), Before::default(), 3);
+        let later = again.batches(4, 2, 100);
+        let whole = Lessons::new(examples(), Before::default(), 3).batches(0, 6, 100);
+        assert_eq!(later[0].tokens, whole[0].tokens[whole[0].documents[4].start..]);
+    }
+
+    #[test]
+    fn soft_rows_stand_before_every_text_and_foretell_its_first_token() {
+        let mut batch = Batch::default();
+        let before = Before { vocabulary: 100, rows: 2 };
+        batch.push_example(before, Example { tokens: &[5, 6, 7], learnt: &[true, false, true], label: None });
+        assert_eq!(batch.tokens, [100, 101, 5, 6]);
+        assert_eq!(batch.targets, [None, Some(5), None, Some(7)]);
+        assert_eq!(batch.documents, [0..4]);
+    }
+
+    #[test]
+    fn limits_balance_labels_and_shares_are_drawn_once() {
+        let mut few = examples();
+        few.limit(Some(3), true, 1);
+        assert!(few.len() <= 3 && few.labels.iter().flatten().any(|label| *label == 0));
+        let mut kept = examples();
+        let away = kept.split_off(0.5, 7);
+        assert_eq!((away.len(), kept.len()), (3, 3));
+        assert_eq!(examples().split_off(0.5, 7).tokens, away.tokens);
+        assert_eq!(examples().lengths(), [3, 5, 7, 7]);
+    }
+}

@@ -1,0 +1,164 @@
+//! What a run learns from and measures with: sequences cut from texts, or examples.
+
+use saem_kernels::ThreadPool;
+use saem_model::Config;
+use saem_tokenizer::Tokenizer;
+
+use crate::TrainError;
+use crate::buffers::Buffers;
+use crate::data::{Sequences, Texts};
+use crate::examples::{Before, Examples, Lessons};
+use crate::layout::Layout;
+use crate::measure::{Measurement, measure};
+use crate::pass::{Batch, Decoder};
+use crate::prepare::{Choices, DataReport, Prepare, WriteChat};
+use crate::recipe::{Recipe, TrainRecipe};
+
+/// Held-out sequences that a measurement takes at most.
+const MEASURED: usize = 64;
+
+/// Texts or examples to learn from, and those to measure with.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// A model learns whole texts.
+    Texts { sequences: Sequences, held_out: Option<Sequences> },
+    /// A model is tuned.
+    Examples { lessons: Lessons, held_out: Examples, choices: Choices, reports: [DataReport; 2] },
+}
+
+impl Feed {
+    /// Reads what the recipe names.
+    pub(crate) fn open(
+        recipe: &Recipe,
+        layout: &Layout,
+        config: &Config,
+        tokenizer: &Tokenizer,
+        write_chat: Option<&WriteChat>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, TrainError> {
+        let Recipe { data, train, .. } = recipe;
+        if recipe.tune.is_none() {
+            let mut texts = Texts::read(&data.train, &data.text, tokenizer, progress)?;
+            let held_out = if data.validation.is_empty() {
+                texts.split_off(data.validation_share, train.seed)
+            } else {
+                Texts::read(&data.validation, &data.text, tokenizer, progress)?
+            };
+            let sequences = |texts| Sequences::new(texts, train.sequence, train.seed);
+            let held_out = if held_out.is_empty() { None } else { Some(sequences(held_out)?) };
+            return Ok(Self::Texts { sequences: sequences(texts)?, held_out });
+        }
+        let wrong = |problem| TrainError::Recipe { path: "recipe".into(), problem };
+        let prepare = Prepare::new(data, tokenizer, train.sequence, write_chat).map_err(wrong)?;
+        let (mut examples, report) = prepare.read(&data.train, progress)?;
+        let (mut held_out, held_out_report) = if data.validation.is_empty() {
+            (examples.split_off(data.validation_share, train.seed), DataReport::default())
+        } else {
+            prepare.read(&data.validation, progress)?
+        };
+        examples.limit(data.examples, data.balance, train.seed);
+        held_out.limit(data.validation_examples, false, train.seed);
+        if examples.is_empty() {
+            return Err(TrainError::TooLittleData { tokens: 0, sequence: train.sequence });
+        }
+        let choices = prepare.choices;
+        let reports = [report.of(&examples, &choices), held_out_report.of(&held_out, &choices)];
+        let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows() };
+        Ok(Self::Examples { lessons: Lessons::new(examples, before, train.seed), held_out, choices, reports })
+    }
+
+    /// Turns epochs into steps, where the recipe speaks of those.
+    pub(crate) fn count_steps(&self, train: &mut TrainRecipe) {
+        if let Some(epochs) = train.epochs {
+            train.steps = ((epochs * self.per_epoch() as f64 / train.batch as f64).ceil() as u64).max(1);
+        }
+    }
+
+    /// Tokens in memory at a time.
+    pub(crate) fn rows(&self, train: &TrainRecipe) -> usize {
+        let rows = train.sequence * train.micro_batch.min(train.batch);
+        match self {
+            Self::Texts { .. } => rows,
+            Self::Examples { lessons, held_out, .. } => {
+                // The recipe's length is the most that is allowed; what there is may be shorter.
+                let longest = lessons.longest().max(held_out.lengths()[3] + lessons.before().rows);
+                rows.max(longest).min(longest * train.batch)
+            }
+        }
+    }
+
+    /// The batches of the step after `step` steps.
+    pub(crate) fn batches(&mut self, step: u64, train: &TrainRecipe) -> Vec<Batch> {
+        let rows = self.rows(train);
+        let first = step * train.batch as u64;
+        match self {
+            Self::Texts { sequences, .. } => (0..train.batch)
+                .step_by(train.micro_batch)
+                .map(|done| sequences.batch(first + done as u64, train.micro_batch.min(train.batch - done)))
+                .collect(),
+            Self::Examples { lessons, .. } => lessons.batches(first, train.batch, rows),
+        }
+    }
+
+    /// Sequences or examples in an epoch.
+    pub(crate) fn per_epoch(&self) -> usize {
+        match self {
+            Self::Texts { sequences, .. } => sequences.per_epoch(),
+            Self::Examples { lessons, .. } => lessons.examples().len(),
+        }
+    }
+
+    /// Texts that are learnt from, and their tokens.
+    pub(crate) fn texts(&self) -> (usize, usize) {
+        match self {
+            Self::Texts { sequences, .. } => (sequences.texts().len(), sequences.texts().token_count()),
+            Self::Examples { lessons, .. } => (lessons.examples().len(), lessons.examples().token_count()),
+        }
+    }
+
+    /// All tokens in memory.
+    pub(crate) fn token_count(&self) -> usize {
+        match self {
+            Self::Texts { held_out, .. } => {
+                self.texts().1 + held_out.as_ref().map_or(0, |sequences| sequences.texts().token_count())
+            }
+            Self::Examples { held_out, .. } => self.texts().1 + held_out.token_count(),
+        }
+    }
+
+    /// What became of the rows, of those to learn from first.
+    pub(crate) fn reports(&self) -> Option<(&DataReport, &DataReport)> {
+        match self {
+            Self::Texts { .. } => None,
+            Self::Examples { reports: [train, held_out], .. } => Some((train, held_out)),
+        }
+    }
+
+    /// Measures with at most so many held-out examples.
+    pub(crate) fn measure(
+        &mut self,
+        decoder: &Decoder,
+        pool: &ThreadPool,
+        weights: &[f32],
+        most: usize,
+        (rows, buffers): (usize, &mut Buffers),
+    ) -> Result<Option<Measurement>, TrainError> {
+        match self {
+            Self::Texts { held_out: None, .. } => Ok(None),
+            Self::Texts { held_out: Some(held_out), .. } => {
+                let (mut sum, mut count) = (0.0, 0);
+                for first in 0..held_out.per_epoch().min(MEASURED) {
+                    let batch = held_out.batch(first as u64, 1);
+                    sum += decoder.loss(pool, weights, &batch, buffers)?;
+                    count += batch.target_count();
+                }
+                Ok(Some(Measurement { loss: sum / count.max(1) as f64, ..Measurement::default() }))
+            }
+            Self::Examples { held_out, .. } if held_out.is_empty() => Ok(None),
+            Self::Examples { lessons, held_out, choices, .. } => {
+                let examples = (0..held_out.len().min(most)).map(|index| held_out.get(index));
+                measure(decoder, pool, weights, examples, lessons.before(), choices, (rows, buffers)).map(Some)
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Products with a matrix, forward and backward: of floats that are trained, of stored weights that stay, and of the thin
+//! matrices beside them.
+//!
+//! A thin product is computed anew in the backward pass: at a rank of 16 that is a hundredth of the work, and nothing of
+//! it has to be kept.
+
+use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gradient::add_columns;
+use saem_kernels::ops;
+
+use crate::forward::Pass;
+use crate::layout::{Linear, Thin};
+
+/// Working memory of products.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// Packed factors.
+    pub(crate) shared: Vec<f32>,
+    /// What is between two thin matrices, `[tokens, rank]`.
+    pub(crate) inner: Vec<f32>,
+}
+
+impl Pass<'_> {
+    /// `y = x wᵀ + bias`, and what a LoRA adds.
+    pub(crate) fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32], room: &mut Room) {
+        let Linear { inputs, outputs, .. } = *linear;
+        let m = x.len() / inputs;
+        let size = Size { m, n: outputs, k: inputs };
+        let weight = self.weights.lines(&linear.weight, inputs);
+        self.multiply(size, Factor::lines(x, inputs), weight, y, outputs, Output::Replace, &mut room.shared);
+        if let Some(bias) = &linear.bias {
+            ops::add_bias(self.pool, y, self.weights.vector(bias));
+        }
+        if let Some(thin) = &linear.thin {
+            let inner = self.down(thin, linear, x, room);
+            let size = Size { m, n: outputs, k: thin.rank };
+            let b = Factor::lines(&self.weights.trained[thin.b.clone()], thin.rank);
+            let (inner, shared) = (Factor::lines(&room.inner[..inner], thin.rank), &mut room.shared);
+            self.multiply(size, inner, b, y, outputs, Output::Add, shared);
+        }
+    }
+
+    /// `dx = dy w`, or added.
+    pub(crate) fn input_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, room: &mut Room) {
+        let Linear { inputs, outputs, .. } = *linear;
+        let m = dy.len() / outputs;
+        let size = Size { m, n: inputs, k: outputs };
+        let weight = self.weights.across(&linear.weight, inputs);
+        self.multiply(size, Factor::lines(dy, outputs), weight, dx, inputs, output, &mut room.shared);
+        if let Some(thin) = &linear.thin {
+            let inner = self.down_backward(thin, linear, dy, room);
+            let size = Size { m, n: inputs, k: thin.rank };
+            let a = Factor::across(&self.weights.trained[thin.a.clone()], inputs);
+            let (inner, shared) = (Factor::lines(&room.inner[..inner], thin.rank), &mut room.shared);
+            self.multiply(size, inner, a, dx, inputs, Output::Add, shared);
+        }
+    }
+
+    /// `dw += dyᵀ x`, and the bias; or the same of the thin matrices.
+    pub(crate) fn weight_backward(
+        &self,
+        linear: &Linear,
+        x: &[f32],
+        dy: &[f32],
+        gradients: &mut [f32],
+        room: &mut Room,
+    ) {
+        let Linear { inputs, outputs, .. } = *linear;
+        let k = x.len() / inputs;
+        if let Some(slot) = linear.weight.slot() {
+            let size = Size { m: outputs, n: inputs, k };
+            let factors = (Factor::across(dy, outputs), Factor::across(x, inputs));
+            self.multiply(size, factors.0, factors.1, &mut gradients[slot], inputs, Output::Add, &mut room.shared);
+        }
+        if let Some(slot) = linear.bias.as_ref().and_then(|bias| bias.slot()) {
+            add_columns(self.pool, dy, &mut gradients[slot]);
+        }
+        if let Some(thin) = &linear.thin {
+            let rank = thin.rank;
+            let inner = self.down(thin, linear, x, room);
+            let size = Size { m: outputs, n: rank, k };
+            let factors = (Factor::across(dy, outputs), Factor::across(&room.inner[..inner], rank));
+            let db = &mut gradients[thin.b.clone()];
+            self.multiply(size, factors.0, factors.1, db, rank, Output::Add, &mut room.shared);
+            let inner = self.down_backward(thin, linear, dy, room);
+            let size = Size { m: rank, n: inputs, k };
+            let factors = (Factor::across(&room.inner[..inner], rank), Factor::across(x, inputs));
+            let da = &mut gradients[thin.a.clone()];
+            self.multiply(size, factors.0, factors.1, da, inputs, Output::Add, &mut room.shared);
+        }
+    }
+
+    /// `inner = scale x Aᵀ`; returns how many numbers these are.
+    fn down(&self, thin: &Thin, linear: &Linear, x: &[f32], room: &mut Room) -> usize {
+        let size = Size { m: x.len() / linear.inputs, n: thin.rank, k: linear.inputs };
+        let a = Factor::lines(&self.weights.trained[thin.a.clone()], linear.inputs);
+        self.scaled(thin, size, Factor::lines(x, linear.inputs), a, room)
+    }
+
+    /// `inner = scale dy B`, its gradient.
+    fn down_backward(&self, thin: &Thin, linear: &Linear, dy: &[f32], room: &mut Room) -> usize {
+        let size = Size { m: dy.len() / linear.outputs, n: thin.rank, k: linear.outputs };
+        let b = Factor::across(&self.weights.trained[thin.b.clone()], thin.rank);
+        self.scaled(thin, size, Factor::lines(dy, linear.outputs), b, room)
+    }
+
+    pub(crate) fn multiply(
+        &self,
+        size: Size,
+        a: Factor<'_>,
+        b: Factor<'_>,
+        c: &mut [f32],
+        stride: usize,
+        output: Output,
+        shared: &mut Vec<f32>,
+    ) {
+        gemm(self.pool, self.precision, size, a, b, c, stride, output, shared);
+    }
+
+    fn scaled(&self, thin: &Thin, size: Size, a: Factor<'_>, b: Factor<'_>, room: &mut Room) -> usize {
+        let Room { inner, shared, .. } = room;
+        let len = size.m * thin.rank;
+        self.multiply(size, a, b, &mut inner[..len], thin.rank, Output::Replace, shared);
+        if thin.scale != 1.0 {
+            ops::scale(self.pool, &mut inner[..len], thin.scale);
+        }
+        len
+    }
+}

@@ -1,0 +1,245 @@
+//! Rows of files that people bring: JSONL and CSV, compressed or not, with the line of whatever is wrong.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::template::Row;
+use crate::{DataProblem, TrainError};
+
+/// The longest row that is read: longer ones are refused, not kept in memory.
+pub(crate) const LONGEST_ROW: usize = 8 << 20;
+/// A file whose first bytes are these has a mark before its text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The format of a file of rows, by its name; nothing where it is one long text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Jsonl,
+    Csv,
+}
+
+impl Format {
+    /// The format, and whether the file is compressed.
+    pub(crate) fn of(path: &Path) -> (Option<Self>, bool) {
+        let extension = |path: &Path| path.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
+        let compressed = extension(path).is_some_and(|end| end == "zst");
+        let stem = path.with_extension("");
+        let end = extension(if compressed { &stem } else { path });
+        let format = match end.as_deref() {
+            Some("jsonl" | "ndjson") => Some(Self::Jsonl),
+            Some("csv") => Some(Self::Csv),
+            _ => None,
+        };
+        (format, compressed)
+    }
+}
+
+/// Hands over every row of a file with its line, or what is wrong with it. Blank lines are left out. `progress` is told
+/// the bytes of the file that were read. The rest is left unread where `each` gives an error.
+pub(crate) fn read(
+    path: &Path,
+    format: Format,
+    each: &mut dyn FnMut(usize, Result<Row, DataProblem>) -> Result<(), TrainError>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), TrainError> {
+    let (mut reader, count) = open(path)?;
+    let mut each = |line, row| {
+        progress(count.get());
+        each(line, row)
+    };
+    if reader.fill_buf().map_err(io(path))?.starts_with(BYTE_ORDER_MARK) {
+        reader.consume(BYTE_ORDER_MARK.len());
+    }
+    match format {
+        Format::Jsonl => lines(path, reader, &mut each),
+        Format::Csv => records(path, reader, &mut each),
+    }
+}
+
+/// The whole text of a file.
+pub(crate) fn text(path: &Path) -> Result<String, TrainError> {
+    let mut bytes = Vec::new();
+    open(path)?.0.read_to_end(&mut bytes).map_err(io(path))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+        TrainError::Data { path: path.to_owned(), line, problem: DataProblem::NotUtf8 }
+    })
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> TrainError + '_ {
+    move |source| TrainError::Io { path: path.to_owned(), source }
+}
+
+/// A file's text, and how many of its bytes were read.
+fn open(path: &Path) -> Result<(Box<dyn BufRead>, Rc<Cell<u64>>), TrainError> {
+    let count = Rc::new(Cell::new(0));
+    let file = Counted { inner: File::open(path).map_err(io(path))?, count: Rc::clone(&count) };
+    let file = BufReader::with_capacity(1 << 16, file);
+    if !Format::of(path).1 {
+        return Ok((Box::new(file), count));
+    }
+    let decoder = ruzstd::decoding::StreamingDecoder::new(file);
+    let decoder =
+        decoder.map_err(|error| io(path)(std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())))?;
+    Ok((Box::new(BufReader::with_capacity(1 << 16, decoder)), count))
+}
+
+struct Counted {
+    inner: File,
+    count: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+fn lines(
+    path: &Path,
+    mut reader: Box<dyn BufRead>,
+    each: &mut dyn FnMut(usize, Result<Row, DataProblem>) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        bytes.clear();
+        let limit = LONGEST_ROW as u64 + 1;
+        if Read::take(&mut reader, limit).read_until(b'\n', &mut bytes).map_err(io(path))? == 0 {
+            break;
+        }
+        if bytes.len() as u64 == limit && !bytes.ends_with(b"\n") {
+            skip_line(&mut reader).map_err(io(path))?;
+            each(line, Err(DataProblem::TooLong { limit: LONGEST_ROW }))?;
+            continue;
+        }
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let row =
+            std::str::from_utf8(&bytes).map_err(|_| DataProblem::NotUtf8).and_then(|text| match serde_json::from_str(
+                text,
+            )
+            .map_err(|error| DataProblem::NotJson(error.to_string()))?
+            {
+                Value::Object(row) => Ok(row),
+                _ => Err(DataProblem::NotAnObject),
+            });
+        each(line, row)?;
+    }
+    Ok(())
+}
+
+fn skip_line(reader: &mut dyn BufRead) -> std::io::Result<()> {
+    loop {
+        let part = reader.fill_buf()?;
+        let (len, end) = (part.len(), part.iter().position(|byte| *byte == b'\n'));
+        match end {
+            Some(end) => {
+                reader.consume(end + 1);
+                return Ok(());
+            }
+            None if len == 0 => return Ok(()),
+            None => reader.consume(len),
+        }
+    }
+}
+
+fn records(
+    path: &Path,
+    reader: Box<dyn BufRead>,
+    each: &mut dyn FnMut(usize, Result<Row, DataProblem>) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let broken = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(source) => io(path)(source),
+        other => io(path)(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{other:?}"))),
+    };
+    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(reader);
+    let (mut record, mut header) = (csv::ByteRecord::new(), Vec::new());
+    while reader.read_byte_record(&mut record).map_err(broken)? {
+        let line = record.position().map_or(1, |position| position.line() as usize);
+        if header.is_empty() {
+            let names: Result<Vec<String>, _> = record.iter().map(|name| utf8(name.trim_ascii())).collect();
+            header = names.map_err(|problem| TrainError::Data { path: path.to_owned(), line, problem })?;
+            continue;
+        }
+        let row = if record.as_slice().len() > LONGEST_ROW {
+            Err(DataProblem::TooLong { limit: LONGEST_ROW })
+        } else if record.len() != header.len() {
+            Err(DataProblem::Columns { found: record.len(), expected: header.len() })
+        } else {
+            let column = |(name, value): (&String, &[u8])| Ok((name.clone(), Value::String(utf8(value)?)));
+            header.iter().zip(record.iter()).map(column).collect()
+        };
+        each(line, row)?;
+    }
+    Ok(())
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, DataProblem> {
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DataProblem::NotUtf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(name: &str, bytes: &[u8]) -> Vec<(usize, Result<Row, DataProblem>)> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut found = Vec::new();
+        let format = Format::of(&path).0.unwrap();
+        let mut each = |line, row| {
+            found.push((line, row));
+            Ok(())
+        };
+        read(&path, format, &mut each, &mut |_| {}).unwrap();
+        found
+    }
+
+    #[test]
+    fn good_rows_are_read_and_bad_ones_said_with_their_line() {
+        let mut lines = b"\xef\xbb\xbf{\"a\": 1}\n\n[1]\n{\"a\": \"\xff\"}\n{\"a\"\n{\"a\": \"".to_vec();
+        lines.extend(vec![b'x'; 10 << 20]);
+        lines.extend(b"\"}\n{\"a\": 2}");
+        let found = rows("a.jsonl", &lines);
+        let at: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+        assert_eq!(at, [1, 3, 4, 5, 6, 7]);
+        assert_eq!(found[0].1.as_ref().unwrap()["a"], 1);
+        assert_eq!(found[1].1, Err(DataProblem::NotAnObject));
+        assert_eq!(found[2].1, Err(DataProblem::NotUtf8));
+        assert!(matches!(found[3].1, Err(DataProblem::NotJson(_))));
+        assert_eq!(found[4].1, Err(DataProblem::TooLong { limit: LONGEST_ROW }));
+        assert_eq!(found[5].1.as_ref().unwrap()["a"], 2);
+    }
+
+    #[test]
+    fn tables_have_a_header_and_quotes_may_hold_lines() {
+        let found = rows("a.CSV", b"\xef\xbb\xbfid, text\n1,\"two\nlines, \"\"quoted\"\"\"\n2\n3,\xff\n4,last");
+        let at: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+        assert_eq!(at, [2, 4, 5, 6]);
+        assert_eq!(found[0].1.as_ref().unwrap()["text"], "two\nlines, \"quoted\"");
+        assert_eq!(found[1].1, Err(DataProblem::Columns { found: 1, expected: 2 }));
+        assert_eq!(found[2].1, Err(DataProblem::NotUtf8));
+        assert_eq!(found[3].1.as_ref().unwrap()["id"], "4");
+    }
+
+    #[test]
+    fn compressed_files_are_read_as_they_are() {
+        // "{\"a\": 1}\n{\"a\": 2}\n", as zstd stores what is too short to be compressed.
+        let text = b"{\"a\": 1}\n{\"a\": 2}\n";
+        let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0x20, text.len() as u8];
+        let header = (text.len() as u32) << 3 | 1;
+        bytes.extend(&header.to_le_bytes()[..3]);
+        bytes.extend(text);
+        let found = rows("a.jsonl.zst", &bytes);
+        assert_eq!((found.len(), found[1].0, &found[1].1.as_ref().unwrap()["a"]), (2, 2, &Value::from(2)));
+    }
+}

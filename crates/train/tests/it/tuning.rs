@@ -1,0 +1,187 @@
+//! Tuning against Hugging Face's `peft` (scripts/tuning-fixtures.py), and against itself on quantised weights.
+
+use std::path::{Path, PathBuf};
+
+use saem_formats::{Source, safetensors};
+use saem_kernels::gemm::Precision;
+use saem_kernels::gradient::AdamW;
+use saem_kernels::{DataType, ThreadPool};
+use saem_model::{Config, convert};
+use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Lora, Method, Objective, Prompt, Recompute, Target};
+
+const FIRST_TEXT: usize = 25;
+const TARGETS: usize = 6;
+const TOKENS: usize = 60;
+
+fn fixtures(krate: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("tests/fixtures")
+}
+
+fn lora(rank: usize, alpha: f64, targets: &[Target]) -> Method {
+    Method::Lora(Lora { rank, alpha, targets: targets.to_vec() })
+}
+
+fn cases() -> Vec<(&'static str, Method)> {
+    let prompt = |rows, encoder| Method::Prompt(Prompt { rows, encoder });
+    vec![
+        ("llama-lora", lora(4, 8.0, &Target::ALL)),
+        ("gemma3-lora", lora(4, 12.0, &[Target::Query, Target::Value, Target::Down])),
+        ("qwen2-lora", lora(2, 2.0, &Target::ALL)),
+        ("llama-p-tuning", prompt(4, Some(16))),
+        ("granite-p-tuning", prompt(3, Some(24))),
+        ("gemma3-prompt", prompt(5, None)),
+    ]
+}
+
+/// A decoder that is tuned, and a batch of which little is learnt.
+struct Case {
+    decoder: Decoder,
+    weights: Vec<f32>,
+    batch: Batch,
+}
+
+impl Case {
+    fn new(source: &Source, tokens: &[u32], method: &Method) -> Self {
+        let config = Config::from_source(source).unwrap();
+        let layout = Layout::with(&config, config.has_norm_biases(source), method).unwrap();
+        let frozen = Frozen::read(&layout, source, &config).unwrap();
+        let mut batch = Batch::default();
+        for text in [&tokens[..FIRST_TEXT], &tokens[FIRST_TEXT..]] {
+            let start = batch.tokens.len();
+            let rows = layout.soft_rows();
+            batch.tokens.extend((config.vocabulary..config.vocabulary + rows).map(|row| row as u32));
+            batch.tokens.extend(text);
+            let target =
+                |at: usize| text.get(at + 1).copied().filter(|_| at + 1 >= text.len() - TARGETS && at + 1 < text.len());
+            batch.targets.extend((0..rows).map(|_| None).chain((0..text.len()).map(target)));
+            batch.documents.push(start..batch.tokens.len());
+        }
+        Self {
+            weights: vec![0.0; layout.len()],
+            decoder: Decoder { config, layout, frozen, precision: Precision::F32 },
+            batch,
+        }
+    }
+
+    fn of(name: &str, method: &Method) -> (Self, safetensors::SafeTensors) {
+        let directory = fixtures("model").join(name.split('-').next().unwrap());
+        let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
+        let mut case = Self::new(&Source::open(&directory).unwrap(), &tokens, method);
+        let expected = fixtures("train").join("tuning").join(format!("{name}.safetensors"));
+        let expected = safetensors::SafeTensors::open(expected).unwrap();
+        for (trained, slot) in case.decoder.layout.parameters() {
+            let first = values(&expected, &trained.name);
+            case.weights[slot].copy_from_slice(&first);
+        }
+        (case, expected)
+    }
+
+    /// The mean loss and its gradients.
+    fn gradients(&self, threads: usize, recompute: Recompute) -> (f64, Vec<f32>) {
+        let pool = ThreadPool::new(threads).unwrap();
+        let mut buffers = Buffers::new(&self.decoder, TOKENS, recompute);
+        let mut gradients = vec![0.0; self.weights.len()];
+        let count = self.batch.target_count();
+        let objective = Objective { factor: 1.0 / count as f32, z: 0.0 };
+        let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
+        (sum.unwrap() / count as f64, gradients)
+    }
+}
+
+fn values(file: &safetensors::SafeTensors, name: &str) -> Vec<f32> {
+    let bytes = file.tensor_bytes(file.required(name).unwrap());
+    bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect()
+}
+
+fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let length = square(&mut expected.iter().map(|x| f64::from(*x)));
+    let pairs = found.iter().zip(expected);
+    (square(&mut pairs.map(|(x, y)| f64::from(*x) - f64::from(*y))) / length.max(1e-14)).sqrt()
+}
+
+#[test]
+fn gradients_are_those_of_peft() {
+    for (name, method) in cases() {
+        let (case, expected) = Case::of(name, &method);
+        let (loss, gradients) = case.gradients(2, Recompute::None);
+        let right = f64::from(values(&expected, "loss")[0]);
+        assert!((loss / right - 1.0).abs() < 1e-5, "{name}: loss {loss}, expected {right}");
+        let mut worst = (0.0, "");
+        for (trained, slot) in case.decoder.layout.parameters() {
+            let relative = distance(&gradients[slot], &values(&expected, &format!("gradient.{}", trained.name)));
+            worst = if relative > worst.0 { (relative, &trained.name) } else { worst };
+        }
+        println!("{name}: loss {loss:.6}, worst gradient {:.1e} ({})", worst.0, worst.1);
+        assert!(worst.0 < 2e-5, "{name}: the gradient of {} is {:.1e} away", worst.1, worst.0);
+    }
+}
+
+#[test]
+fn twenty_steps_of_adamw_follow_peft() {
+    for (name, method) in cases() {
+        let (mut case, expected) = Case::of(name, &method);
+        let pool = ThreadPool::new(1).unwrap();
+        let len = case.weights.len();
+        let (mut mean, mut square) = (vec![0.0; len], vec![0.0; len]);
+        let right = values(&expected, "losses");
+        let first = f64::from(right[0]);
+        for (step, right) in (1..).zip(&right) {
+            let (loss, gradients) = case.gradients(1, Recompute::None);
+            let distance = (loss - f64::from(*right)).abs() / first;
+            assert!(distance < 1e-4, "{name}, step {step}: {loss}, expected {right}");
+            let adam = AdamW {
+                rate: 1e-2,
+                beta1: 0.9,
+                beta2: 0.95,
+                epsilon: 1e-8,
+                weight_decay: 0.1,
+                step,
+                gradient_scale: 1.0,
+            };
+            adam.step(&pool, &mut case.weights, &gradients, &mut mean, &mut square);
+        }
+        assert!(right.last() < right.first(), "{name} learns");
+    }
+}
+
+#[test]
+fn neither_threads_nor_recomputation_change_a_bit() {
+    for (name, method) in cases() {
+        let (case, _) = Case::of(name, &method);
+        let (loss, gradients) = case.gradients(1, Recompute::None);
+        for (threads, recompute) in [(2, Recompute::None), (3, Recompute::Full)] {
+            let (other, others) = case.gradients(threads, recompute);
+            assert_eq!(loss.to_bits(), other.to_bits(), "{name}, {threads} threads, {recompute:?}");
+            assert!(gradients == others, "{name}, {threads} threads, {recompute:?}");
+        }
+    }
+}
+
+/// Weights that stay quantised give the gradients of the same weights in floats; so do those of a file whose query and key
+/// rows lie in another order.
+#[test]
+fn quantised_weights_tune_as_their_floats_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = ThreadPool::new(2).unwrap();
+    for (base, stored) in [("llama", DataType::Q8_0), ("llama", DataType::Q4_0), ("gemma3", DataType::Bf16)] {
+        let directory = fixtures("model").join(base);
+        let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
+        let original = Source::open(&directory).unwrap();
+        let quantised = folder.path().join(format!("{base}-{}.gguf", stored.name()));
+        convert(&original, &quantised, Some(stored), &pool, &mut |_, _| {}).unwrap();
+        let quantised = Source::open(&quantised).unwrap();
+        let floats = folder.path().join(format!("{base}-{}", stored.name()));
+        convert(&quantised, &floats, Some(DataType::F32), &pool, &mut |_, _| {}).unwrap();
+        let floats = Source::open(&floats).unwrap();
+        let method = lora(3, 6.0, &[Target::Value, Target::AttentionOutput, Target::Gate, Target::Up, Target::Down]);
+        let [(loss, gradients), (expected_loss, expected)] = [&quantised, &floats].map(|source| {
+            let mut case = Case::new(source, &tokens, &method);
+            case.weights.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32).sin() * 0.1);
+            case.gradients(2, Recompute::None)
+        });
+        let relative = distance(&gradients, &expected);
+        println!("{base} as {}: {relative:.1e}", stored.name());
+        assert!((loss / expected_loss - 1.0).abs() < 1e-6 && relative < 2e-6, "{base} as {}", stored.name());
+    }
+}

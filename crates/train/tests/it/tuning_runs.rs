@@ -1,0 +1,231 @@
+//! Tuning runs as folders: what rows become, what is measured, what comes out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use saem_formats::Source;
+use saem_kernels::{DataType, ThreadPool};
+use saem_model::{Adapter, AdapterOptions, Config, convert};
+use saem_train::{Recipe, Run, Setup, StepReport, TrainError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const RECIPE: &str = r#"
+[model]
+base = "llama"
+[tune]
+method = "lora"
+rank = 4
+[data]
+train = ["reviews.jsonl"]
+validation_share = 0.25
+prompt = "{{text}} =>"
+answer = " {{label}}"
+label = "label"
+labels = { 0 = "bad", 1 = "good", 2 = "good" }
+[train]
+steps = 8
+sequence = 40
+batch = 6
+micro_batch = 2
+learning_rate = 0.01
+evaluate_every = 4
+checkpoint_every = 4
+"#;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let row = |index: usize| match index % 3 {
+            0 => json!({ "text": format!("bad {index}"), "label": 0 }),
+            1 => json!({ "text": format!("good {index}"), "label": "1" }),
+            _ => json!({ "text": format!("{index} good"), "label": 2 }),
+        };
+        let rows: String = (0..48).map(|index| format!("{}\n", row(index))).collect();
+        place.file("reviews.jsonl", &rows);
+        place.file("recipe.toml", RECIPE);
+        let pool = ThreadPool::new(1).unwrap();
+        convert(&llama(), &place.path("llama.gguf"), Some(DataType::Q8_0), &pool, &mut |_, _| {}).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn open(&self, recipe: &str, folder: &str, threads: usize, resume: bool) -> Result<Run, TrainError> {
+        let recipe = Recipe::read(&self.path(recipe))?;
+        let source = Source::open(self.path("llama.gguf")).unwrap();
+        let write_chat = Box::new(|messages: &[Value], begin: bool| {
+            let line =
+                |message: &Value| format!("<{}>{}\n", message["role"].as_str()?, message["content"].as_str()?).into();
+            let text: Option<String> = messages.iter().map(line).collect();
+            Ok(text.ok_or("no text")? + if begin { "<assistant>" } else { "" })
+        });
+        let setup = Setup { recipe, folder: self.path(folder), source, threads, write_chat: Some(write_chat) };
+        Run::open(setup, resume, &mut |_, _| {})
+    }
+}
+
+fn llama() -> Source {
+    Source::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama")).unwrap()
+}
+
+fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
+    (run.step_number()..until).map(|_| run.step().unwrap()).collect()
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_same_adapter() {
+    let place = Place::new();
+    for method in ["lora", "p-tuning", "prompt"] {
+        let recipe = RECIPE.replace("\"lora\"", &format!("{method:?}\nvirtual_tokens = 3\nencoder_hidden = 8"));
+        place.file("method.toml", &recipe);
+        let mut run = place.open("method.toml", &format!("{method}-whole"), 1, false).unwrap();
+        let whole = steps(&mut run, 8);
+        run.finish().unwrap();
+        assert!(whole[7].loss < whole[0].loss, "{method} learns: {} {}", whole[0].loss, whole[7].loss);
+        assert!(
+            whole[7].validation_loss.is_some() && whole[7].validation_f1.is_some() && whole[5].validation_f1.is_none()
+        );
+
+        let mut run = place.open("method.toml", &format!("{method}-parts"), 2, false).unwrap();
+        steps(&mut run, 6);
+        drop(run);
+        let mut run = place.open("method.toml", &format!("{method}-parts"), 3, true).unwrap();
+        assert_eq!(run.step_number(), 4);
+        let rest = steps(&mut run, 8);
+        assert_eq!((rest[3].loss, rest[3].tokens), (whole[7].loss, whole[7].tokens), "{method}");
+        run.finish().unwrap();
+        let file =
+            |run: &str| fs::read(place.path(&format!("{method}-{run}/adapter/adapter_model.safetensors"))).unwrap();
+        assert!(file("whole") == file("parts"), "{method}");
+
+        // It is served, beside the quantised model and beside its floats.
+        for model in [llama(), Source::open(place.path("llama.gguf")).unwrap()] {
+            let config = Config::from_source(&model).unwrap();
+            let load = |name: &str| {
+                Adapter::load(place.path(&format!("{method}-whole/adapter{name}")), &config, &AdapterOptions::default())
+            };
+            let adapter = load("").unwrap();
+            if method == "lora" {
+                assert_eq!((adapter.rank(), load("/adapter.gguf").unwrap().rank()), (4, 4));
+            } else {
+                assert_eq!(adapter.virtual_tokens(), 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn labels_are_told_apart_after_some_steps() {
+    let place = Place::new();
+    place.file(
+        "long.toml",
+        &RECIPE.replace("steps = 8", "epochs = 8").replace("evaluate_every = 4", "evaluate_every = 1000"),
+    );
+    let mut run = place.open("long.toml", "run", 2, false).unwrap();
+    assert_eq!(run.steps(), 48);
+    let last = steps(&mut run, 48).pop().unwrap();
+    assert!(last.validation_accuracy > Some(0.9) && last.validation_f1 > Some(0.9), "{last:?}");
+    let report: Value = serde_json::from_slice(&fs::read(place.path("run/data.json")).unwrap()).unwrap();
+    assert_eq!(report["train"]["rows"], 48);
+    assert_eq!(report["train"]["examples"].as_u64().unwrap() + report["validation"]["examples"].as_u64().unwrap(), 48);
+    let labels = |word: &str| report["train"]["labels"][word].as_u64().unwrap();
+    assert_eq!(labels("good") + labels("bad"), 36);
+}
+
+#[test]
+fn rows_that_cannot_be_used_are_counted_with_their_line() {
+    let place = Place::new();
+    let long = "long ".repeat(100);
+    let rows = format!(
+        "{{\"text\": \"a\", \"label\": 0}}\n\n{{\"text\": \"\", \"label\": 1}}\n{{\"text\": \"b\", \"label\": 7}}\n{{\"label\": 1}}\n\
+         nothing\n{{\"text\": \"{long}\", \"label\": 1}}\n{{\"text\": \"c\", \"label\": 1}}\n"
+    );
+    place.file("reviews.jsonl", &rows);
+    place.file("all.toml", &RECIPE.replace("validation_share = 0.25", ""));
+    let run = place.open("all.toml", "run", 1, false).unwrap();
+    let (report, _) = run.data_reports().unwrap();
+    assert_eq!((report.rows, report.examples, report.refused), (7, 2, 5));
+    let reasons: Vec<(usize, bool)> =
+        ["is empty", "label \"7\"", "no column \"text\"", "not JSON", "where `sequence` is 40"]
+            .iter()
+            .zip(&report.refusals)
+            .map(|(reason, refusal)| (refusal.line, refusal.reason.contains(reason)))
+            .collect();
+    assert_eq!(reasons, [(3, true), (4, true), (5, true), (6, true), (7, true)], "{:?}", report.refusals);
+
+    // A column that the first row does not have is the recipe's mistake, and no example at all is an error.
+    place.file("other.toml", &RECIPE.replace("{{text}}", "{{document}}"));
+    let error = place.open("other.toml", "run2", 1, false).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        matches!(error, TrainError::Data { line: 1, .. }) && said.contains("document") && said.contains("label"),
+        "{said}"
+    );
+    place.file("reviews.jsonl", "{\"text\": \"a\", \"label\": 9}\n");
+    assert!(matches!(place.open("all.toml", "run3", 1, false), Err(TrainError::NoExamples { line: 1, .. })));
+    place.file("reviews.txt", "text");
+    place.file("text.toml", &RECIPE.replace("reviews.jsonl", "reviews.txt"));
+    assert!(place.open("text.toml", "run4", 1, false).unwrap_err().to_string().contains(".jsonl"));
+}
+
+#[test]
+fn conversations_and_texts_are_learnt_from() {
+    let place = Place::new();
+    let messages = json!([
+        { "role": "user", "content": "a" }, { "role": "assistant", "content": "bb" },
+        { "role": "user", "content": "c" }, { "role": "assistant", "content": "dd" },
+    ]);
+    let silent = json!({ "messages": [{ "role": "user", "content": "a" }] });
+    place.file("chat.jsonl", &format!("{}\n{silent}\n{{\"messages\": 3}}\n", json!({ "messages": messages })));
+    let recipe = |data: &str| {
+        let (before, after) = RECIPE.split_once("[data]").unwrap();
+        format!("{before}[data]\n{data}\n[train]{}", after.split_once("[train]").unwrap().1)
+    };
+    place.file("chat.toml", &recipe("train = [\"chat.jsonl\"]\nchat = \"messages\""));
+    let mut run = place.open("chat.toml", "chat", 1, false).unwrap();
+    let (report, _) = run.data_reports().unwrap();
+    assert_eq!((report.rows, report.examples, report.refused), (3, 1, 2), "{report:?}");
+    let tokenizer = saem_model::load_tokenizer(&llama()).unwrap();
+    let learnt = ["bb\n", "dd\n"].map(|text| tokenizer.encode(text, false, true).len());
+    assert_eq!(report.learnt_tokens, learnt[0] + learnt[1]);
+    assert!(run.step().unwrap().loss.is_finite());
+
+    place.file("texts.csv", "id,body\n1,\"One, two\"\n2,three four\n");
+    place.file("texts.toml", &recipe("train = [\"texts.csv\"]\ntext = \"body\"").replace("lora", "full"));
+    let mut run = place.open("texts.toml", "texts", 1, false).unwrap();
+    let losses: Vec<f64> = steps(&mut run, 4).iter().map(|report| report.loss).collect();
+    assert!(losses[3] < losses[0]);
+    assert!(run.finish().unwrap().join("model.safetensors").is_file());
+}
+
+#[test]
+fn recipes_that_make_no_sense_are_refused() {
+    let place = Place::new();
+    for (from, to, expected) in [
+        ("\"lora\"", "\"dpo\"", "dpo"),
+        ("\"lora\"", "\"lora\"\ntargets = [\"querry\"]", "querry"),
+        ("rank = 4", "rank = 0", "rank"),
+        ("rank = 4", "ranks = 4", "ranks"),
+        ("steps = 8", "steps = 8\nepochs = 1", "epochs"),
+        ("answer = \" {{label}}\"", "", "prompt and answer"),
+        ("{{text}} =>", "{{text}} {{label}} =>", "gives the answer away"),
+        ("{{text}} =>", "{{text =>", "{{text"),
+        ("answer = \" {{label}}\"", "answer = \" {{text}}\"", "label"),
+        ("label = \"label\"", "", "label"),
+        ("base = \"llama\"", "tokenizer = \"llama\"", "base"),
+        ("prompt = ", "chat = \"messages\"\nprompt = ", "chat"),
+    ] {
+        place.file("wrong.toml", &RECIPE.replace(from, to));
+        let problem = Recipe::read(&place.path("wrong.toml")).unwrap_err().to_string();
+        assert!(problem.contains(expected), "{to}: {problem}");
+    }
+}
