@@ -167,6 +167,9 @@ pub enum DataProblem {
         /// The most that are allowed.
         limit: usize,
     },
+    /// Of two answers neither is better.
+    #[error("both answers are the same")]
+    SameAnswers,
     /// The messages of a conversation cannot be written as the model's template has it.
     #[error("no conversation: {0}")]
     Conversation(String),

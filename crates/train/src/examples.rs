@@ -22,6 +22,8 @@ pub struct Examples {
     ends: Vec<usize>,
     /// For each the number of its answer among the choices, where answers are one of a few.
     labels: Vec<Option<u32>>,
+    /// Whether each two are one: the better answer to a prompt and the other.
+    pub(crate) are_pairs: bool,
 }
 
 /// One example.
@@ -43,10 +45,20 @@ impl Examples {
         self.labels.push(label);
     }
 
-    /// How many there are.
+    /// How many there are; of pairs, how many pairs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.ends.len() / self.texts_of_one()
+    }
+
+    fn texts_of_one(&self) -> usize {
+        if self.are_pairs { 2 } else { 1 }
+    }
+
+    /// The texts of an example.
+    pub(crate) fn texts(&self, index: usize) -> impl Iterator<Item = Example<'_>> + Clone {
+        let count = self.texts_of_one();
+        (index * count..(index + 1) * count).map(|text| self.get(text))
     }
 
     /// Whether there is none.
@@ -67,14 +79,14 @@ impl Examples {
         self.learnt.iter().filter(|learnt| **learnt).count()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Example<'_> {
+    fn get(&self, index: usize) -> Example<'_> {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         let range = start..self.ends[index];
         Example { tokens: &self.tokens[range.clone()], learnt: &self.learnt[range], label: self.labels[index] }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Example<'_>> {
-        (0..self.len()).map(|index| self.get(index))
+        (0..self.ends.len()).map(|text| self.get(text))
     }
 
     /// Takes about this share of them away, the same ones for the same seed.
@@ -103,7 +115,8 @@ impl Examples {
         let mut left = most.unwrap_or(usize::MAX);
         let mut kept = vec![false; self.len()];
         for index in Random::new(seed, EXAMPLES).order(self.len()) {
-            let room = &mut room[place(self.labels[index as usize])];
+            let label = self.texts(index as usize).find_map(|example| example.label);
+            let room = &mut room[place(label)];
             if *room > 0 && left > 0 {
                 (*room, left) = (*room - 1, left - 1);
                 kept[index as usize] = true;
@@ -113,9 +126,9 @@ impl Examples {
     }
 
     fn only(&self, wanted: impl Fn(usize) -> bool) -> Self {
-        let mut some = Self::default();
-        for index in (0..self.len()).filter(|index| wanted(*index)) {
-            let Example { tokens, learnt, label } = self.get(index);
+        let mut some = Self { are_pairs: self.are_pairs, ..Self::default() };
+        let texts = (0..self.len()).filter(|index| wanted(*index)).flat_map(|index| self.texts(index));
+        for Example { tokens, learnt, label } in texts {
             some.tokens.extend(tokens);
             some.learnt.extend(learnt);
             some.ends.push(some.tokens.len());
@@ -127,7 +140,8 @@ impl Examples {
     /// Examples by length: tokens of the shortest, the median, the one that 95 % do not exceed, and the longest.
     #[must_use]
     pub fn lengths(&self) -> [usize; 4] {
-        let mut lengths: Vec<usize> = self.iter().map(|example| example.tokens.len()).collect();
+        let length = |index| self.texts(index).map(|text| text.tokens.len()).sum();
+        let mut lengths: Vec<usize> = (0..self.len()).map(length).collect();
         lengths.sort_unstable();
         let at =
             |share: f64| lengths.get(((lengths.len() as f64 * share) as usize).min(lengths.len().saturating_sub(1)));
@@ -191,11 +205,6 @@ impl Lessons {
         self.before
     }
 
-    /// Rows of the longest example.
-    pub(crate) fn longest(&self) -> usize {
-        self.examples.lengths()[3] + self.before.rows
-    }
-
     /// Examples `first..first + count` of the run, epoch after epoch, in as few batches of at most `rows` tokens as come
     /// of putting one after the other.
     pub(crate) fn batches(&mut self, first: u64, count: usize, rows: usize) -> Vec<Batch> {
@@ -208,21 +217,26 @@ impl Lessons {
                 self.epoch = Some((epoch, order));
             }
             let Some((_, order)) = &self.epoch else { continue };
-            let example = self.examples.get(order[(number % per_epoch) as usize] as usize);
-            add(&mut batches, self.before, example, rows);
+            let index = order[(number % per_epoch) as usize] as usize;
+            add(&mut batches, self.before, self.examples.texts(index), rows);
         }
         batches
     }
 }
 
-/// Adds an example to the last batch, or to a new one where it is full.
-pub(crate) fn add(batches: &mut Vec<Batch>, before: Before, example: Example<'_>, rows: usize) {
-    let needed = before.rows + example.tokens.len().saturating_sub(1);
+/// Adds the texts of an example to the last batch, or to a new one where it is full.
+pub(crate) fn add<'a>(
+    batches: &mut Vec<Batch>,
+    before: Before,
+    texts: impl Iterator<Item = Example<'a>> + Clone,
+    rows: usize,
+) {
+    let needed: usize = texts.clone().map(|text| before.rows + text.tokens.len().saturating_sub(1)).sum();
     if batches.last().is_none_or(|batch| batch.tokens.len() + needed > rows) {
         batches.push(Batch::default());
     }
     if let Some(batch) = batches.last_mut() {
-        batch.push_example(before, example);
+        texts.for_each(|text| batch.push_example(before, text));
     }
 }
 

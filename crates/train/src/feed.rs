@@ -9,7 +9,7 @@ use crate::buffers::Buffers;
 use crate::data::{Sequences, Texts};
 use crate::examples::{Before, Examples, Lessons};
 use crate::layout::Layout;
-use crate::measure::{Measurement, measure};
+use crate::measure::{Measurement, measure, measure_pairs};
 use crate::pass::{Batch, Decoder};
 use crate::prepare::{Choices, DataReport, Prepare, WriteChat};
 use crate::recipe::{Recipe, TrainRecipe};
@@ -81,7 +81,7 @@ impl Feed {
             Self::Texts { .. } => rows,
             Self::Examples { lessons, held_out, .. } => {
                 // The recipe's length is the most that is allowed; what there is may be shorter.
-                let longest = lessons.longest().max(held_out.lengths()[3] + lessons.before().rows);
+                let longest = lessons.examples().lengths()[3].max(held_out.lengths()[3]) + lessons.before().rows;
                 rows.max(longest).min(longest * train.batch)
             }
         }
@@ -141,6 +141,7 @@ impl Feed {
         pool: &ThreadPool,
         weights: &[f32],
         most: usize,
+        beta: Option<f64>,
         (rows, buffers): (usize, &mut Buffers),
     ) -> Result<Option<Measurement>, TrainError> {
         match self {
@@ -156,7 +157,10 @@ impl Feed {
             }
             Self::Examples { held_out, .. } if held_out.is_empty() => Ok(None),
             Self::Examples { lessons, held_out, choices, .. } => {
-                let examples = (0..held_out.len().min(most)).map(|index| held_out.get(index));
+                if let Some(beta) = beta {
+                    return measure_pairs(decoder, pool, weights, (held_out, most), beta, (rows, buffers)).map(Some);
+                }
+                let examples = (0..held_out.len().min(most)).flat_map(|index| held_out.texts(index));
                 measure(decoder, pool, weights, examples, lessons.before(), choices, (rows, buffers)).map(Some)
             }
         }

@@ -20,6 +20,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) precision: Precision,
     pub(crate) config: &'a Config,
     pub(crate) weights: Weights<'a>,
+    /// Whether what a LoRA adds is added.
+    pub(crate) is_adapted: bool,
     /// Texts that do not see each other, covering all tokens.
     pub(crate) documents: &'a [Range<usize>],
     pub(crate) tokens: usize,

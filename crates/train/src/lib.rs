@@ -13,12 +13,22 @@
 //! | grouped heads, windows, biases, soft caps | Mistral, Qwen 2 and 3, Gemma 2 |
 //! | multipliers, tied matrices, GELU and gates | Granite, HyperCLOVA X, StarCoder 2 |
 //!
+//! Methods of tuning are **the same pass with other trainable sets** ([`Method`]). A parameter of the decoder is either in
+//! the flat buffer of what is trained or among the [`Frozen`], which stay as their file holds them, quantised or not; what
+//! a method adds (the thin matrices of a LoRA, rows before every text and the encoder that makes them) is in the buffer.
+//! Frozen weights have no gradients, no optimizer and no copy in floats, and nothing is passed back below the first thing
+//! that is trained. Preferences ([`Preferences`]) are that pass again, with a share for each row of logits.
+//!
+//! What is learnt from is either texts, cut into [`Sequences`], or [`Examples`] made of the rows of files, of which some
+//! tokens are learnt. Neither is padded.
+//!
 //! A [`Run`] is a folder: recipe, metrics, checkpoints, model. What it can be relied on for:
 //!
 //! - **The same recipe gives the same weights, to the bit**, on one machine, with any number of threads, interrupted or
 //!   not: which texts a step takes follows from the seed and its number, and sums never depend on threads.
 //! - **A checkpoint is complete or not there**, and any reader of Hugging Face checkpoints understands it.
-//! - **Gradients are PyTorch's** within 1e-5 of their length on every switch (`tests/it/gradients.rs`).
+//! - **Gradients are PyTorch's** within 1e-5 of their length on every switch (`tests/it/gradients.rs`), and those of tuning
+//!   are those of `peft` (`tests/it/tuning.rs`).
 //!
 //! Decoders with experts are refused.
 #![forbid(unsafe_code)]
@@ -28,6 +38,7 @@ mod begin;
 mod buffers;
 mod checkpoint;
 mod data;
+mod dpo;
 mod error;
 mod examples;
 mod feed;
@@ -53,6 +64,7 @@ mod template;
 pub use buffers::{Buffers, Recompute};
 pub use checkpoint::State;
 pub use data::{Sequences, Texts};
+pub use dpo::Preferences;
 pub use error::{DataProblem, TrainError};
 pub use examples::Examples;
 pub use frozen::Frozen;

@@ -31,7 +31,7 @@ impl Pass<'_> {
         if let Some(bias) = &linear.bias {
             ops::add_bias(self.pool, y, self.weights.vector(bias));
         }
-        if let Some(thin) = &linear.thin {
+        if let Some(thin) = linear.thin.as_ref().filter(|_| self.is_adapted) {
             let inner = self.down(thin, linear, x, room);
             let size = Size { m, n: outputs, k: thin.rank };
             let b = Factor::lines(&self.weights.trained[thin.b.clone()], thin.rank);

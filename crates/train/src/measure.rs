@@ -7,7 +7,8 @@ use saem_kernels::ThreadPool;
 
 use crate::TrainError;
 use crate::buffers::Buffers;
-use crate::examples::{Before, Example, add};
+use crate::dpo::Preferences;
+use crate::examples::{Before, Example, Examples, add};
 use crate::pass::{Batch, Decoder};
 use crate::prepare::Choices;
 
@@ -34,7 +35,7 @@ pub(crate) fn measure<'a>(
 ) -> Result<Measurement, TrainError> {
     let mut batches = Vec::new();
     for example in examples.clone() {
-        add(&mut batches, before, example, rows);
+        add(&mut batches, before, std::iter::once(example), rows);
     }
     let (mut sum, mut count) = (0.0, 0);
     for batch in &batches {
@@ -70,6 +71,30 @@ pub(crate) fn measure<'a>(
     measured.accuracy = Some(accuracy(&pairs));
     measured.macro_f1 = Some(macro_f1(&pairs));
     Ok(measured)
+}
+
+/// Measures over pairs: the mean loss, and the share in which the better answer gained on the other.
+pub(crate) fn measure_pairs(
+    decoder: &Decoder,
+    pool: &ThreadPool,
+    weights: &[f32],
+    (pairs, most): (&Examples, usize),
+    beta: f64,
+    (rows, buffers): (usize, &mut Buffers),
+) -> Result<Measurement, TrainError> {
+    let mut batches = Vec::new();
+    for index in 0..pairs.len().min(most) {
+        add(&mut batches, Before::default(), pairs.texts(index), rows);
+    }
+    let mut all = Preferences::default();
+    for batch in &batches {
+        let found = decoder.preferences(pool, weights, None, batch, (beta, 0.0), buffers)?;
+        all.loss += found.loss;
+        all.pairs += found.pairs;
+        all.right += found.right;
+    }
+    let share = |sum: f64| sum / all.pairs.max(1) as f64;
+    Ok(Measurement { loss: share(all.loss), accuracy: Some(share(all.right as f64)), macro_f1: None })
 }
 
 /// What is passed after a prompt, and what is asked of it.

@@ -90,22 +90,37 @@ pub struct Objective {
     pub z: f32,
 }
 
-/// Rows of the last stream whose logits are wanted, and the token that each should foretell.
-#[derive(Debug, Default)]
-struct Wanted {
-    rows: Vec<usize>,
+/// What of a pass is wanted.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Rows of the last stream whose logits are.
+    pub(crate) rows: Vec<usize>,
+    /// The token that each should foretell.
     targets: Vec<Option<u32>>,
+    /// A factor on the gradient of each, where they differ.
+    pub(crate) shares: Vec<f32>,
+    /// Whether what a LoRA adds is added.
+    pub(crate) is_adapted: bool,
 }
 
 impl Wanted {
     /// The rows with a target; all of them where most have one, since rows in a piece are cheaper than picked ones.
     fn of(batch: &Batch) -> Self {
         if 2 * batch.target_count() >= batch.tokens.len() {
-            return Self { rows: (0..batch.tokens.len()).collect(), targets: batch.targets.clone() };
+            return Self::rows((0..batch.tokens.len()).collect(), batch.targets.clone());
         }
+        Self::of_targets(batch)
+    }
+
+    /// The rows with a target alone.
+    pub(crate) fn of_targets(batch: &Batch) -> Self {
         let pairs = batch.targets.iter().enumerate().filter(|(_, target)| target.is_some());
         let (rows, targets) = pairs.map(|(row, target)| (row, *target)).unzip();
-        Self { rows, targets }
+        Self::rows(rows, targets)
+    }
+
+    fn rows(rows: Vec<usize>, targets: Vec<Option<u32>>) -> Self {
+        Self { rows, targets, shares: Vec::new(), is_adapted: true }
     }
 }
 
@@ -147,7 +162,7 @@ impl Decoder {
         let objective = Objective { factor: 0.0, z: 0.0 };
         let mut losses = vec![0.0; wanted.len()];
         let each = &mut |index: usize, loss: f32| losses[index] = loss;
-        self.run(pool, weights, None, batch, &Wanted { rows, targets }, &objective, buffers, each)?;
+        self.run(pool, weights, None, batch, &Wanted::rows(rows, targets), &objective, buffers, each)?;
         Ok(losses)
     }
 
@@ -173,7 +188,7 @@ impl Decoder {
     pub fn soft_rows(&self, pool: &ThreadPool, weights: &[f32], buffers: &mut Buffers) -> Vec<f32> {
         let Scratch { encoded, room, .. } = &mut buffers.scratch;
         if let Some(soft) = &self.layout.soft {
-            self.pass(pool, weights, &[], 0).encode(soft, encoded, room);
+            self.pass(pool, weights, &[], 0, true).encode(soft, encoded, room);
         }
         encoded.rows.clone()
     }
@@ -184,12 +199,13 @@ impl Decoder {
         trained: &'a [f32],
         documents: &'a [Range<usize>],
         tokens: usize,
+        is_adapted: bool,
     ) -> Pass<'a> {
         let weights = Weights { trained, frozen: &self.frozen };
-        Pass { pool, precision: self.precision, config: &self.config, weights, documents, tokens }
+        Pass { pool, precision: self.precision, config: &self.config, weights, is_adapted, documents, tokens }
     }
 
-    fn run(
+    pub(crate) fn run(
         &self,
         pool: &ThreadPool,
         weights: &[f32],
@@ -207,7 +223,7 @@ impl Decoder {
             return Ok(0.0);
         }
         let Buffers { streams, saved, scratch, .. } = buffers;
-        let pass = self.pass(pool, weights, &batch.documents, tokens);
+        let pass = self.pass(pool, weights, &batch.documents, tokens, wanted.is_adapted);
         let used = tokens * config.hidden;
         for (angles, opposite) in &mut scratch.angles {
             for document in &batch.documents {
@@ -346,6 +362,11 @@ impl Decoder {
             total += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
             losses.iter().enumerate().for_each(|(row, loss)| each(number * piece + row, *loss));
             let Some(gradients) = gradients.as_deref_mut() else { continue };
+            if let Some(shares) = wanted.shares.get(number * piece..) {
+                for (share, logits) in shares.iter().zip(logits.chunks_exact_mut(vocabulary)) {
+                    ops::scale(pool, logits, *share);
+                }
+            }
             if let Some(cap) = config.logit_soft_cap {
                 soft_cap_backward(pool, &capped[..logits.len()], logits, cap);
             }

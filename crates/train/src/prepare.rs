@@ -182,6 +182,7 @@ impl<'a> Prepare<'a> {
             Form::Text(column) => self.text(&value(row, column)?, examples, report),
             Form::Answer(prompt, answer) => self.answer(prompt, answer, row, examples)?,
             Form::Chat(column) => self.chat(column, row, examples, report)?,
+            Form::Preference(prompt, answers) => self.pair(prompt, answers, row, examples)?,
         }
         Ok(())
     }
@@ -216,6 +217,30 @@ impl<'a> Prepare<'a> {
             return Err(DataProblem::TooManyTokens { found, limit: self.sequence });
         }
         examples.push([(&tokens[..], false), (&answer[..], true), (&end[..], true)], label);
+        Ok(())
+    }
+
+    fn pair(&self, prompt: &str, answers: [&str; 2], row: &Row, examples: &mut Examples) -> Result<(), DataProblem> {
+        // They were parsed when the recipe was read.
+        let fill = |text| Template::parse(text).map_err(DataProblem::Conversation)?.fill(row, None);
+        let prompt = self.tokenizer.encode(&fill(prompt)?, true, true);
+        let mut both = Vec::new();
+        for answer in answers {
+            let mut tokens = self.tokenizer.encode(&fill(answer)?, false, true);
+            tokens.extend(self.tokenizer.eos().filter(|end| tokens.last() != Some(end)));
+            let found = prompt.len() + tokens.len();
+            if found > self.sequence {
+                return Err(DataProblem::TooManyTokens { found, limit: self.sequence });
+            }
+            both.push(tokens);
+        }
+        if both.first() == both.last() {
+            return Err(DataProblem::SameAnswers);
+        }
+        for answer in &both {
+            examples.push([(&prompt[..], false), (&answer[..], true)], None);
+        }
+        examples.are_pairs = true;
         Ok(())
     }
 

@@ -98,6 +98,9 @@ pub struct TuneRecipe {
     /// LoRA: the projections that get them.
     #[serde(default = "defaults::targets")]
     pub targets: Vec<Target>,
+    /// DPO: how much a pair counts that is told apart already; less lets the model go further from where it began.
+    #[serde(default = "defaults::beta")]
+    pub beta: f64,
     /// Soft prompts: rows before every text.
     #[serde(default = "defaults::virtual_tokens")]
     pub virtual_tokens: usize,
@@ -118,6 +121,8 @@ pub enum MethodName {
     PTuning,
     /// A soft prompt.
     Prompt,
+    /// Thin matrices beside some weights, learnt from preferences.
+    Dpo,
 }
 
 /// What a run learns from.
@@ -141,6 +146,12 @@ pub struct DataRecipe {
     /// The answer, with places for columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// DPO: the better of two answers, with places for columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
+    /// DPO: the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
     /// The column that holds a label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -170,11 +181,22 @@ pub(crate) enum Form<'a> {
     Answer(&'a str, &'a str),
     /// A conversation.
     Chat(&'a str),
+    /// A prompt and two answers, the better one first.
+    Preference(&'a str, [&'a str; 2]),
 }
 
 impl DataRecipe {
     /// How a row becomes an example; or what is wrong.
     pub(crate) fn form(&self) -> Result<Form<'_>, String> {
+        if let (Some(prompt), Some(chosen), Some(rejected)) = (&self.prompt, &self.chosen, &self.rejected) {
+            return match (&self.answer, &self.chat) {
+                (None, None) => Ok(Form::Preference(prompt, [chosen, rejected])),
+                _ => Err("[data] chosen and rejected are the answers: leave answer and chat out".into()),
+            };
+        }
+        if self.chosen.is_some() || self.rejected.is_some() {
+            return Err("[data] prompt, chosen and rejected belong together".into());
+        }
         match (&self.prompt, &self.answer, &self.chat) {
             (Some(prompt), Some(answer), None) => Ok(Form::Answer(prompt, answer)),
             (None, None, Some(chat)) => Ok(Form::Chat(chat)),
@@ -188,8 +210,13 @@ impl DataRecipe {
 
     fn check(&self) -> Result<(), String> {
         let form = self.form()?;
-        if let Form::Answer(prompt, answer) = form {
-            Template::parse(prompt).and(Template::parse(answer)).map_err(|problem| format!("[data] {problem}"))?;
+        let templates = match form {
+            Form::Answer(prompt, answer) => vec![prompt, answer],
+            Form::Preference(prompt, [chosen, rejected]) => vec![prompt, chosen, rejected],
+            Form::Text(_) | Form::Chat(_) => Vec::new(),
+        };
+        for template in templates {
+            Template::parse(template).map_err(|problem| format!("[data] {problem}"))?;
         }
         let Some(label) = &self.label else {
             return if self.labels.is_empty() && !self.balance {
@@ -302,6 +329,9 @@ mod defaults {
     pub(super) fn rank() -> usize {
         16
     }
+    pub(super) fn beta() -> f64 {
+        0.1
+    }
     pub(super) fn alpha() -> f64 {
         32.0
     }
@@ -387,7 +417,7 @@ impl Recipe {
         let prompt = |encoder| Method::Prompt(Prompt { rows: tune.virtual_tokens, encoder });
         match tune.method {
             MethodName::Full => Method::Full,
-            MethodName::Lora => {
+            MethodName::Lora | MethodName::Dpo => {
                 Method::Lora(Lora { rank: tune.rank, alpha: tune.alpha, targets: tune.targets.clone() })
             }
             MethodName::PTuning if tune.encoder_hidden == 0 => prompt(Some(hidden)),
@@ -396,12 +426,24 @@ impl Recipe {
         }
     }
 
+    /// DPO's beta, where a model learns from preferences.
+    #[must_use]
+    pub fn beta(&self) -> Option<f64> {
+        self.tune.as_ref().filter(|tune| tune.method == MethodName::Dpo).map(|tune| tune.beta)
+    }
+
     fn check(&self) -> Result<(), String> {
         let Self { model, tune, data, train } = self;
         match tune {
             Some(_) if model.base.is_none() => return Err("[model] base must name the model to tune".into()),
             Some(tune) => {
                 data.check()?;
+                if matches!(data.form()?, Form::Preference(..)) != (tune.method == MethodName::Dpo) {
+                    return Err("[data] chosen and rejected are what the method dpo learns from, and no other".into());
+                }
+                if !(1e-6..=100.0).contains(&tune.beta) {
+                    return Err(format!("[tune] beta is {}, and must be from 0.000001 to 100", tune.beta));
+                }
                 if tune.targets.is_empty() {
                     return Err("[tune] targets names nothing".into());
                 }

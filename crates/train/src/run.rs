@@ -219,15 +219,23 @@ impl Run {
         let step = self.state.step + 1;
         let train = &self.recipe.train;
         let batches = self.feed.batches(self.state.step, train);
-        let targets: usize = batches.iter().map(Batch::target_count).sum();
-        let objective = Objective { factor: 1.0 / targets.max(1) as f32, z: train.z_loss as f32 };
+        let beta = self.recipe.beta();
+        let count = |batch: &Batch| if beta.is_some() { batch.documents.len() / 2 } else { batch.target_count() };
+        let count = batches.iter().map(count).sum::<usize>().max(1) as f64;
+        let objective = Objective { factor: 1.0 / count as f32, z: train.z_loss as f32 };
         self.gradients.fill(0.0);
         let mut loss = 0.0;
         for batch in &batches {
             let Self { decoder, pool, weights, gradients, buffers, .. } = &mut *self;
-            loss += decoder.gradients(pool, weights, gradients, batch, &objective, buffers)?;
+            loss += match beta {
+                Some(beta) => {
+                    let factors = (beta, 1.0 / count);
+                    decoder.preferences(pool, weights, Some(gradients), batch, factors, buffers)?.loss
+                }
+                None => decoder.gradients(pool, weights, gradients, batch, &objective, buffers)?,
+            };
         }
-        let loss = loss / targets.max(1) as f64;
+        let loss = loss / count;
         let norm = square_sum(&self.pool, &self.gradients).sqrt();
         if !loss.is_finite() || !norm.is_finite() {
             return Err(TrainError::Diverged { step, what: self.culprit(loss) });
@@ -292,7 +300,7 @@ impl Run {
     pub fn measure(&mut self, all: bool) -> Result<Option<Measurement>, TrainError> {
         let Self { decoder, pool, weights, feed, buffers, recipe, .. } = self;
         let most = if all { usize::MAX } else { recipe.train.evaluate_examples };
-        feed.measure(decoder, pool, weights, most, (feed.rows(&recipe.train), buffers))
+        feed.measure(decoder, pool, weights, most, recipe.beta(), (feed.rows(&recipe.train), buffers))
     }
 
     /// Writes a checkpoint, and removes those that are too many.

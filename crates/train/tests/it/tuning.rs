@@ -11,6 +11,7 @@ use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Lora, Method, Objectiv
 
 const FIRST_TEXT: usize = 25;
 const TARGETS: usize = 6;
+const BETA: f64 = 0.3;
 const TOKENS: usize = 60;
 
 fn fixtures(krate: &str) -> PathBuf {
@@ -27,6 +28,7 @@ fn cases() -> Vec<(&'static str, Method)> {
         ("llama-lora", lora(4, 8.0, &Target::ALL)),
         ("gemma3-lora", lora(4, 12.0, &[Target::Query, Target::Value, Target::Down])),
         ("qwen2-lora", lora(2, 2.0, &Target::ALL)),
+        ("qwen2-dpo", lora(3, 6.0, &Target::ALL)),
         ("llama-p-tuning", prompt(4, Some(16))),
         ("granite-p-tuning", prompt(3, Some(24))),
         ("gemma3-prompt", prompt(5, None)),
@@ -38,15 +40,17 @@ struct Case {
     decoder: Decoder,
     weights: Vec<f32>,
     batch: Batch,
+    /// DPO's beta, where the texts are a pair.
+    beta: Option<f64>,
 }
 
 impl Case {
-    fn new(source: &Source, tokens: &[u32], method: &Method) -> Self {
+    fn new(source: &Source, texts: [&[u32]; 2], method: &Method) -> Self {
         let config = Config::from_source(source).unwrap();
         let layout = Layout::with(&config, config.has_norm_biases(source), method).unwrap();
         let frozen = Frozen::read(&layout, source, &config).unwrap();
         let mut batch = Batch::default();
-        for text in [&tokens[..FIRST_TEXT], &tokens[FIRST_TEXT..]] {
+        for text in texts {
             let start = batch.tokens.len();
             let rows = layout.soft_rows();
             batch.tokens.extend((config.vocabulary..config.vocabulary + rows).map(|row| row as u32));
@@ -60,13 +64,19 @@ impl Case {
             weights: vec![0.0; layout.len()],
             decoder: Decoder { config, layout, frozen, precision: Precision::F32 },
             batch,
+            beta: None,
         }
     }
 
     fn of(name: &str, method: &Method) -> (Self, safetensors::SafeTensors) {
         let directory = fixtures("model").join(name.split('-').next().unwrap());
         let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
-        let mut case = Self::new(&Source::open(&directory).unwrap(), &tokens, method);
+        let mut texts = [&tokens[..FIRST_TEXT], &tokens[FIRST_TEXT..]];
+        let beta = name.ends_with("-dpo").then_some(BETA);
+        if beta.is_some() {
+            texts.reverse();
+        }
+        let mut case = Self { beta, ..Self::new(&Source::open(&directory).unwrap(), texts, method) };
         let expected = fixtures("train").join("tuning").join(format!("{name}.safetensors"));
         let expected = safetensors::SafeTensors::open(expected).unwrap();
         for (trained, slot) in case.decoder.layout.parameters() {
@@ -81,6 +91,12 @@ impl Case {
         let pool = ThreadPool::new(threads).unwrap();
         let mut buffers = Buffers::new(&self.decoder, TOKENS, recompute);
         let mut gradients = vec![0.0; self.weights.len()];
+        if let Some(beta) = self.beta {
+            let (batch, factors) = (&self.batch, (beta, 1.0));
+            let found =
+                self.decoder.preferences(&pool, &self.weights, Some(&mut gradients), batch, factors, &mut buffers);
+            return (found.unwrap().loss, gradients);
+        }
         let count = self.batch.target_count();
         let objective = Objective { factor: 1.0 / count as f32, z: 0.0 };
         let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
@@ -176,7 +192,7 @@ fn quantised_weights_tune_as_their_floats_do() {
         let floats = Source::open(&floats).unwrap();
         let method = lora(3, 6.0, &[Target::Value, Target::AttentionOutput, Target::Gate, Target::Up, Target::Down]);
         let [(loss, gradients), (expected_loss, expected)] = [&quantised, &floats].map(|source| {
-            let mut case = Case::new(source, &tokens, &method);
+            let mut case = Case::new(source, [&tokens[..FIRST_TEXT], &tokens[FIRST_TEXT..]], &method);
             case.weights.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32).sin() * 0.1);
             case.gradients(2, Recompute::None)
         });

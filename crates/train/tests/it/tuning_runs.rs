@@ -208,10 +208,31 @@ fn conversations_and_texts_are_learnt_from() {
 }
 
 #[test]
+fn preferences_are_learnt_from_pairs() {
+    let place = Place::new();
+    let row = |index: usize| json!({ "q": format!("say {index}"), "yes": "good good", "no": "bad" });
+    let rows: String = (0..12).map(|index| format!("{}\n", row(index))).collect();
+    place.file("pairs.jsonl", &format!("{rows}{}\n", json!({ "q": "a", "yes": "b", "no": "b" })));
+    let (before, after) = RECIPE.split_once("[data]").unwrap();
+    let data = "train = [\"pairs.jsonl\"]\nvalidation_share = 0.25\nprompt = \"{{q}}:\"\nchosen = \" {{yes}}\"\nrejected = \" {{no}}\"";
+    let recipe = format!("{before}[data]\n{data}\n[train]{}", after.split_once("[train]").unwrap().1);
+    place.file("dpo.toml", &recipe.replace("\"lora\"", "\"dpo\""));
+    let mut run = place.open("dpo.toml", "run", 2, false).unwrap();
+    let (report, held_out) = run.data_reports().unwrap();
+    assert_eq!((report.rows, report.examples, held_out.examples, report.refused), (13, 9, 3, 1));
+    let found = steps(&mut run, 8);
+    // Nothing is told apart at first: the logarithm of 2.
+    assert!((found[0].loss - 2.0_f64.ln()).abs() < 1e-5 && found[7].loss < 0.5 * found[0].loss, "{found:?}");
+    assert_eq!(found[7].validation_accuracy, Some(1.0));
+    assert!(run.finish().unwrap().join("adapter.gguf").is_file());
+}
+
+#[test]
 fn recipes_that_make_no_sense_are_refused() {
     let place = Place::new();
     for (from, to, expected) in [
-        ("\"lora\"", "\"dpo\"", "dpo"),
+        ("\"lora\"", "\"ipo\"", "ipo"),
+        ("\"lora\"", "\"dpo\"", "chosen"),
         ("\"lora\"", "\"lora\"\ntargets = [\"querry\"]", "querry"),
         ("rank = 4", "rank = 0", "rank"),
         ("rank = 4", "ranks = 4", "ranks"),
