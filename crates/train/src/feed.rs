@@ -23,7 +23,7 @@ pub(crate) enum Feed {
     /// A model learns whole texts.
     Texts { sequences: Sequences, held_out: Option<Sequences> },
     /// A model is tuned.
-    Examples { lessons: Lessons, held_out: Examples, choices: Choices, reports: [DataReport; 2] },
+    Examples { lessons: Lessons, held_out: Examples, choices: Choices, reports: Box<[DataReport; 2]> },
 }
 
 impl Feed {
@@ -62,7 +62,7 @@ impl Feed {
             return Err(TrainError::TooLittleData { tokens: 0, sequence: train.sequence });
         }
         let choices = prepare.choices;
-        let reports = [report.of(&examples, &choices), held_out_report.of(&held_out, &choices)];
+        let reports = Box::new([report.of(&examples, &choices), held_out_report.of(&held_out, &choices)]);
         let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows() };
         Ok(Self::Examples { lessons: Lessons::new(examples, before, train.seed), held_out, choices, reports })
     }
@@ -130,7 +130,10 @@ impl Feed {
     pub(crate) fn reports(&self) -> Option<(&DataReport, &DataReport)> {
         match self {
             Self::Texts { .. } => None,
-            Self::Examples { reports: [train, held_out], .. } => Some((train, held_out)),
+            Self::Examples { reports, .. } => {
+                let [train, held_out] = reports.as_ref();
+                Some((train, held_out))
+            }
         }
     }
 
