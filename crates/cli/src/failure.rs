@@ -328,7 +328,28 @@ fn training(error: &TrainError, language: Language) -> Failure {
         TrainError::Write { path, source } => {
             Failure::new(l.write_failed(&shown(path))).hint(l.reason(&source.to_string()))
         }
-        TrainError::Recipe { path, problem } => Failure::usage(l.train_recipe(&shown(path))).hint(l.reason(problem)),
+        TrainError::Recipe { path, problem } => {
+            let failure = Failure::usage(l.train_recipe(&shown(path))).hint(l.reason(problem));
+            match saem_train::nearest_name(problem) {
+                Some(name) => failure.hint(l.similar_hint(&name)),
+                None => failure,
+            }
+        }
+        TrainError::Memory { needed, available, fits } => {
+            let missing = bytes(needed.saturating_sub(*available));
+            let failure = Failure::new(l.plan_no_memory(&bytes(*needed), &bytes(*available), &missing));
+            failure.hint(match fits {
+                Some((choice, total)) => l.plan_no_memory_fits(
+                    choice.micro_batch,
+                    choice.recompute.name(),
+                    choice.optimizer.name(),
+                    &bytes(*total),
+                ),
+                None => l.plan_no_memory_nothing(),
+            })
+        }
+        TrainError::Scaling { path, problem } => Failure::new(l.plan_scaling(&shown(path))).hint(l.reason(problem)),
+        TrainError::TooFewRuns { found, needed } => Failure::usage(l.plan_too_few_runs(*found, *needed)),
         TrainError::Data { path, line, problem } => {
             Failure::new(l.train_data(&shown(path), *line)).hint(l.reason(&problem.to_string()))
         }

@@ -105,6 +105,29 @@ const KOREAN: &[(&str, &str)] = &[
     ("tune.resume", "폴더에 있는 실행을 이어 갑니다"),
     ("tune.plan", "필요한 메모리만 보여 주고 끝냅니다"),
     ("tune.json", "단계마다 JSON 한 줄을 출력합니다"),
+    ("plan", "학습하기 전에 무엇이 얼마나 필요한지 보여 줍니다: 장치, 메모리, 기간, 전력, 비용"),
+    (
+        "plan:after",
+        "이 컴퓨터에서: 종류별 메모리, 시간, 들어가게 하는 방법.\n\n  saem plan recipe.toml\n  saem plan --params 600M --sequence 2048 --memory 24GiB\n\n다른 컴퓨터에서: 모델 하나에 장치가 몇 개, 어떤 배치로, 얼마 동안, 얼마에 필요한지.\n\n  saem plan --params 600B --tokens 600B --images 250M --hardware a100-80g,h100,tpu-v4,rtx4090\n  saem plan --params 82B --tokens 150B --hardware a100-80g --devices 1024\n\n내 학습으로: 크기마다 기대할 손실.\n\n  saem plan --fit runs/1m runs/4m runs/16m runs/64m\n\n식과 출처는 docs/ko/concepts/plan.md에 있습니다. 크기는 600M, 1.3B, 2T, 24GiB, 900MB처럼 씁니다.",
+    ),
+    ("plan.params", "모델의 매개변수 수"),
+    ("plan.recipe", "이 컴퓨터에서 할 학습의 레시피"),
+    ("plan.tokens", "글의 토큰 수 [기본: 매개변수마다 20]"),
+    ("plan.memory", "이 컴퓨터에서 쓸 수 있는 메모리. 예: 24GiB [기본: 남은 만큼]"),
+    ("plan.threads", "측정에 쓸 스레드 수 [기본: 프로세서 수]"),
+    ("plan.no_measurement", "몇 초 걸리는 측정을 하지 않고, 시간도 말하지 않습니다"),
+    ("plan.accept_licence", "레시피의 모델을 내려받아야 하면 묻지 않고 라이선스에 동의합니다"),
+    ("plan.fit", "크기가 다른 실행 폴더들에 손실의 법칙을 맞춥니다"),
+    ("plan.images", "글과 함께 학습할 이미지 수. 한 장에 1,024토큰"),
+    ("plan.sequence", "시퀀스 하나의 토큰 수 [기본: 2048]"),
+    ("plan.vocabulary", "모델이 아는 토큰 수 [기본: 51200, 이 컴퓨터에서는 64000]"),
+    ("plan.batch_tokens", "한 단계의 토큰 수 [기본: 같은 크기의 GPT-3처럼, 이 컴퓨터에서는 16k]"),
+    ("plan.hardware", "장치. 쉼표로 구분하며 `all`은 아는 것 모두 [기본: a100-80g,h100,tpu-v4,rtx4090]"),
+    ("plan.devices", "장치의 수 [기본: 제때 끝날 만큼]"),
+    ("plan.days", "걸려도 되는 일수 [기본: 90]"),
+    ("plan.recompute", "다시 계산할 것: none, selective, full [기본: 가장 빠른 것]"),
+    ("plan.utilisation", "장치 최고 성능에서 실제로 쓰는 몫. 예: 0.4 [기본: 추정]"),
+    ("plan.price", "장치 하나의 시간당 달러 [기본: 공개된 가격]"),
     ("perplexity.logits_out", "모든 위치의 로짓을 32비트 실수로 저장합니다"),
     ("bench", "속도를 측정합니다"),
     ("bench.prefill", "프롬프트의 토큰 수 [기본: 512]"),
@@ -182,8 +205,13 @@ const KOREAN: &[(&str, &str)] = &[
 ];
 
 /// Headings of groups of options.
-const HEADINGS: [(&str, &str); 3] =
-    [("Loading", "불러오기"), ("Sampling", "토큰 선택"), ("Form of the text", "글의 형식")];
+const HEADINGS: [(&str, &str); 5] = [
+    ("Loading", "불러오기"),
+    ("Sampling", "토큰 선택"),
+    ("Form of the text", "글의 형식"),
+    ("Devices", "장치"),
+    ("This machine", "이 컴퓨터"),
+];
 
 /// The command line in the user's language.
 pub(crate) fn localised(command: Command, language: Language) -> Command {

@@ -9,7 +9,7 @@ use saem_kernels::ThreadPool;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_model::Config;
-use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Objective, Plan, Recompute};
+use saem_train::{Algorithm, Batch, Buffers, Decoder, Frozen, Layout, Objective, Plan, Recompute};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::from_hf(&serde_json::from_str(config)?)?;
     let decoder = Decoder { layout: Layout::new(&config, true)?, config, frozen: Frozen::default(), precision };
     let (rows, len) = (batch * sequence, decoder.layout.len());
-    let plan = Plan::new(&decoder, rows, recompute, rows);
+    let plan = Plan::new(&decoder, rows, recompute, Algorithm::AdamW, rows);
     let pool = ThreadPool::new(threads)?;
     let mut buffers = Buffers::new(&decoder, rows, recompute);
     let mut state: u64 = 1;

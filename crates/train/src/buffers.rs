@@ -30,6 +30,17 @@ pub enum Recompute {
     Full,
 }
 
+impl Recompute {
+    /// As recipes name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// What a layer's forward pass leaves for its backward pass. A buffer that the architecture does not need is empty.
 #[derive(Debug)]
 pub(crate) struct Saved {

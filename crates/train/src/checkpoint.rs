@@ -17,11 +17,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::TrainError;
 use crate::layout::Layout;
+use crate::optimizer::Optimizer;
 
 const MODEL: &str = "model.safetensors";
-const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
+/// Numbers that are written at a time.
+const PIECE: usize = 1 << 18;
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -39,8 +41,8 @@ pub(crate) struct Contents<'a> {
     /// Where all weights of a model are trained, its `config.json`, and whose tokenizer goes with it.
     pub(crate) model: Option<(&'a serde_json::Value, &'a Source)>,
     pub(crate) weights: &'a [f32],
-    /// The optimizer's means and the state, or nothing in a model for others.
-    pub(crate) optimizer: Option<(&'a [f32], &'a [f32], State)>,
+    /// The optimizer and the state, or nothing in a model for others.
+    pub(crate) optimizer: Option<(&'a Optimizer, State)>,
 }
 
 /// Writes a directory, all of it or none.
@@ -54,9 +56,9 @@ pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<(), TrainError
             json("config.json", config)?;
             write_companions(companions, part)?;
         }
-        tensors(&part.join(MODEL), contents.layout, &[("", contents.weights)])?;
-        let Some((mean, square, state)) = contents.optimizer else { return Ok(()) };
-        tensors(&part.join(OPTIMIZER), contents.layout, &[("mean.", mean), ("square.", square)])?;
+        tensors(&part.join(MODEL), contents.layout, contents.weights)?;
+        let Some((optimizer, state)) = contents.optimizer else { return Ok(()) };
+        optimizer.write(part, contents.layout)?;
         json(STATE, &serde_json::to_value(state).unwrap_or_default())?;
         let mut manifest = BTreeMap::new();
         for path in files(part)? {
@@ -96,27 +98,22 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     fs::read_dir(folder).map_err(io)?.map(|entry| Ok(entry.map_err(io)?.path())).collect()
 }
 
-fn tensors(path: &Path, layout: &Layout, buffers: &[(&str, &[f32])]) -> Result<(), TrainError> {
+fn tensors(path: &Path, layout: &Layout, values: &[f32]) -> Result<(), TrainError> {
     let failed = |source| TrainError::Write { path: path.to_owned(), source };
     let mut writer = safetensors::Writer::new();
     writer.add_metadata("format", "pt").map_err(failed)?;
-    for (prefix, _) in buffers {
-        for (parameter, _) in layout.parameters() {
-            writer
-                .add_tensor(&format!("{prefix}{}", parameter.name), &parameter.shape, DataType::F32)
-                .map_err(failed)?;
-        }
+    for (parameter, _) in layout.parameters() {
+        writer.add_tensor(&parameter.name, &parameter.shape, DataType::F32).map_err(failed)?;
     }
     let io = |source| TrainError::Io { path: path.to_owned(), source };
     let out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(io)?);
     let mut out = writer.start(out).map_err(failed)?;
     let mut bytes = Vec::new();
-    for (_, values) in buffers {
-        for (_, slot) in layout.parameters() {
-            bytes.clear();
-            bytes.extend(values[slot].iter().flat_map(|value| value.to_le_bytes()));
-            out.write_tensor(&bytes).map_err(failed)?;
-        }
+    // In pieces: an embedding as a whole would be memory that no plan has.
+    for piece in layout.parameters().flat_map(|(_, slot)| values[slot].chunks(PIECE)) {
+        bytes.clear();
+        bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+        out.write_piece(&bytes).map_err(failed)?;
     }
     out.finish().map_err(failed)?.flush().map_err(io)
 }
@@ -151,8 +148,7 @@ pub(crate) fn read(
     path: &Path,
     layout: &Layout,
     weights: &mut [f32],
-    mean: &mut [f32],
-    square: &mut [f32],
+    optimizer: &mut Optimizer,
 ) -> Result<State, TrainError> {
     let broken = |problem: String| TrainError::Checkpoint { path: path.to_owned(), problem };
     let text = |name: &str| {
@@ -166,19 +162,16 @@ pub(crate) fn read(
             return Err(broken(format!("{name} is not what the manifest says: take an earlier checkpoint")));
         }
     }
-    for (file, buffers) in [(MODEL, vec![("", weights)]), (OPTIMIZER, vec![("mean.", mean), ("square.", square)])] {
-        let tensors = safetensors::SafeTensors::open(path.join(file))?;
-        for (prefix, values) in buffers {
-            for (parameter, slot) in layout.parameters() {
-                let name = format!("{prefix}{}", parameter.name);
-                let info = tensors.required(&name)?;
-                if info.shape != parameter.shape || info.data_type != DataType::F32 {
-                    return Err(broken(format!("{name} has another shape or type than the model")));
-                }
-                let stored = tensors.tensor_bytes(info).as_chunks().0;
-                values[slot].iter_mut().zip(stored).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
-            }
+    let tensors = safetensors::SafeTensors::open(path.join(MODEL))?;
+    for (parameter, slot) in layout.parameters() {
+        let name = &parameter.name;
+        let info = tensors.required(name)?;
+        if info.shape != parameter.shape || info.data_type != DataType::F32 {
+            return Err(broken(format!("{name} has another shape or type than the model")));
         }
+        let stored = tensors.tensor_bytes(info).as_chunks().0;
+        weights[slot].iter_mut().zip(stored).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
     }
+    optimizer.read(path, layout)?;
     serde_json::from_str(&text(STATE)?).map_err(|error| broken(format!("{STATE}: {error}")))
 }

@@ -106,6 +106,32 @@ pub enum TrainError {
         /// The loss, or the parameter whose gradient it is.
         what: String,
     },
+    /// The machine has less memory than the run takes.
+    #[error("the run takes {needed} bytes, and {available} are free")]
+    Memory {
+        /// Bytes of the plan.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+        /// What would fit, and its bytes.
+        fits: Option<(crate::machine::Choice, u64)>,
+    },
+    /// A folder is no run whose loss could be taken.
+    #[error("{}: {problem}", path.display())]
+    Scaling {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A law cannot be fitted to so few runs.
+    #[error("{found} runs of different sizes, and a law needs {needed}")]
+    TooFewRuns {
+        /// Runs with operations of their own.
+        found: usize,
+        /// How many there should be.
+        needed: usize,
+    },
     /// A checkpoint is not what its manifest says, or belongs to another run.
     #[error("{}: {problem}", path.display())]
     Checkpoint {

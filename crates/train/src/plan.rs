@@ -3,10 +3,11 @@
 use saem_model::Role;
 
 use crate::buffers::{Buffers, Recompute};
+use crate::optimizer::{Algorithm, Optimizer};
 use crate::pass::Decoder;
 
 /// Bytes by kind, and operations.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Plan {
     /// Numbers that are trained.
     pub parameters: u64,
@@ -16,7 +17,7 @@ pub struct Plan {
     pub frozen: u64,
     /// Their gradients.
     pub gradients: u64,
-    /// Both means of AdamW.
+    /// The optimizer's states.
     pub optimizer: u64,
     /// What the forward pass keeps for the backward pass.
     pub activations: u64,
@@ -26,6 +27,8 @@ pub struct Plan {
     pub working: u64,
     /// The texts, as tokens.
     pub texts: u64,
+    /// The program itself and the tokenizer.
+    pub program: u64,
     /// Operations for each token, forward and backward: 6 for each parameter of a product (4 where it stays), and those of
     /// attention.
     pub operations_per_token: f64,
@@ -34,7 +37,13 @@ pub struct Plan {
 impl Plan {
     /// The plan for passes over `tokens` tokens at a time, and texts of `text_tokens` in memory.
     #[must_use]
-    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute, text_tokens: usize) -> Self {
+    pub fn new(
+        decoder: &Decoder,
+        tokens: usize,
+        recompute: Recompute,
+        algorithm: Algorithm,
+        text_tokens: usize,
+    ) -> Self {
         let config = &decoder.config;
         let buffer = 4 * decoder.layout.len() as u64;
         let [activations, logits, working] = Buffers::bytes(decoder, tokens, recompute);
@@ -59,11 +68,12 @@ impl Plan {
             weights: buffer,
             frozen: decoder.frozen.byte_len() as u64,
             gradients: buffer,
-            optimizer: 2 * buffer,
+            optimizer: Optimizer::bytes(algorithm, &decoder.layout),
             activations,
             logits,
             working,
             texts: 4 * text_tokens as u64,
+            program: 0,
             operations_per_token: (products + attention) * again,
         }
     }
@@ -79,5 +89,6 @@ impl Plan {
             + self.logits
             + self.working
             + self.texts
+            + self.program
     }
 }

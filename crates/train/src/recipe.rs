@@ -50,6 +50,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 use crate::buffers::Recompute;
 use crate::method::{Lora, Method, Prompt, Target};
+use crate::optimizer::Algorithm;
 use crate::schedule::Schedule;
 use crate::template::Template;
 
@@ -264,6 +265,9 @@ pub struct TrainRecipe {
     /// Sequences in memory at a time, or tokens of so many; a step takes as many turns as it needs.
     #[serde(default = "defaults::micro_batch")]
     pub micro_batch: usize,
+    /// How weights follow from gradients.
+    #[serde(default)]
+    pub optimizer: Algorithm,
     /// The highest learning rate.
     #[serde(default = "defaults::learning_rate")]
     pub learning_rate: f64,
@@ -475,6 +479,9 @@ impl Recipe {
                     "[model] wants either base (a model to go on from) or both tokenizer and config (a new one)".into(),
                 );
             }
+        }
+        if let Some(config) = &model.config {
+            crate::nearest::check_shape(config.keys())?;
         }
         if data.train.is_empty() {
             return Err("[data] train names no file".into());

@@ -27,9 +27,12 @@ use crate::checkpoint::{self, Contents, State};
 use crate::feed::Feed;
 use crate::folder;
 use crate::frozen::Frozen;
+use crate::journal::Journal;
 use crate::layout::Layout;
+use crate::machine;
 use crate::measure::Measurement;
 use crate::method::Method;
+use crate::optimizer::{Optimizer, Rates};
 use crate::pass::{Batch, Decoder, Objective};
 use crate::plan::Plan;
 use crate::prepare::{DataReport, WriteChat};
@@ -82,6 +85,9 @@ pub struct StepReport {
     /// The mean over labels of the harmonic mean of precision and recall.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_f1: Option<f64>,
+    /// The most memory that the process had at once, in bytes, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 /// A run in memory.
@@ -97,11 +103,13 @@ pub struct Run {
     feed: Feed,
     weights: Vec<f32>,
     gradients: Vec<f32>,
-    mean: Vec<f32>,
-    square: Vec<f32>,
+    optimizer: Optimizer,
     buffers: Buffers,
     /// Open from the first step on: a run that is only looked at leaves nothing behind.
     metrics: Option<File>,
+    journal: Option<Journal>,
+    /// Bytes that the process had before the run took any.
+    program: u64,
     state: State,
 }
 
@@ -132,6 +140,9 @@ impl Run {
         let frozen = Frozen::read(&layout, &source, &config)?;
         let decoder = Decoder { config, layout, frozen, precision: recipe.train.precision };
 
+        let read = 4 * feed.token_count() as u64 + decoder.frozen.byte_len() as u64;
+        let program = machine::resident_memory().unwrap_or(0).saturating_sub(read);
+        machine::refuse_what_does_not_fit(&decoder, &recipe.train)?;
         let len = decoder.layout.len();
         let mut weights = vec![0.0; len];
         if is_new {
@@ -139,11 +150,11 @@ impl Run {
         } else {
             begin::go_on(&decoder, &source, recipe.train.seed, &mut weights)?;
         }
-        let (mut mean, mut square) = (vec![0.0; len], vec![0.0; len]);
+        let mut optimizer = Optimizer::new(recipe.train.optimizer, &decoder.layout);
         let mut state = State::default();
         let checkpoints = folder.join("checkpoints");
         if let Some((_, path)) = checkpoint::list(&checkpoints).last() {
-            state = checkpoint::read(path, &decoder.layout, &mut weights, &mut mean, &mut square)?;
+            state = checkpoint::read(path, &decoder.layout, &mut weights, &mut optimizer)?;
         }
         let buffers = Buffers::new(&decoder, feed.rows(&recipe.train), recipe.train.recompute);
         Ok(Self {
@@ -154,10 +165,11 @@ impl Run {
             feed,
             weights,
             gradients: vec![0.0; len],
-            mean,
-            square,
+            optimizer,
             buffers,
             metrics: None,
+            journal: None,
+            program,
             state,
             decoder,
             method,
@@ -206,7 +218,9 @@ impl Run {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let train = &self.recipe.train;
-        Plan::new(&self.decoder, self.feed.rows(train), train.recompute, self.feed.token_count())
+        let rows = self.feed.rows(train);
+        let plan = Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.token_count());
+        Plan { program: self.program, ..plan }
     }
 
     /// Takes one step, and whatever is due after it: a measurement, a checkpoint.
@@ -256,6 +270,7 @@ impl Run {
             validation_loss: None,
             validation_accuracy: None,
             validation_f1: None,
+            memory: None,
         };
         let train = &self.recipe.train;
         let is_last = step == train.steps;
@@ -267,6 +282,7 @@ impl Run {
             report.validation_accuracy = measured.and_then(|measured| measured.accuracy);
             report.validation_f1 = measured.and_then(|measured| measured.macro_f1);
         }
+        report.memory = machine::peak_memory();
         self.record(&report)?;
         if save {
             self.save()?;
@@ -283,6 +299,7 @@ impl Run {
         if self.method == Method::Full {
             let path = self.folder.join("model");
             checkpoint::write(&path, &self.contents(false))?;
+            self.journal.as_ref().map_or(Ok(()), Journal::report)?;
             return Ok(path);
         }
         let path = self.folder.join("adapter");
@@ -290,6 +307,7 @@ impl Run {
         let rows = decoder.soft_rows(pool, weights, buffers);
         let base = self.recipe.model.base.as_deref().unwrap_or_default();
         publish::adapter(&path, &self.decoder, &self.method, base, &self.weights, &rows)?;
+        self.journal.as_ref().map_or(Ok(()), Journal::report)?;
         Ok(path)
     }
 
@@ -316,7 +334,7 @@ impl Run {
         for (_, path) in all.iter().rev().skip(self.recipe.train.keep) {
             fs::remove_dir_all(path).map_err(|source| TrainError::Io { path: path.clone(), source })?;
         }
-        Ok(())
+        self.journal.as_ref().map_or(Ok(()), Journal::report)
     }
 
     fn contents(&self, with_optimizer: bool) -> Contents<'_> {
@@ -324,28 +342,25 @@ impl Run {
             layout: &self.decoder.layout,
             model: (self.method == Method::Full).then_some((&self.config_json, &self.source)),
             weights: &self.weights,
-            optimizer: with_optimizer.then_some((&self.mean, &self.square, self.state)),
+            optimizer: with_optimizer.then_some((&self.optimizer, self.state)),
         }
     }
 
     fn update(&mut self, step: u64, learning_rate: f64, norm: f64) {
         let train = &self.recipe.train;
         let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
-        for (parameter, slot) in self.decoder.layout.parameters() {
-            let is_matrix = parameter.shape.len() > 1;
-            let adam = AdamW {
-                rate: learning_rate as f32,
-                beta1: train.beta1 as f32,
-                beta2: train.beta2 as f32,
-                epsilon: 1e-8,
-                weight_decay: if is_matrix { train.weight_decay as f32 } else { 0.0 },
-                step,
-                gradient_scale: scale as f32,
-            };
-            let gradients = &self.gradients[slot.clone()];
-            let (mean, square) = (&mut self.mean[slot.clone()], &mut self.square[slot.clone()]);
-            adam.step(&self.pool, &mut self.weights[slot], gradients, mean, square);
-        }
+        let adam = AdamW {
+            rate: learning_rate as f32,
+            beta1: train.beta1 as f32,
+            beta2: train.beta2 as f32,
+            epsilon: 1e-8,
+            weight_decay: train.weight_decay as f32,
+            step,
+            gradient_scale: scale as f32,
+        };
+        let rates = Rates { adam, precision: train.precision };
+        let Self { optimizer, pool, decoder, weights, gradients, .. } = self;
+        optimizer.step(pool, &decoder.layout, &rates, weights, gradients);
     }
 
     /// What is not a number any more.
@@ -364,6 +379,7 @@ impl Run {
             Some(file) => file,
             None => {
                 folder::begin(&self.folder, &self.recipe, self.feed.reports())?;
+                self.journal = Some(Journal::open(&self.folder, &self.plan())?);
                 folder::metrics(&self.folder.join("metrics.jsonl"), self.state.step)?
             }
         };
@@ -373,7 +389,8 @@ impl Run {
     fn record(&mut self, report: &StepReport) -> Result<(), TrainError> {
         let line = format!("{}\n", serde_json::to_value(report).unwrap_or_default());
         let path = self.folder.clone();
-        self.metrics()?.write_all(line.as_bytes()).map_err(|source| TrainError::Io { path, source })
+        self.metrics()?.write_all(line.as_bytes()).map_err(|source| TrainError::Io { path, source })?;
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.record(report))
     }
 }
 
@@ -387,7 +404,7 @@ fn in_checkpoint_form(source: &Source, folder: &std::path::Path, pool: &ThreadPo
 }
 
 /// The `config.json` of what is trained.
-fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Value, TrainError> {
+pub(crate) fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Value, TrainError> {
     let Some(config) = &recipe.model.config else {
         let Source::HuggingFace(checkpoint) = source else {
             return Err(saem_model::ModelError::NoTokenizer { missing: "config.json" }.into());

@@ -3,6 +3,7 @@
 //! The comments here are the English help; `help.rs` holds the Korean of each.
 
 mod generation;
+mod plan;
 mod records;
 mod serve;
 mod shared;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 pub(crate) use generation::{ConstraintFlags, GenerationFlags, SamplingFlags};
+pub(crate) use plan::Plan;
 pub(crate) use records::{
     AdminCommand, AdminPassword, AuditCommand, AuditList, KeyCommand, KeyCreate, KeyList, KeyRevoke, KeyRotate, Usage,
 };
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Pretrain(Pretrain),
     /// Tunes a model on examples, all of it or an adapter beside it, after a recipe
     Tune(Tune),
+    /// Says what training takes, before it begins: devices, memory, days, energy, money
+    Plan(Plan),
     /// Writes a model in another format or quantisation
     Convert(Convert),
     /// Writes a model with a LoRA in its weights

@@ -11,6 +11,7 @@ mod inspect;
 mod key;
 mod list;
 mod perplexity;
+mod plan;
 mod pull;
 mod remove;
 mod run;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, language: Language) -> anyhow::Result<()> {
         Command::Bench(arguments) => bench::run(&arguments, language),
         Command::Pretrain(arguments) => training::pretrain(&arguments, language),
         Command::Tune(arguments) => training::tune(&arguments, language),
+        Command::Plan(arguments) => plan::run(&arguments, language),
         Command::Convert(arguments) => convert::convert(&arguments, language),
         Command::Merge(arguments) => convert::merge(&arguments, language),
         Command::Rm(arguments) => remove::run(&arguments, language),

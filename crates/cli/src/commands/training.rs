@@ -115,7 +115,7 @@ fn folder(arguments: &TrainFlags) -> anyhow::Result<PathBuf> {
 /// Says what the run takes and learns from.
 fn explain(run: &Run, language: Language) {
     let plan = run.plan();
-    let rest = plan.logits + plan.working + plan.texts;
+    let rest = plan.logits + plan.working + plan.texts + plan.program;
     output::note(&language.train_plan(
         &HumanCount(plan.parameters).to_string(),
         &bytes(plan.total()),

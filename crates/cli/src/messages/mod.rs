@@ -28,6 +28,7 @@ macro_rules! messages {
 
 // Below the macro, which it uses.
 mod embeddings;
+mod plan;
 mod records;
 mod serve;
 mod train;

@@ -2,7 +2,7 @@
 
 use crate::saem::{run, run_korean};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "pull",
     "list",
     "inspect",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 17] = [
     "bench",
     "pretrain",
     "tune",
+    "plan",
     "convert",
     "merge",
     "rm",

@@ -8,6 +8,7 @@ mod failures;
 mod generate;
 mod help;
 mod list;
+mod plan;
 mod pretrain;
 mod real;
 mod records;

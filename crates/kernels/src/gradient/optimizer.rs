@@ -80,7 +80,20 @@ impl AdamW {
     }
 }
 
-struct Step<'a> {
+impl AdamW {
+    /// The step on a part of the buffers.
+    pub(super) fn on<'a>(
+        &self,
+        weights: &'a mut [f32],
+        gradients: &'a [f32],
+        mean: &'a mut [f32],
+        square: &'a mut [f32],
+    ) -> Step<'a> {
+        Step { adam: *self, weights, gradients, mean, square }
+    }
+}
+
+pub(super) struct Step<'a> {
     adam: AdamW,
     weights: &'a mut [f32],
     gradients: &'a [f32],

@@ -1,0 +1,146 @@
+//! `saem plan`, and memory that stays within it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::saem::{run, run_korean};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn six_hundred_billion_are_answered_in_both_languages() {
+    let home = tempfile::tempdir().unwrap();
+    let arguments =
+        ["plan", "--params", "600B", "--tokens", "600B", "--images", "250M", "--hardware", "a100-80g,tpu-v4"];
+    for (ran, word) in
+        [(run(home.path(), &arguments), "shared states"), (run_korean(home.path(), &arguments), "이용률")]
+    {
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        for expected in [word, "856B", "a100-80g", "tpu-v4", "HyperCLOVA 82B", "besiroglu-2024"] {
+            assert!(ran.stdout.contains(expected), "{expected} in {}", ran.stdout);
+        }
+    }
+    let plan = json(&run(home.path(), &[&arguments[..], &["--json"]].concat()).stdout);
+    assert_eq!((plan["kind"].as_str(), plan["tokens"].as_f64()), (Some("cluster"), Some(856e9)));
+    assert_eq!(plan["hardware"].as_array().unwrap().len(), 2);
+    let chosen = &plan["hardware"][0]["chosen"];
+    assert!(
+        chosen["days"].as_f64().unwrap() <= 90.0
+            && chosen["memory"]["total"].as_f64() <= chosen["memory"]["limit"].as_f64()
+    );
+}
+
+#[test]
+fn a_size_is_made_to_fit_and_mistakes_are_explained() {
+    let home = tempfile::tempdir().unwrap();
+    let size = ["plan", "--params", "600M", "--memory", "12GiB", "--no-measurement"];
+    let plan = json(&run(home.path(), &[&size[..], &["--json"]].concat()).stdout);
+    assert!(plan["fits"].as_bool().unwrap() && plan["total"].as_u64() < plan["limit"].as_u64());
+    assert!(run_korean(home.path(), &size).stdout.contains("들어갑니다"));
+    for (arguments, said) in [
+        (&["plan", "--params", "many"][..], "many"),
+        (&["plan", "--params", "1B", "--hardware", "abacus"], "abacus"),
+        (&["plan", "--params", "1B", "--utilisation", "7"], "utilisation is 7"),
+        (&["plan", "--tokens", "1B"], "--params"),
+    ] {
+        let ran = run(home.path(), arguments);
+        assert!(ran.code == 2 && ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+    let none = run(home.path(), &["plan", "--fit", "nowhere"]);
+    assert!(none.code == 1 && none.stderr.contains("nowhere"), "{}", none.stderr);
+}
+
+const RECIPE: &str = r#"
+[model]
+tokenizer = "TOKENIZER"
+[model.config]
+model_type = "llama"
+hidden_size = HIDDEN
+intermediate_size = 1536
+num_hidden_layers = 6
+num_attention_heads = 4
+
+[data]
+train = ["texts.txt"]
+
+[train]
+steps = 2
+sequence = 64
+batch = 1
+# Memory of the second step is that after the first checkpoint, too.
+checkpoint_every = 1
+"#;
+
+/// Writes a recipe of this width and its texts.
+fn recipe(folder: &Path, hidden: u64) -> String {
+    let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
+    let recipe = RECIPE.replace("TOKENIZER", tokenizer.to_str().unwrap()).replace("HIDDEN", &hidden.to_string());
+    let path = folder.join("recipe.toml");
+    fs::write(&path, recipe).unwrap();
+    fs::write(folder.join("texts.txt"), "The water of the spring is cold. 샘물은 차다. ".repeat(60)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn memory_stays_within_the_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), 512);
+    let to = folder.path().join("run");
+    let ran = run(folder.path(), &["pretrain", &recipe, "--run", to.to_str().unwrap(), "--json", "--threads", "2"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let read = |name: &str| fs::read_to_string(to.join(name)).unwrap();
+    let plan = json(&read("plan.json"));
+    let kinds = ["weights", "gradients", "optimizer", "activations", "logits", "working", "texts", "program"];
+    let planned: u64 = kinds.iter().map(|kind| plan[kind].as_u64().unwrap()).sum();
+    assert!(planned > 300_000_000, "{planned}");
+    // As the kernel counts it.
+    let last = json(ran.stdout.lines().last().unwrap());
+    let peak = last["memory"].as_u64().unwrap();
+    println!("planned {planned}, peak {peak}: {:.4}", peak as f64 / planned as f64);
+    assert!(peak as f64 <= 1.03 * planned as f64, "peak {peak}, planned {planned}");
+    assert!(peak as f64 >= 0.9 * planned as f64, "a plan far above what is used is no plan: {peak} of {planned}");
+    let page = read("report.html");
+    assert!(page.contains("<svg") && page.contains("peak · 실제 최고") && !page.contains("<script"));
+    let events = fs::read_dir(&to)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("events.out.tfevents."));
+    assert_eq!(events.count(), 1);
+    // The plan of the recipe says the same, but for the program and the texts.
+    let again = run(folder.path(), &["plan", &recipe, "--no-measurement", "--json"]);
+    let again = json(&again.stdout);
+    for kind in &kinds[..6] {
+        assert_eq!(again["plan"][kind], plan[kind], "{kind}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_it_takes_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    // 16 bytes for each of 100 billion parameters.
+    let recipe = recipe(folder.path(), 1 << 16);
+    let to = folder.path().join("run");
+    let arguments = ["pretrain", &recipe, "--run", to.to_str().unwrap()];
+    let (english, korean) = (run(folder.path(), &arguments), run_korean(folder.path(), &arguments));
+    assert!(english.code == 1 && english.stderr.contains("too little"), "{}", english.stderr);
+    assert!(korean.code == 1 && korean.stderr.contains("모자랍니다"), "{}", korean.stderr);
+    assert!(!to.exists());
+}
+
+#[test]
+fn the_name_that_was_meant_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = recipe(folder.path(), 512);
+    let text = fs::read_to_string(&path).unwrap();
+    for (from, to) in
+        [("steps", "stepz"), ("[train]", "[trian]"), ("hidden_size", "hiden_size"), ("tokenizer", "tokeniser")]
+    {
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let ran = run(folder.path(), &["pretrain", &path, "--run", "run"]);
+        let meant = format!("did you mean: {}", from.trim_matches(['[', ']']));
+        assert!(ran.code == 2 && ran.stderr.contains(&meant), "{}", ran.stderr);
+    }
+}

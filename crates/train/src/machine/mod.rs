@@ -1,0 +1,215 @@
+//! What a run takes on this machine, whether it fits, and what makes it fit.
+//!
+//! [`MachinePlan::new`] is given what was asked and how much memory there is. It tries what was asked, then less and less
+//! comfortable ways to the same step: fewer sequences in memory at a time cost a little speed, layers that are computed
+//! again cost a third. The first that fits is taken, and the reason is said; if none does, how much is missing.
+
+mod available;
+mod recipe;
+mod speed;
+
+pub(crate) use available::resident_memory;
+pub use available::{available_memory, peak_memory};
+pub(crate) use recipe::{asked, refuse_what_does_not_fit};
+pub use recipe::{plan_of_size, plan_recipe};
+pub use speed::Machine;
+
+use serde::Serialize;
+
+use crate::buffers::Recompute;
+use crate::optimizer::Algorithm;
+use crate::plan::Plan;
+
+/// What can be chosen without changing what is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// Sequences in memory at a time.
+    pub micro_batch: usize,
+    /// What is computed twice.
+    pub recompute: Recompute,
+    /// How weights follow from gradients.
+    pub optimizer: Algorithm,
+}
+
+/// Why a choice was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// What was asked for fits.
+    AsAsked,
+    /// It fits with fewer sequences in memory at a time.
+    SmallerMicroBatch,
+    /// It fits where layers are computed twice.
+    Recompute,
+    /// It fits where the optimizer keeps its means in 8 bits, too.
+    Optimizer,
+    /// Nothing fits; the plan is the least there is.
+    NothingFits,
+}
+
+/// One way that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// Which.
+    #[serde(flatten)]
+    pub choice: Choice,
+    /// All bytes.
+    pub total: u64,
+    /// Whether there are as many.
+    pub fits: bool,
+    /// Seconds of a step, where the machine was measured.
+    pub seconds_per_step: Option<f64>,
+}
+
+/// How long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Speed {
+    /// What the machine was measured to do.
+    #[serde(flatten)]
+    pub machine: Machine,
+    /// Tokens a second.
+    pub tokens_per_second: f64,
+    /// Seconds of a step.
+    pub seconds_per_step: f64,
+    /// Hours of all steps.
+    pub hours: f64,
+}
+
+/// The plan of a run on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MachinePlan {
+    /// `machine`, to tell it from other plans.
+    pub kind: &'static str,
+    /// Bytes by kind, and operations.
+    pub plan: Plan,
+    /// All bytes.
+    pub total: u64,
+    /// Bytes that there are, where that is known.
+    pub limit: Option<u64>,
+    /// Whether it fits.
+    pub fits: bool,
+    /// Bytes that are missing.
+    pub missing: u64,
+    /// How.
+    pub choice: Choice,
+    /// Why.
+    pub reason: Reason,
+    /// All that was tried, in this order.
+    pub tried: Vec<Tried>,
+    /// How long it takes, where the machine was measured.
+    pub speed: Option<Speed>,
+}
+
+/// A step, as far as plans are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Tokens of a sequence.
+    pub sequence: usize,
+    /// Sequences in a step.
+    pub batch: usize,
+    /// Steps in all.
+    pub steps: u64,
+}
+
+impl MachinePlan {
+    /// Finds what fits into `limit` bytes; `plan` says what a choice takes.
+    #[must_use]
+    pub fn new(
+        asked: Choice,
+        step: Step,
+        limit: Option<u64>,
+        machine: Option<Machine>,
+        plan: &dyn Fn(Choice) -> Plan,
+    ) -> Self {
+        let tokens = (step.sequence * step.batch) as f64;
+        let fits = |total: u64| limit.is_none_or(|limit| total <= limit);
+        let mut tried = Vec::new();
+        let mut best: Option<(Choice, Reason)> = None;
+        for (choice, reason) in ways(asked, step.batch) {
+            let found = plan(choice);
+            let seconds_per_step = machine.map(|machine| machine.seconds(&found, tokens));
+            tried.push(Tried { choice, total: found.total(), fits: fits(found.total()), seconds_per_step });
+            if fits(found.total()) {
+                best = Some((choice, reason));
+                break;
+            }
+        }
+        let least = || tried.iter().min_by_key(|tried| tried.total).map_or(asked, |tried| tried.choice);
+        let (choice, reason) = best.unwrap_or_else(|| (least(), Reason::NothingFits));
+        let found = plan(choice);
+        let total = found.total();
+        let speed = machine.map(|machine| {
+            let seconds_per_step = machine.seconds(&found, tokens);
+            let hours = seconds_per_step * step.steps as f64 / 3600.0;
+            Speed { machine, tokens_per_second: tokens / seconds_per_step, seconds_per_step, hours }
+        });
+        let missing = limit.map_or(0, |limit| total.saturating_sub(limit));
+        let kind = "machine";
+        Self { kind, plan: found, total, limit, fits: fits(total), missing, choice, reason, tried, speed }
+    }
+}
+
+/// What was asked, then what takes less memory, the fastest first.
+fn ways(asked: Choice, batch: usize) -> Vec<(Choice, Reason)> {
+    let most = asked.micro_batch.min(batch).max(1);
+    let halves = || std::iter::successors(Some(most), |count| (*count > 1).then(|| count / 2));
+    let mut ways = vec![(Choice { micro_batch: most, ..asked }, Reason::AsAsked)];
+    ways.extend(halves().skip(1).map(|micro_batch| (Choice { micro_batch, ..asked }, Reason::SmallerMicroBatch)));
+    if asked.recompute != Recompute::Full {
+        ways.extend(
+            halves()
+                .map(|micro_batch| (Choice { micro_batch, recompute: Recompute::Full, ..asked }, Reason::Recompute)),
+        );
+    }
+    if asked.optimizer == Algorithm::AdamW {
+        // The last resort: it changes what is learnt, if by little.
+        let optimizer = Algorithm::AdamW8bit;
+        ways.extend(
+            halves()
+                .map(|micro_batch| (Choice { micro_batch, recompute: Recompute::Full, optimizer }, Reason::Optimizer)),
+        );
+    }
+    ways
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1000 bytes of states; a sequence takes 100, or 10 where layers are computed twice.
+    fn plan(choice: Choice) -> Plan {
+        let each = if choice.recompute == Recompute::Full { 10 } else { 100 };
+        let optimizer = if choice.optimizer == Algorithm::AdamW8bit { 125 } else { 500 };
+        Plan { weights: 500, optimizer, activations: each * choice.micro_batch as u64, ..Plan::default() }
+    }
+
+    fn choose(limit: u64) -> MachinePlan {
+        let asked = Choice { micro_batch: 8, recompute: Recompute::None, optimizer: Algorithm::AdamW };
+        MachinePlan::new(asked, Step { sequence: 10, batch: 8, steps: 1 }, Some(limit), None, &plan)
+    }
+
+    #[test]
+    fn the_fastest_way_that_fits_is_taken() {
+        for (limit, micro_batch, recompute, reason, total) in [
+            (1800, 8, Recompute::None, Reason::AsAsked, 1800),
+            (1799, 4, Recompute::None, Reason::SmallerMicroBatch, 1400),
+            (1100, 1, Recompute::None, Reason::SmallerMicroBatch, 1100),
+            (1099, 8, Recompute::Full, Reason::Recompute, 1080),
+            (1010, 1, Recompute::Full, Reason::Recompute, 1010),
+            (1009, 8, Recompute::Full, Reason::Optimizer, 705),
+            (635, 1, Recompute::Full, Reason::Optimizer, 635),
+            (634, 1, Recompute::Full, Reason::NothingFits, 635),
+        ] {
+            let found = choose(limit);
+            let choice = found.choice;
+            assert_eq!(
+                (choice.micro_batch, choice.recompute, found.reason),
+                (micro_batch, recompute, reason),
+                "{limit}"
+            );
+            assert_eq!((found.total, found.fits), (total, total <= limit));
+            assert_eq!(found.missing, total.saturating_sub(limit));
+        }
+        assert_eq!(choose(0).tried.len(), 12);
+    }
+}

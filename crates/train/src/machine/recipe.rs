@@ -1,0 +1,159 @@
+//! Plans of recipes and of sizes, before anything is read or reserved.
+
+use std::fs;
+use std::path::Path;
+
+use saem_formats::Source;
+use saem_kernels::gemm::Precision;
+use saem_model::{Config, load_tokenizer};
+use serde_json::{Value, json};
+
+use super::{Choice, Machine, MachinePlan, Step, available_memory, resident_memory};
+use crate::TrainError;
+use crate::buffers::Recompute;
+use crate::cluster::Shape;
+use crate::frozen::Frozen;
+use crate::layout::Layout;
+use crate::optimizer::Algorithm;
+use crate::pass::Decoder;
+use crate::plan::Plan;
+use crate::recipe::{Recipe, TrainRecipe};
+use crate::run::config_json;
+
+/// Bytes of text in a token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What a recipe asks for.
+pub(crate) fn asked(train: &TrainRecipe) -> Choice {
+    Choice { micro_batch: train.micro_batch.min(train.batch), recompute: train.recompute, optimizer: train.optimizer }
+}
+
+/// Refuses a run that the machine has no memory for, before it takes any. The texts are read by then.
+///
+/// # Errors
+/// [`TrainError::Memory`] with what is missing and what would fit.
+pub(crate) fn refuse_what_does_not_fit(decoder: &Decoder, train: &TrainRecipe) -> Result<(), TrainError> {
+    let Some(available) = available_memory() else { return Ok(()) };
+    let (asked, step) = (asked(train), step(train));
+    // Weights that stay are there already, as the texts are.
+    let plan = |choice| Plan { frozen: 0, ..plan(decoder, choice, step, 0) };
+    let found = MachinePlan::new(asked, step, Some(available), None, &plan);
+    if found.choice == asked && found.fits {
+        return Ok(());
+    }
+    let needed = plan(asked).total();
+    let fits = found.fits.then_some((found.choice, found.total));
+    Err(TrainError::Memory { needed, available, fits })
+}
+
+fn step(train: &TrainRecipe) -> Step {
+    Step { sequence: train.sequence, batch: train.batch, steps: train.steps }
+}
+
+fn plan(decoder: &Decoder, choice: Choice, step: Step, text_tokens: usize) -> Plan {
+    let of = |tokens: usize| Plan::new(decoder, tokens, choice.recompute, choice.optimizer, text_tokens);
+    // Sequences do not see each other.
+    let operations_per_token = of(step.sequence).operations_per_token;
+    Plan { operations_per_token, ..of(choice.micro_batch * step.sequence) }
+}
+
+/// The plan of a recipe. `source` is the model that it goes on from, or the one whose tokenizer it takes; `limit` the
+/// memory that there is.
+///
+/// # Errors
+/// Where the recipe or the model cannot be read.
+pub fn plan_recipe(
+    recipe: &Recipe,
+    source: &Source,
+    limit: Option<u64>,
+    machine: Option<Machine>,
+) -> Result<MachinePlan, TrainError> {
+    let (config, norm_biases) = if recipe.model.base.is_some() {
+        let config = Config::from_source(source)?;
+        let norm_biases = config.has_norm_biases(source);
+        (config, norm_biases)
+    } else {
+        let vocabulary = load_tokenizer(source)?.vocabulary_len();
+        (Config::from_hf(&config_json(recipe, source, vocabulary)?)?, true)
+    };
+    let layout = Layout::with(&config, norm_biases, &recipe.method(config.hidden))?;
+    let frozen = Frozen::read(&layout, source, &config)?;
+    let decoder = Decoder { layout, config, frozen, precision: recipe.train.precision };
+    let texts: u64 = recipe.data.train.iter().chain(&recipe.data.validation).map(|path| size(path)).sum();
+    let train = &recipe.train;
+    let step = step(train);
+    let tokens = (texts / BYTES_PER_TOKEN) as usize;
+    let program = resident_memory().unwrap_or(0);
+    let plan = |choice| Plan { program, ..plan(&decoder, choice, step, tokens) };
+    Ok(MachinePlan::new(asked(train), step, limit, machine, &plan))
+}
+
+/// Bytes of a file, or of all files of a folder; nothing where there is none yet.
+fn size(path: &Path) -> u64 {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size(&entry.path())).sum()
+        }
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    }
+}
+
+/// The plan of a Llama of about so many parameters, tied, and the `config.json` that it has.
+///
+/// # Errors
+/// Where the numbers make no decoder.
+pub fn plan_of_size(
+    parameters: f64,
+    vocabulary: u64,
+    step: Step,
+    limit: Option<u64>,
+    machine: Option<Machine>,
+) -> Result<(MachinePlan, Value), TrainError> {
+    let shape = Shape::near(parameters, vocabulary, 0);
+    // A gated feed-forward of 8/3 has as many parameters as a plain one of 4.
+    let inner = (shape.hidden * 8 / 3).next_multiple_of(64);
+    let json = json!({
+        "model_type": "llama",
+        "hidden_size": shape.hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": step.sequence,
+        "rms_norm_eps": 1e-6,
+        "hidden_act": "silu",
+        "tie_word_embeddings": true,
+    });
+    let config = Config::from_hf(&json)?;
+    let decoder = Decoder {
+        layout: Layout::new(&config, true)?,
+        config,
+        frozen: Frozen::default(),
+        precision: Precision::default(),
+    };
+    let asked = Choice { micro_batch: step.batch, recompute: Recompute::None, optimizer: Algorithm::AdamW };
+    let found = MachinePlan::new(asked, step, limit, machine, &|choice| plan(&decoder, choice, step, 0));
+    Ok((found, json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_hundred_million_fit_a_card_and_a_tight_limit_is_kept() {
+        let step = Step { sequence: 2048, batch: 8, steps: 5 };
+        let plan = |limit: u64| plan_of_size(600e6, 64_000, step, Some(limit), None).unwrap().0;
+        let roomy = plan(24 << 30);
+        assert!(roomy.fits && roomy.total <= 24 << 30, "{roomy:?}");
+        assert!((roomy.plan.parameters as f64 / 600e6 - 1.0).abs() < 0.1, "{roomy:?}");
+        let tight = plan(12 << 30);
+        assert!(tight.fits && tight.choice.recompute == Recompute::Full, "{tight:?}");
+        let tighter = plan(8 << 30);
+        assert!(tighter.fits && tighter.choice.optimizer == Algorithm::AdamW8bit, "{tighter:?}");
+        let none = plan(4 << 30);
+        assert!(!none.fits && none.missing == none.total - (4 << 30), "{none:?}");
+        assert!(none.missing > 1 << 30, "weights and gradients alone are 8 bytes for each parameter: {none:?}");
+    }
+}

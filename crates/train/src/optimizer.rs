@@ -1,0 +1,266 @@
+//! The optimizers, and their states in memory and on disk.
+//!
+//! | `optimizer` | states of a matrix | of anything else |
+//! |---|---|---|
+//! | `adamw` | two means, 8 bytes for each number | the same |
+//! | `adamw8bit` | two means in codes, 2.03 bytes; the embedding has them in 32 bits, as Dettmers et al. 2022 advise | in 32 bits |
+//! | `muon` | a momentum, 4 bytes, in layers; embedding and output have AdamW's | AdamW's |
+
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
+use std::path::Path;
+
+use saem_formats::safetensors;
+use saem_kernels::gemm::Precision;
+use saem_kernels::gradient::{AdamW, BLOCK, Muon, MuonRoom, Quantised};
+use saem_kernels::{DataType, ThreadPool};
+use saem_model::Role;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+use crate::layout::{Layout, Trained};
+
+/// States in 32 bits, by name.
+const STATES: &str = "optimizer.safetensors";
+/// Codes, one parameter after the other: of the means, then of the squares.
+const CODES: &str = "optimizer.codes";
+/// Matrices with fewer numbers keep their means in 32 bits, as in bitsandbytes.
+const LEAST_QUANTISED: usize = 4096;
+/// Decay of Muon's momentum (Jordan et al. 2024).
+const MOMENTUM: f32 = 0.95;
+/// Numbers that are written at a time.
+const PIECE: usize = 1 << 18;
+
+/// How weights follow from gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// AdamW, its means in 32 bits.
+    #[default]
+    AdamW,
+    /// AdamW, the means of matrices in 8 bits.
+    AdamW8bit,
+    /// Muon for matrices of layers, AdamW for the rest.
+    Muon,
+}
+
+impl Algorithm {
+    /// As recipes name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdamW => "adamw",
+            Self::AdamW8bit => "adamw8bit",
+            Self::Muon => "muon",
+        }
+    }
+}
+
+/// What a parameter has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Means,
+    Codes,
+    Momentum,
+}
+
+impl Form {
+    fn of(algorithm: Algorithm, trained: &Trained) -> Self {
+        let role = trained.own().filter(|own| !own.is_bias).map(|own| own.role);
+        let is_matrix = trained.shape.len() == 2;
+        let numbers: usize = trained.shape.iter().product();
+        let is_in_layer =
+            role.is_some_and(|role| !role.is_norm() && !matches!(role, Role::TokenEmbedding | Role::Output));
+        match algorithm {
+            Algorithm::AdamW8bit if is_matrix && numbers >= LEAST_QUANTISED && role != Some(Role::TokenEmbedding) => {
+                Self::Codes
+            }
+            Algorithm::Muon if is_matrix && is_in_layer => Self::Momentum,
+            _ => Self::Means,
+        }
+    }
+}
+
+/// The states of a parameter.
+#[derive(Debug)]
+enum States {
+    Means { mean: Vec<f32>, square: Vec<f32> },
+    Codes { mean: Vec<u8>, mean_scales: Vec<f32>, square: Vec<u8>, square_scales: Vec<f32> },
+    Momentum { momentum: Vec<f32> },
+}
+
+/// All states.
+#[derive(Debug)]
+pub(crate) struct Optimizer {
+    states: Vec<States>,
+    room: MuonRoom,
+}
+
+/// What a step goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    /// AdamW's, its decay that of matrices.
+    pub(crate) adam: AdamW,
+    pub(crate) precision: Precision,
+}
+
+impl Optimizer {
+    pub(crate) fn new(algorithm: Algorithm, layout: &Layout) -> Self {
+        let states = layout.parameters().map(|(trained, slot)| {
+            let (len, blocks) = (slot.len(), slot.len().div_ceil(BLOCK));
+            match Form::of(algorithm, trained) {
+                Form::Means => States::Means { mean: vec![0.0; len], square: vec![0.0; len] },
+                Form::Momentum => States::Momentum { momentum: vec![0.0; len] },
+                Form::Codes => States::Codes {
+                    mean: vec![Quantised::zero(true); len],
+                    mean_scales: vec![0.0; blocks],
+                    square: vec![Quantised::zero(false); len],
+                    square_scales: vec![0.0; blocks],
+                },
+            }
+        });
+        Self { states: states.collect(), room: MuonRoom::new(&momenta(algorithm, layout)) }
+    }
+
+    /// Bytes that [`Optimizer::new`] takes.
+    pub(crate) fn bytes(algorithm: Algorithm, layout: &Layout) -> u64 {
+        let states = layout.parameters().map(|(trained, slot)| match Form::of(algorithm, trained) {
+            Form::Means => 8 * slot.len() as u64,
+            Form::Momentum => 4 * slot.len() as u64,
+            Form::Codes => 2 * slot.len() as u64 + 8 * slot.len().div_ceil(BLOCK) as u64,
+        });
+        states.sum::<u64>() + MuonRoom::bytes(&momenta(algorithm, layout))
+    }
+
+    /// Changes all weights.
+    pub(crate) fn step(
+        &mut self,
+        pool: &ThreadPool,
+        layout: &Layout,
+        rates: &Rates,
+        weights: &mut [f32],
+        gradients: &[f32],
+    ) {
+        for ((trained, slot), states) in layout.parameters().zip(&mut self.states) {
+            let is_matrix = trained.shape.len() > 1;
+            let adam = AdamW { weight_decay: if is_matrix { rates.adam.weight_decay } else { 0.0 }, ..rates.adam };
+            let (weights, gradients) = (&mut weights[slot.clone()], &gradients[slot]);
+            match states {
+                States::Means { mean, square } => adam.step(pool, weights, gradients, mean, square),
+                States::Codes { mean, mean_scales, square, square_scales } => {
+                    let mean = Quantised { codes: mean, scales: mean_scales };
+                    let square = Quantised { codes: square, scales: square_scales };
+                    adam.step_quantised(pool, weights, gradients, mean, square);
+                }
+                States::Momentum { momentum } => {
+                    let muon = Muon {
+                        rate: adam.rate,
+                        momentum: MOMENTUM,
+                        weight_decay: adam.weight_decay,
+                        gradient_scale: adam.gradient_scale,
+                        precision: rates.precision,
+                    };
+                    let size = [trained.shape[0], trained.shape[1]];
+                    muon.step(pool, size, weights, gradients, momentum, &mut self.room);
+                }
+            }
+        }
+    }
+
+    /// Writes all states into a folder.
+    pub(crate) fn write(&self, folder: &Path, layout: &Layout) -> Result<(), TrainError> {
+        let path = folder.join(STATES);
+        let failed = |source| TrainError::Write { path: path.clone(), source };
+        let io = |source| TrainError::Io { path: path.clone(), source };
+        let mut writer = safetensors::Writer::new();
+        writer.add_metadata("format", "pt").map_err(failed)?;
+        let floats: Vec<_> =
+            layout.parameters().zip(&self.states).flat_map(|((trained, _), states)| floats(trained, states)).collect();
+        for (name, shape, _) in &floats {
+            writer.add_tensor(name, shape, DataType::F32).map_err(failed)?;
+        }
+        let out = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(io)?);
+        let mut out = writer.start(out).map_err(failed)?;
+        let mut bytes = Vec::new();
+        for piece in floats.iter().flat_map(|(_, _, values)| values.chunks(PIECE)) {
+            bytes.clear();
+            bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+            out.write_piece(&bytes).map_err(failed)?;
+        }
+        out.finish().map_err(failed)?.flush().map_err(io)?;
+        if self.states.iter().any(|states| matches!(states, States::Codes { .. })) {
+            let path = folder.join(CODES);
+            let io = |source| TrainError::Io { path: path.clone(), source };
+            let mut out = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(io)?);
+            for states in &self.states {
+                if let States::Codes { mean, square, .. } = states {
+                    out.write_all(mean).and_then(|()| out.write_all(square)).map_err(io)?;
+                }
+            }
+            out.flush().map_err(io)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`Optimizer::write`] wrote.
+    pub(crate) fn read(&mut self, folder: &Path, layout: &Layout) -> Result<(), TrainError> {
+        let tensors = safetensors::SafeTensors::open(folder.join(STATES))?;
+        for ((trained, _), states) in layout.parameters().zip(&mut self.states) {
+            for (name, shape, values) in floats_mut(trained, states) {
+                let info = tensors.required(&name)?;
+                if info.shape != shape || info.data_type != DataType::F32 {
+                    let problem = format!("{name} has another shape or type than the model");
+                    return Err(TrainError::Checkpoint { path: folder.to_owned(), problem });
+                }
+                let stored = tensors.tensor_bytes(info).as_chunks().0;
+                values.iter_mut().zip(stored).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+            }
+        }
+        let path = folder.join(CODES);
+        let io = |source| TrainError::Io { path: path.clone(), source };
+        let mut codes = None;
+        for states in &mut self.states {
+            if let States::Codes { mean, square, .. } = states {
+                let file = match &mut codes {
+                    Some(file) => file,
+                    None => codes.insert(File::open(&path).map_err(io)?),
+                };
+                file.read_exact(mean).and_then(|()| file.read_exact(square)).map_err(io)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sizes of the matrices that have a momentum.
+fn momenta(algorithm: Algorithm, layout: &Layout) -> Vec<[usize; 2]> {
+    let matrices = layout.parameters().filter(|(trained, _)| Form::of(algorithm, trained) == Form::Momentum);
+    matrices.filter_map(|(trained, _)| trained.shape.as_slice().try_into().ok()).collect()
+}
+
+/// Names, shapes and numbers of the states that are in 32 bits.
+fn floats<'a>(trained: &Trained, states: &'a States) -> Vec<(String, Vec<usize>, &'a [f32])> {
+    let name = |what: &str| format!("{what}.{}", trained.name);
+    let shape = || trained.shape.clone();
+    match states {
+        States::Means { mean, square } => vec![(name("mean"), shape(), mean), (name("square"), shape(), square)],
+        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum)],
+        States::Codes { mean_scales, square_scales, .. } => vec![
+            (name("mean_scales"), vec![mean_scales.len()], mean_scales),
+            (name("square_scales"), vec![square_scales.len()], square_scales),
+        ],
+    }
+}
+
+fn floats_mut<'a>(trained: &Trained, states: &'a mut States) -> Vec<(String, Vec<usize>, &'a mut [f32])> {
+    let name = |what: &str| format!("{what}.{}", trained.name);
+    let shape = || trained.shape.clone();
+    match states {
+        States::Means { mean, square } => vec![(name("mean"), shape(), mean), (name("square"), shape(), square)],
+        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum)],
+        States::Codes { mean_scales, square_scales, .. } => vec![
+            (name("mean_scales"), vec![mean_scales.len()], mean_scales),
+            (name("square_scales"), vec![square_scales.len()], square_scales),
+        ],
+    }
+}
