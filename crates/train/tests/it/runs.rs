@@ -216,3 +216,43 @@ fn a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint() {
     println!("step {step}: {what}");
     assert_eq!(run.step_number(), step - 1);
 }
+
+#[test]
+fn every_optimizer_learns_and_goes_on_to_the_same_bytes() {
+    let place = Place::new();
+    // Matrices of this width are large enough for means in 8 bits.
+    let recipe = RECIPE
+        .replace("hidden_size = 32", "hidden_size = 64")
+        .replace("intermediate_size = 64", "intermediate_size = 128");
+    let mut last = Vec::new();
+    for optimizer in ["adamw", "adamw8bit", "muon"] {
+        let name = format!("{optimizer}.toml");
+        place.recipe(&name, &recipe.replace("steps = 12", &format!("steps = 12\noptimizer = \"{optimizer}\"")));
+        let (whole, parts) = (format!("{optimizer}-whole"), format!("{optimizer}-parts"));
+        let mut run = place.open(&name, &whole, 1, false).unwrap();
+        let reports = steps(&mut run, 12);
+        assert!(
+            reports[11].loss < 0.9 * reports[0].loss,
+            "{optimizer} learns: {} {}",
+            reports[0].loss,
+            reports[11].loss
+        );
+        last.push((reports[11].loss, run.plan().optimizer));
+        let mut run = place.open(&name, &parts, 2, false).unwrap();
+        steps(&mut run, 6);
+        drop(run);
+        let mut run = place.open(&name, &parts, 1, true).unwrap();
+        assert_eq!(run.step_number(), 4);
+        steps(&mut run, 12);
+        let files = |run: &str| {
+            let folder = place.path(&format!("{run}/checkpoints/000012"));
+            let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names.into_iter().map(|name| (name.clone(), fs::read(folder.join(name)).unwrap())).collect::<Vec<_>>()
+        };
+        assert!(files(&whole) == files(&parts), "{optimizer}: the same checkpoint");
+    }
+    let [(adamw, bytes), (quantised, fewer), (_, momentum)] = last[..] else { unreachable!() };
+    assert!((quantised / adamw - 1.0).abs() < 0.02, "in 8 bits {quantised}, in 32 {adamw}");
+    assert!(fewer < bytes / 2 && momentum < bytes, "{bytes} {fewer} {momentum}");
+}
