@@ -243,11 +243,13 @@ fn floats<'a>(trained: &Trained, states: &'a States) -> Vec<(String, Vec<usize>,
     let name = |what: &str| format!("{what}.{}", trained.name);
     let shape = || trained.shape.clone();
     match states {
-        States::Means { mean, square } => vec![(name("mean"), shape(), mean), (name("square"), shape(), square)],
-        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum)],
+        States::Means { mean, square } => {
+            vec![(name("mean"), shape(), mean.as_slice()), (name("square"), shape(), square.as_slice())]
+        }
+        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum.as_slice())],
         States::Codes { mean_scales, square_scales, .. } => vec![
-            (name("mean_scales"), vec![mean_scales.len()], mean_scales),
-            (name("square_scales"), vec![square_scales.len()], square_scales),
+            (name("mean_scales"), vec![mean_scales.len()], mean_scales.as_slice()),
+            (name("square_scales"), vec![square_scales.len()], square_scales.as_slice()),
         ],
     }
 }
@@ -256,11 +258,13 @@ fn floats_mut<'a>(trained: &Trained, states: &'a mut States) -> Vec<(String, Vec
     let name = |what: &str| format!("{what}.{}", trained.name);
     let shape = || trained.shape.clone();
     match states {
-        States::Means { mean, square } => vec![(name("mean"), shape(), mean), (name("square"), shape(), square)],
-        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum)],
+        States::Means { mean, square } => {
+            vec![(name("mean"), shape(), mean.as_mut_slice()), (name("square"), shape(), square.as_mut_slice())]
+        }
+        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum.as_mut_slice())],
         States::Codes { mean_scales, square_scales, .. } => vec![
-            (name("mean_scales"), vec![mean_scales.len()], mean_scales),
-            (name("square_scales"), vec![square_scales.len()], square_scales),
+            (name("mean_scales"), vec![mean_scales.len()], mean_scales.as_mut_slice()),
+            (name("square_scales"), vec![square_scales.len()], square_scales.as_mut_slice()),
         ],
     }
 }

@@ -693,7 +693,11 @@ messages! {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, embeddings, records, serve, train};
+    use super::{ALL, embeddings, plan, records, serve, train};
+
+    fn all() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+        [ALL, embeddings::ALL, plan::ALL, records::ALL, serve::ALL, train::ALL].into_iter().flatten()
+    }
 
     /// Names between braces, without their formats.
     fn values(text: &str) -> Vec<&str> {
@@ -710,8 +714,7 @@ mod tests {
 
     #[test]
     fn every_message_exists_in_both_languages_with_the_same_values() {
-        for (name, en, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL).chain(serve::ALL).chain(train::ALL)
-        {
+        for (name, en, ko) in all() {
             assert!(!en.is_empty() && !ko.is_empty(), "{name}");
             assert_eq!(values(en), values(ko), "{name}");
             let speaks_korean = ko.chars().any(|letter| ('가'..='힣').contains(&letter));
@@ -722,7 +725,7 @@ mod tests {
 
     #[test]
     fn korean_is_formal_throughout() {
-        for (name, _, ko) in ALL.iter().chain(embeddings::ALL).chain(records::ALL).chain(serve::ALL).chain(train::ALL) {
+        for (name, _, ko) in all() {
             for ending in ["해요", "세요", "어요", "아요", "예요", "네요", "한다.", "이다."] {
                 assert!(!ko.contains(ending), "{name}: {ko}");
             }

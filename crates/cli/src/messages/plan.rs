@@ -73,7 +73,7 @@ messages! {
     }
     plan_column_energy() {
         en: "MWh",
-        ko: "MWh",
+        ko: "전력(MWh)",
     }
     plan_column_cost() {
         en: "US$",
@@ -249,7 +249,7 @@ messages! {
     }
     plan_column_micro_batch() {
         en: "micro_batch",
-        ko: "micro_batch",
+        ko: "한 번에(micro_batch)",
     }
     plan_column_memory_all() {
         en: "memory",

@@ -122,6 +122,8 @@ fn what_does_not_fit_is_refused_before_it_takes_memory() {
     let folder = tempfile::tempdir().unwrap();
     // 16 bytes for each of 100 billion parameters.
     let recipe = recipe(folder.path(), 1 << 16);
+    let text = fs::read_to_string(&recipe).unwrap();
+    fs::write(&recipe, text.replace("num_attention_heads = 4", "num_attention_heads = 16")).unwrap();
     let to = folder.path().join("run");
     let arguments = ["pretrain", &recipe, "--run", to.to_str().unwrap()];
     let (english, korean) = (run(folder.path(), &arguments), run_korean(folder.path(), &arguments));

@@ -201,7 +201,6 @@ const ALL: &[Hardware] = &[
         source: "Jouppi et al. 2023, \"TPU v4\" (arXiv 2304.01433), table 4: six links of 50 GB/s each way, 192 W at most; \
                  a node stands for 16 chips of the torus",
         price_source: GOOGLE,
-        ..CARD
     },
     Hardware {
         name: "tpu-v5e",
@@ -232,7 +231,6 @@ const ALL: &[Hardware] = &[
         efficiency: 0.6,
         source: "cloud.google.com/tpu/docs/v5p (watts: estimate, not published)",
         price_source: GOOGLE,
-        ..CARD
     },
     Hardware {
         name: "l40s",

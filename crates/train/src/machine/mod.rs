@@ -10,7 +10,7 @@ mod speed;
 
 pub(crate) use available::resident_memory;
 pub use available::{available_memory, peak_memory};
-pub(crate) use recipe::{asked, refuse_what_does_not_fit};
+pub(crate) use recipe::refuse_what_does_not_fit;
 pub use recipe::{plan_of_size, plan_recipe};
 pub use speed::Machine;
 

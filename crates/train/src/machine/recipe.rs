@@ -24,7 +24,7 @@ use crate::run::config_json;
 const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a recipe asks for.
-pub(crate) fn asked(train: &TrainRecipe) -> Choice {
+fn asked(train: &TrainRecipe) -> Choice {
     Choice { micro_batch: train.micro_batch.min(train.batch), recompute: train.recompute, optimizer: train.optimizer }
 }
 
@@ -148,7 +148,7 @@ mod tests {
         let roomy = plan(24 << 30);
         assert!(roomy.fits && roomy.total <= 24 << 30, "{roomy:?}");
         assert!((roomy.plan.parameters as f64 / 600e6 - 1.0).abs() < 0.1, "{roomy:?}");
-        let tight = plan(12 << 30);
+        let tight = plan(11 << 30);
         assert!(tight.fits && tight.choice.recompute == Recompute::Full, "{tight:?}");
         let tighter = plan(8 << 30);
         assert!(tighter.fits && tighter.choice.optimizer == Algorithm::AdamW8bit, "{tighter:?}");
