@@ -18,7 +18,7 @@ pub enum ModelError {
     Format(#[from] FormatError),
     /// An adapter cannot be merged.
     #[error(transparent)]
-    Adapter(#[from] crate::AdapterError),
+    Adapter(Box<crate::AdapterError>),
     /// A converted file cannot be written.
     #[error("{}: {source}", path.display())]
     Write {
@@ -223,4 +223,10 @@ pub(crate) fn invalid(field: impl Into<String>, value: impl ToString, reason: im
 /// Names the tensor in an error of a kernel.
 pub(crate) fn in_tensor(tensor: &str) -> impl FnOnce(KernelError) -> ModelError + '_ {
     move |source| ModelError::Kernel { tensor: tensor.to_owned(), source }
+}
+
+impl From<crate::AdapterError> for ModelError {
+    fn from(error: crate::AdapterError) -> Self {
+        Self::Adapter(Box::new(error))
+    }
 }

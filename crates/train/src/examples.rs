@@ -281,7 +281,7 @@ mod tests {
         batch.push_example(before, Example { tokens: &[5, 6, 7], learnt: &[true, false, true], label: None });
         assert_eq!(batch.tokens, [100, 101, 5, 6]);
         assert_eq!(batch.targets, [None, Some(5), None, Some(7)]);
-        assert_eq!(batch.documents, [0..4]);
+        assert_eq!(batch.documents, std::slice::from_ref(&(0..4)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ const MEASURED: usize = 64;
 
 /// Texts or examples to learn from, and those to measure with.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a run has one")]
 pub(crate) enum Feed {
     /// A model learns whole texts.
     Texts { sequences: Sequences, held_out: Option<Sequences> },

@@ -188,8 +188,8 @@ mod tests {
             let near = |number: f32| {
                 let found = distance(codes.nearest(number), number);
                 let best = (0..=255).map(|code| distance(code, number)).fold(f64::INFINITY, f64::min);
-                // A middle is rounded to 32 bits.
-                assert!(found <= best * (1.0 + 1e-6) + 1e-12, "{number}: {found} and {best}");
+                // A middle is rounded to 32 bits, and so are values.
+                assert!(found <= best + 1.2e-7 * f64::from(number.abs()), "{number}: {found} and {best}");
             };
             let around = |value: f32| [value.next_down(), value, value.next_up()];
             for value in codes.values.iter().chain(&codes.middles[..255]).flat_map(|value| around(*value)) {
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn errors_are_those_of_bitsandbytes() {
-        // Normal numbers in blocks of 256: bitsandbytes 0.50 loses 0.00867 of each on average (16,384 of them).
+        // Normal numbers in blocks of 256: bitsandbytes 0.50 loses 0.00867 of each on average (16,384 of them); more
+        // than that would be a mistake, and much less not these values.
         let mut state = 7_u64;
         let mut normal = || {
             let mut unit = || {
@@ -226,7 +227,7 @@ mod tests {
             }
         }
         let mean = sum / numbers.len() as f64;
-        assert!((mean / 0.00867 - 1.0).abs() < 0.03 && worst < 0.0075, "{mean} {worst}");
+        assert!((0.92..1.01).contains(&(mean / 0.00867)) && worst < 0.0075, "{mean} {worst}");
     }
 
     #[test]
