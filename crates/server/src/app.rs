@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use saem_encoder::Embeddings;
 use saem_engine::{Request, Usage};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::log::LogRecorder;
 use crate::service::{Embedder, Finished, Generation, Outcome, Recorder, Served, Service};
@@ -28,6 +28,8 @@ struct Inner {
     access: Option<Arc<Access>>,
     draining: AtomicBool,
     batches: Notify,
+    tunings: Notify,
+    plans: Mutex<()>,
 }
 
 impl App {
@@ -66,6 +68,8 @@ impl App {
             access,
             draining: AtomicBool::new(false),
             batches: Notify::new(),
+            tunings: Notify::new(),
+            plans: Mutex::default(),
         }))
     }
 
@@ -90,8 +94,11 @@ impl App {
     ///
     /// # Errors
     /// 404 `model_not_found`, 403 `model_not_allowed`.
-    pub fn model(&self, caller: &Caller, name: &str) -> Result<&Arc<Served>, ApiError> {
+    pub fn model(&self, caller: &Caller, name: &str) -> Result<Arc<Served>, ApiError> {
         let model = self.service().model(name)?;
+        if !model.is_for(caller.tenant_name()) {
+            return Err(ApiError::unknown_model(name));
+        }
         if caller.allows_model(model.name()) { Ok(model) } else { Err(caller.refused(name)) }
     }
 
@@ -124,6 +131,16 @@ impl App {
     /// Told where a batch is started.
     pub(crate) fn batches(&self) -> &Notify {
         &self.0.batches
+    }
+
+    /// Told where a tuning is started.
+    pub(crate) fn tunings(&self) -> &Notify {
+        &self.0.tunings
+    }
+
+    /// Held while a tuning is planned: one at a time.
+    pub(crate) fn plans(&self) -> &Mutex<()> {
+        &self.0.plans
     }
 
     /// Starts a request on behalf of `caller`.

@@ -32,7 +32,7 @@
 //! use saem_server::{App, Settings, http, router};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let models = vec![ModelFile { name: "tiny".into(), path: "tiny.gguf".into(), adapters: Vec::new() }];
+//! let models = vec![ModelFile { name: "tiny".into(), path: "tiny.gguf".into(), adapters: Vec::new(), adapter_bytes: 0 }];
 //! let options = ServiceOptions { engine: Default::default(), memory: None, prompts: None };
 //! let service = Service::plan(models, &options)?.load(&mut |_, _, _| {})?;
 //! let app = App::new(service, Settings::default(), Vec::new());
@@ -70,3 +70,4 @@ pub use metrics::Metrics;
 pub use openapi::document;
 pub use routes::router;
 pub use settings::Settings;
+pub use studio::published_bytes;

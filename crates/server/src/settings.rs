@@ -26,6 +26,8 @@ pub struct Settings {
     pub waiting_per_key: Option<usize>,
     /// Saem's home, where datasets and runs are kept. Where absent, there are none.
     pub home: Option<PathBuf>,
+    /// The program that tunes, by `tune RECIPE`: this one. Where absent, nothing is tuned.
+    pub program: Option<PathBuf>,
     /// Which served model answers for which of CLOVA Studio's.
     pub clova_models: ModelNames,
 }
@@ -41,6 +43,7 @@ impl Default for Settings {
             drain: Duration::from_secs(30),
             waiting_per_key: None,
             home: None,
+            program: None,
             clova_models: ModelNames::default(),
         }
     }

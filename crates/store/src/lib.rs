@@ -69,6 +69,7 @@ mod projects;
 mod records;
 mod secret;
 mod text;
+mod tunings;
 mod usage;
 
 use std::sync::{Arc, Mutex};
@@ -87,6 +88,7 @@ pub use location::Location;
 pub use mask::mask_personal_data;
 pub use password::SHORTEST_PASSWORD;
 pub use projects::{AUTOSAVES, LONGEST_DOCUMENT, MOST_PROJECTS, Project, ProjectVersion, Save, Saved};
+pub use tunings::{MOST_TUNINGS, NewTuning, Tuning, TuningState};
 pub use usage::{AppDay, Usage, Used, UsedBy};
 
 /// Everything that is kept, open. Close it by [`Store::close`]; dropping it loses what requests left in the last second.

@@ -17,12 +17,14 @@ import { Explorer } from "./explorer";
 import { Playground } from "./playground";
 import { Projects } from "./projects";
 import { SignIn } from "./sign-in";
+import { Tunings } from "./tunings";
 
 const PAGES = [
   ["playground", "page.playground", Playground],
   ["projects", "page.projects", Projects],
   ["batches", "page.batches", Batches],
   ["datasets", "page.datasets", Datasets],
+  ["tunings", "page.tunings", Tunings],
   ["apps", "page.apps", Apps],
   ["explorer", "page.explorer", Explorer],
 ] as const;

@@ -88,7 +88,7 @@ function AccessFields({ value, onChange }: { value: Access; onChange: (value: Ac
 }
 
 /** A key, shown once. */
-function KeyCard({ app, made }: { app: StudioApp; made: NewKey }): JSX.Element {
+export function KeyCard({ app, made }: { app: StudioApp; made: NewKey }): JSX.Element {
   return (
     <section class="card key-card" aria-label={t("apps.key")}>
       <h2>{t("apps.key")}</h2>

@@ -94,6 +94,7 @@ function DatasetView({ id }: { id: string }): JSX.Element {
       </header>
       {error && <p class="error" role="alert">{error}</p>}
       <div class="row">
+        <a class="button primary" href={`#/tunings/new/${id}`}>{t("datasets.tune")}</a>
         <button type="button" class="quiet" onClick={remove}><Icon name="trash" />{t("action.remove")}</button>
       </div>
       <Problems dataset={dataset} />

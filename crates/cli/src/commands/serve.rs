@@ -6,7 +6,7 @@ use std::sync::Arc;
 use saem_encoder::SentenceEncoder;
 use saem_engine::{EngineOptions, Plan};
 use saem_server::service::{AdapterFile, Embedder, ModelFile, Service, ServiceOptions};
-use saem_server::{Access, App, ModelNames, Settings, http, log, router};
+use saem_server::{Access, App, ModelNames, Settings, http, log, published_bytes, router};
 use saem_store::Store;
 
 use crate::arguments::Serve;
@@ -21,6 +21,8 @@ const RUNTIME_THREADS: usize = 2;
 /// Threads that render templates and cut texts into tokens.
 const TEXT_THREADS: usize = 4;
 
+/// Bytes for adapters that are tuned while a model is served.
+const TUNED_BYTES: u64 = 128 << 20;
 /// Requests that may wait for each model; one more is told to come back later.
 const WAITING: usize = 256;
 
@@ -43,6 +45,11 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
     let location = records::location()?;
     let store = Arc::new(runtime.block_on(Store::open(location))?);
     let access = Access::new(Arc::clone(&store));
+    if let Some(home) = &settings.home {
+        for file in &mut files {
+            file.adapter_bytes += runtime.block_on(published_bytes(&store, home, &file.name));
+        }
+    }
     // Strangers may knock once there is a key to ask them for.
     settings.public = runtime.block_on(access.may_be_public())?;
     // A port that is taken is better known before the models are read.
@@ -112,8 +119,8 @@ fn settings(arguments: &Serve, language: Language) -> anyhow::Result<Settings> {
         return Err(Failure::usage(language.at_least_one("--waiting-per-key")).into());
     }
     let (hosts, waiting_per_key) = (arguments.allow_host.clone(), arguments.waiting_per_key);
-    let home = Some(models::hub()?.home().to_owned());
-    Ok(Settings { address, hosts, waiting_per_key, home, ..Settings::default() })
+    let (home, program) = (Some(models::hub()?.home().to_owned()), std::env::current_exe().ok());
+    Ok(Settings { address, hosts, waiting_per_key, home, program, ..Settings::default() })
 }
 
 fn options(arguments: &Serve, language: Language) -> anyhow::Result<ServiceOptions> {
@@ -173,7 +180,12 @@ fn files(arguments: &Serve, language: Language) -> anyhow::Result<Vec<ModelFile>
         // Clients should not need to know where a file lies.
         let path = std::path::Path::new(name);
         let stem = path.file_stem().filter(|_| path.exists()).map(|stem| stem.to_string_lossy().into_owned());
-        Ok(ModelFile { name: stem.unwrap_or(chosen.name), path: chosen.path, adapters: Vec::new() })
+        Ok(ModelFile {
+            name: stem.unwrap_or(chosen.name),
+            path: chosen.path,
+            adapters: Vec::new(),
+            adapter_bytes: TUNED_BYTES,
+        })
     };
     names.iter().map(file).collect()
 }

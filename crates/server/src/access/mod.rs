@@ -280,7 +280,9 @@ fn scopes(route: Option<&str>) -> Option<&'static [Scope]> {
         Some("/metrics") => Some(&[Scope::Admin]),
         Some(run::PATH) => Some(&[Scope::App, Scope::Infer]),
         Some(route) if route.starts_with("/api/studio/apps") => Some(&[Scope::Admin]),
-        Some(route) if route.starts_with("/api/studio/datasets") => Some(&[Scope::Tune]),
+        Some(route) if route.starts_with("/api/studio/datasets") || route.starts_with("/api/studio/tunings") => {
+            Some(&[Scope::Tune])
+        }
         Some(route) if route.contains("embedding") => Some(&[Scope::Embed]),
         // Also where there is no route: strangers are not told what there is.
         _ => Some(&[Scope::Infer]),

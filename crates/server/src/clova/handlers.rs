@@ -225,7 +225,7 @@ pub(crate) async fn summarize(
     let (text, settings) = request.plan()?;
     let text = nfc(text);
     // The path names no model, so it is the one that names of CLOVA Studio lead to.
-    let model = Arc::clone(app.model(&caller, &resolve(&app, "HCX-005")?)?);
+    let model = app.model(&caller, &resolve(&app, "HCX-005")?)?;
     let is_parted = settings.is_some();
     let parts: Vec<Vec<String>> = match settings {
         None => vec![vec![text.clone()]],

@@ -22,21 +22,25 @@ impl FromRequestParts<App> for Target {
         let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| ApiError::unknown_model(""))?;
         let param = |name: &str| params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
         let name = match (param("task"), param("model")) {
-            (Some(task), _) => app.settings().clova_models.resolve_task(task, &served(app))?.to_owned(),
+            (Some(task), _) => app.settings().clova_models.resolve_task(task, &names(&served(app)))?.to_owned(),
             (None, model) => resolve(app, model.unwrap_or_default())?,
         };
         let Ok(caller) = Caller::from_request_parts(parts, app).await;
-        app.model(&caller, &name).map(|model| Self(Arc::clone(model)))
+        app.model(&caller, &name).map(Self)
     }
 }
 
-fn served(app: &App) -> Vec<&str> {
-    app.service().models().iter().map(|model| model.name()).collect()
+fn served(app: &App) -> Vec<Arc<Served>> {
+    app.service().all_models()
+}
+
+fn names(served: &[Arc<Served>]) -> Vec<&str> {
+    served.iter().map(|model| model.name()).collect()
 }
 
 /// The served model that a name of CLOVA Studio's means.
 pub(crate) fn resolve(app: &App, name: &str) -> Result<String, ApiError> {
-    app.settings().clova_models.resolve(name, &served(app)).map(str::to_owned)
+    app.settings().clova_models.resolve(name, &names(&served(app))).map(str::to_owned)
 }
 
 /// The header that says how the answer is to come.

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::studio::runner;
+use crate::studio::tuning::tuner;
 use crate::{App, Settings};
 
 /// How long a client may take to send the head of a request, and how long a connection may rest between two.
@@ -78,11 +79,12 @@ pub async fn bind(settings: &Settings) -> Result<Running, ServeError> {
     Ok(Running { listener, address })
 }
 
-/// Serves `router` until `stop` returns, and works on batches beside it; then lets what is at work come to its end: new requests are refused, the
+/// Serves `router` until `stop` returns, and works on batches and tunings beside it; then lets what is at work come to its end: new requests are refused, the
 /// answers being given go on until they are complete, the settings' time for it is over, or `stop` returns again.
 pub async fn serve(running: Running, app: App, router: Router, mut stop: impl AsyncFnMut()) {
     let Running { listener, .. } = running;
     let batches = tokio::spawn(runner::work(app.clone()));
+    let tunings = tokio::spawn(tuner::work(app.clone()));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(app.settings().connections));
     let mut builder = http1::Builder::new();
@@ -123,8 +125,13 @@ pub async fn serve(running: Running, app: App, router: Router, mut stop: impl As
     // Rows that are at work wait for the next start.
     batches.abort();
     tracing::info!(seconds = app.settings().drain.as_secs(), "draining");
+    let quiet = async {
+        graceful.shutdown().await;
+        // A tuning writes down where it is.
+        let _ = tunings.await;
+    };
     let complete = tokio::select! {
-        () = graceful.shutdown() => true,
+        () = quiet => true,
         () = tokio::time::sleep(app.settings().drain) => false,
         () = stop() => false,
     };

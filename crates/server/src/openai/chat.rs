@@ -165,7 +165,7 @@ pub(crate) async fn create(
     caller: Caller,
     JsonBody(body): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.model(&caller, &body.model)?.clone();
+    let model = app.model(&caller, &body.model)?;
     let streams = body.stream.unwrap_or(false);
     let include_usage = wants_usage(streams, body.stream_options)?;
     let functions =

@@ -52,7 +52,8 @@ fn describe_embedder(embedder: &Embedder) -> Model {
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/models", operation_id = "listModels", tag = "openai", responses((status = 200, body = Models)))]
 pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Response {
-    let models = app.service().models().iter().map(|model| describe(model));
+    let served = app.service().all_models();
+    let models = served.iter().filter(|model| model.is_for(caller.tenant_name())).map(|model| describe(model));
     let all = models.chain(app.service().embedders().iter().map(|embedder| describe_embedder(embedder)));
     let data = all.filter(|model| caller.allows_model(&model.id)).collect();
     json(StatusCode::OK, &Models { object: "list", data })
@@ -69,7 +70,7 @@ pub(crate) async fn retrieve(
 ) -> Result<Response, ApiError> {
     let described = match app.embedder(&caller, &model) {
         Ok(embedder) => describe_embedder(embedder),
-        Err(_) => describe(app.model(&caller, &model)?),
+        Err(_) => describe(&*app.model(&caller, &model)?),
     };
     Ok(json(StatusCode::OK, &described))
 }

@@ -68,7 +68,7 @@ pub(crate) async fn tokenize(
     caller: Caller,
     JsonBody(body): JsonBody<TokenizeRequest>,
 ) -> Result<Response, ApiError> {
-    let model = app.model(&caller, &body.model)?.clone();
+    let model = app.model(&caller, &body.model)?;
     let subject = Subject::of(body.prompt, body.messages, body.add_special_tokens, body.add_generation_prompt)?;
     let tokenized = blocking(move || {
         let tokenizer = model.text().tokenizer();

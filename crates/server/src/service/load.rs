@@ -10,6 +10,9 @@ use saem_engine::{Adapter, AdapterRoom, Engine, EngineError, EngineOptions, Plan
 use super::keep::Keeper;
 use super::{Served, Service};
 
+/// The largest rank of adapters that come while a model serves.
+const TUNED_RANK: usize = 64;
+
 /// A model to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFile {
@@ -19,6 +22,8 @@ pub struct ModelFile {
     pub path: PathBuf,
     /// Adapters of the model. Each is served as a model of its own, named `model:adapter`.
     pub adapters: Vec<AdapterFile>,
+    /// Bytes that are set aside for adapters that come while it serves.
+    pub adapter_bytes: u64,
 }
 
 /// An adapter of a model.
@@ -131,7 +136,11 @@ fn share_out(models: &[ModelFile], options: &ServiceOptions) -> Result<Vec<(Engi
     };
     let mut plans = Vec::with_capacity(models.len());
     for model in models {
-        let adapters = AdapterRoom::for_files(model.adapters.iter().map(|adapter| adapter.path.as_path()));
+        let mut adapters = AdapterRoom::for_files(model.adapters.iter().map(|adapter| adapter.path.as_path()));
+        if model.adapter_bytes > 0 {
+            adapters.bytes += model.adapter_bytes;
+            adapters.rank = adapters.rank.max(TUNED_RANK);
+        }
         let engine = EngineOptions { adapters, ..options.engine.clone() };
         let plan = plan_of(model, &engine)?;
         plans.push((engine, plan));
@@ -184,7 +193,7 @@ impl Planned {
                 keeper.recall(&mut worker);
             }
             let base = Served::new(name.clone(), worker, text, plan);
-            let base = base.map_err(|source| LoadError::Thread { name, source })?;
+            let base = base.map_err(|source| LoadError::Thread { name, source })?.read_from(&model.path);
             let adapted: Vec<Served> =
                 adapters.into_iter().map(|(name, adapter)| base.with_adapter(name, adapter)).collect();
             served.push(match keeper {

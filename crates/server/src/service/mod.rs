@@ -12,7 +12,7 @@ mod record;
 mod served;
 mod thread;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use embedder::Embedder;
 pub use generation::{Generation, GenerationEvent};
@@ -26,6 +26,8 @@ use crate::ApiError;
 #[derive(Debug, Default)]
 pub struct Service {
     models: Vec<Arc<Served>>,
+    /// Models with adapters that came while it served.
+    tuned: RwLock<Vec<Arc<Served>>>,
     embedders: Vec<Arc<Embedder>>,
 }
 
@@ -33,7 +35,7 @@ impl Service {
     /// A service of models that are loaded already. Of two models with one name, the first answers.
     #[must_use]
     pub fn new(models: Vec<Served>) -> Self {
-        Self { models: models.into_iter().map(Arc::new).collect(), embedders: Vec::new() }
+        Self { models: models.into_iter().map(Arc::new).collect(), ..Self::default() }
     }
 
     /// The same with sentence encoders.
@@ -48,12 +50,37 @@ impl Service {
         &self.models
     }
 
+    /// These, and after them those that came while it served.
+    #[must_use]
+    pub fn all_models(&self) -> Vec<Arc<Served>> {
+        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner);
+        self.models.iter().chain(tuned.iter()).map(Arc::clone).collect()
+    }
+
+    /// Serves one more model. False where there is one of its name already.
+    pub fn add(&self, model: Served) -> bool {
+        let mut tuned = self.tuned.write().unwrap_or_else(PoisonError::into_inner);
+        let is_free = !self.models.iter().chain(tuned.iter()).any(|known| known.name() == model.name());
+        if is_free {
+            tuned.push(Arc::new(model));
+        }
+        is_free
+    }
+
+    /// Serves a model no longer that came while it served; requests at work go on. False where there is none of the name.
+    pub fn withdraw(&self, name: &str) -> bool {
+        let mut tuned = self.tuned.write().unwrap_or_else(PoisonError::into_inner);
+        let before = tuned.len();
+        tuned.retain(|model| model.name() != name);
+        tuned.len() < before
+    }
+
     /// The model of this name.
     ///
     /// # Errors
     /// 404 `model_not_found`; 400 where the model makes vectors and writes no texts.
-    pub fn model(&self, name: &str) -> Result<&Arc<Served>, ApiError> {
-        let found = self.models.iter().find(|model| model.name() == name);
+    pub fn model(&self, name: &str) -> Result<Arc<Served>, ApiError> {
+        let found = self.all_models().into_iter().find(|model| model.name() == name);
         found.ok_or_else(|| match self.embedders.iter().any(|embedder| embedder.name() == name) {
             true => {
                 ApiError::invalid_value("model", format!("The model `{name}` makes embeddings and writes no texts"))

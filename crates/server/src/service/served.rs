@@ -1,11 +1,12 @@
 //! One model as handlers see it.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
 use saem_engine::constraint::Constraints;
-use saem_engine::{Adapter, EngineError, Limits, ModelText, Plan, Request, Worker};
+use saem_engine::{Adapter, Adapters, EngineError, Limits, ModelText, Plan, Request, Worker};
 use tokio::sync::{mpsc as channel, oneshot};
 
 use super::generation::Generation;
@@ -25,6 +26,9 @@ pub struct Served {
     commands: mpsc::Sender<Command>,
     keeper: Option<Arc<Keeper>>,
     adapter: Option<Arc<Adapter>>,
+    adapters: Option<Arc<Adapters>>,
+    path: Option<Arc<Path>>,
+    owner: Option<Arc<str>>,
     status: Arc<Status>,
 }
 
@@ -35,12 +39,14 @@ impl Served {
     /// Where the system refuses a thread.
     pub fn new(name: String, worker: Worker, text: Arc<ModelText>, plan: Plan) -> std::io::Result<Self> {
         let constraints = Arc::clone(worker.constraints());
+        let adapters = worker.adapters().cloned();
         let (commands, receiver) = mpsc::channel();
         let status = Arc::new(Status::new(&worker));
         let shared = Arc::clone(&status);
         std::thread::Builder::new().name(format!("saem-{name}")).spawn(move || run(worker, &receiver, &shared))?;
         let created = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-        Ok(Self { name, text, constraints, plan, created, commands, keeper: None, adapter: None, status })
+        let (keeper, adapter, path, owner) = (None, None, None, None);
+        Ok(Self { name, text, constraints, plan, created, commands, keeper, adapter, adapters, path, owner, status })
     }
 
     /// The same model under another name, with an adapter for every request. Both share the thread, the cache and the
@@ -56,8 +62,42 @@ impl Served {
             commands: self.commands.clone(),
             keeper: None,
             adapter: Some(adapter),
+            adapters: None,
+            path: None,
+            owner: None,
             status: Arc::clone(&self.status),
         }
+    }
+
+    /// The same model with the adapter at this path, under a name of its own, for one organisation only. The file is read
+    /// on the thread that asks. Who drops the value gives the adapter's memory back once no request uses it any more.
+    ///
+    /// # Errors
+    /// [`EngineError::NoAdapters`] where no memory was set aside, also for what is an adapted model itself, and
+    /// [`EngineError::Adapter`] where the adapter cannot be read, does not fit or takes more than is left.
+    pub fn adapted(&self, name: String, path: &Path, owner: &str) -> Result<Self, EngineError> {
+        let adapters = self.adapters.as_ref().ok_or(EngineError::NoAdapters)?;
+        let adapter = adapters.load(name.clone(), path)?;
+        // What serves it holds it; the name would hold it for good.
+        adapters.remove(&name);
+        Ok(Self { owner: Some(owner.into()), ..self.with_adapter(name, adapter) })
+    }
+
+    /// The same, read from this file or folder.
+    pub(super) fn read_from(self, path: &Path) -> Self {
+        Self { path: Some(path.into()), ..self }
+    }
+
+    /// The file or folder that the model was read from; none for one with an adapter.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether this organisation may know of the model.
+    #[must_use]
+    pub fn is_for(&self, tenant: &str) -> bool {
+        self.owner.as_deref().is_none_or(|owner| owner == tenant)
     }
 
     /// Whether this is another model with an adapter.

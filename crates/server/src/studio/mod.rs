@@ -4,7 +4,7 @@
 //! variables. [`render`] makes of it what a model is asked, in one place, so that a page, a batch and an app cannot
 //! differ. [`projects`] keeps documents with their versions; [`apps`] publishes one behind an address with a key of its
 //! own, and [`run`] answers there; [`batches`] take a [`table`] through one, worked on by [`runner`] and
-//! measured by [`score`]. [`datasets`] are tables that models are tuned on, with a [`report`] of what is in them.
+//! measured by [`score`]. [`datasets`] are tables that models are tuned on, with a [`report`] of what is in them, and [`tuning`] tunes.
 
 pub(crate) mod apps;
 pub(crate) mod batches;
@@ -17,6 +17,9 @@ pub(crate) mod run;
 pub(crate) mod runner;
 mod score;
 mod table;
+pub(crate) mod tuning;
+
+pub use tuning::published_bytes;
 
 use std::sync::Arc;
 
@@ -55,6 +58,14 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/studio/datasets", get(datasets::list).post(datasets::create))
         .route("/api/studio/datasets/{id}", get(datasets::read).delete(datasets::remove))
         .route("/api/studio/datasets/{id}/rows", get(datasets::rows))
+        .route("/api/studio/tunings", get(tuning::routes::list).post(tuning::routes::create))
+        .route("/api/studio/tunings/plan", post(tuning::routes::plan))
+        .route("/api/studio/tunings/{id}", get(tuning::routes::read).delete(tuning::routes::remove))
+        .route("/api/studio/tunings/{id}/metrics", get(tuning::routes::metrics))
+        .route("/api/studio/tunings/{id}/start", post(tuning::routes::start))
+        .route("/api/studio/tunings/{id}/stop", post(tuning::routes::stop))
+        .route("/api/studio/tunings/{id}/compare", post(tuning::compare::compare))
+        .route("/api/studio/tunings/{id}/publish", post(tuning::publish::publish).delete(tuning::publish::withdraw))
         .route(run::PATH, post(run::run))
 }
 
@@ -95,6 +106,17 @@ pub(crate) fn routes() -> Router<App> {
     datasets::read,
     datasets::remove,
     datasets::rows,
+    tuning::routes::plan,
+    tuning::routes::list,
+    tuning::routes::create,
+    tuning::routes::read,
+    tuning::routes::remove,
+    tuning::routes::metrics,
+    tuning::routes::start,
+    tuning::routes::stop,
+    tuning::compare::compare,
+    tuning::publish::publish,
+    tuning::publish::withdraw,
     run::run
 ))]
 pub(crate) struct Description;

@@ -96,7 +96,7 @@ pub(crate) async fn render(
 pub(crate) fn served(app: &App, caller: &Caller, document: &Document) -> Result<Arc<Served>, ApiError> {
     let first = app.service().models().first().map(|model| model.name()).unwrap_or_default();
     let name = if document.model.is_empty() { first } else { &document.model };
-    app.model(caller, name).cloned().map_err(|error| error.with_param("document.model"))
+    app.model(caller, name).map_err(|error| error.with_param("document.model"))
 }
 
 /// Values with names and texts composed.
@@ -232,7 +232,7 @@ impl Document {
 
 /// The text with each `{{name}}` replaced by its value. Values are not looked at again, and braces around what is no
 /// name stay.
-fn expand(text: &str, value: &mut dyn FnMut(&str) -> String) -> String {
+pub(crate) fn expand(text: &str, value: &mut dyn FnMut(&str) -> String) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {

@@ -19,7 +19,7 @@ fn load(adapters: &[(&str, &str)]) -> Result<Service, Box<LoadError>> {
         path: fixtures().join("adapters").join(folder),
     };
     let adapters = adapters.iter().map(adapter).collect();
-    let models = vec![ModelFile { name: "tiny".into(), path: fixtures().join("llama"), adapters }];
+    let models = vec![ModelFile { name: "tiny".into(), path: fixtures().join("llama"), adapters, adapter_bytes: 0 }];
     let engine = EngineOptions { threads: 1, max_sequences: 8, ..EngineOptions::default() };
     let planned = Service::plan(models, &ServiceOptions { engine, memory: None, prompts: None }).map_err(Box::new)?;
     planned.load(&mut |_, _, _| {}).map_err(Box::new)

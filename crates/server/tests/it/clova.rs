@@ -19,8 +19,12 @@ fn server() -> SocketAddr {
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let directory = tempfile::tempdir().unwrap();
-            let models =
-                vec![ModelFile { name: "reciter".into(), path: reciter(directory.path()), adapters: Vec::new() }];
+            let models = vec![ModelFile {
+                name: "reciter".into(),
+                path: reciter(directory.path()),
+                adapters: Vec::new(),
+                adapter_bytes: 0,
+            }];
             let engine =
                 EngineOptions { threads: 1, context: Some(CONTEXT), max_sequences: 4, ..EngineOptions::default() };
             let options = ServiceOptions { engine, memory: None, prompts: None };

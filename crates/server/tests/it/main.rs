@@ -18,4 +18,5 @@ mod projects;
 mod recite;
 #[path = "../../../cli/tests/it/toy.rs"]
 mod toy;
+mod tunings;
 mod world;

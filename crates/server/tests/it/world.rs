@@ -153,7 +153,12 @@ impl World {
             Some(Location::Sqlite(path)) => path.parent().map(Into::into),
             _ => None,
         };
-        let settings = Settings { address: "127.0.0.1:0".parse().unwrap(), home, ..settings };
+        let settings = Settings {
+            address: "127.0.0.1:0".parse().unwrap(),
+            home,
+            program: std::env::current_exe().ok(),
+            ..settings
+        };
         let stop = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let handle = runtime.handle().clone();

@@ -12,5 +12,6 @@ mod limits;
 mod open;
 mod password;
 mod projects;
+mod tunings;
 mod usage;
 mod world;

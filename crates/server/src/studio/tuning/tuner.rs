@@ -1,0 +1,257 @@
+//! Who works on tunings: one after the other, each in a process of its own.
+//!
+//! The process is this program again, as `saem tune`, so that a tuning that takes too much memory or fails in any other
+//! way takes nothing down. It is asked to stop as a person would at a terminal, by an interrupt, and then writes down
+//! where it is. One that ran when the server went down goes on when it comes back.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use saem_store::{Store, Tuning, TuningState};
+use tokio::process::{Child, Command};
+
+use super::folder::Folder;
+use super::routes::record;
+use crate::http::blocking;
+use crate::studio::datasets::failed;
+use crate::studio::store;
+use crate::{ApiError, App, RequestId};
+
+/// How often it is looked for tunings.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked whether one is to stop, and whether the server is.
+const CHECK: Duration = Duration::from_millis(200);
+/// How often it is said that this server works on it.
+const RENEW: Duration = Duration::from_secs(5);
+/// How long a process may take to write down where it is, after which it is ended.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Serves what was published before, and works on tunings until the server goes down.
+pub(crate) async fn work(app: App) {
+    let settings = app.settings();
+    let (Ok(store), Some(home)) = (store(&app).map(Arc::clone), settings.home.clone()) else { return };
+    restore(&app, &store, &home).await;
+    let Some(program) = settings.program.clone() else { return };
+    let runner = RequestId::fresh().as_str().to_owned();
+    let mut first = true;
+    while !app.is_draining() {
+        match store.claim_tuning(&runner, first).await {
+            Ok(Some(tuning)) => {
+                first = false;
+                let folder = Folder::of(&home, &tuning.id);
+                run(&app, &store, &program, &folder, &tuning, &runner).await;
+                continue;
+            }
+            Ok(None) => first = false,
+            Err(error) => tracing::error!(error = %error, "tunings cannot be looked for"),
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < LOOK && !app.is_draining() {
+            tokio::select! {
+                () = app.tunings().notified() => break,
+                () = tokio::time::sleep(CHECK) => {}
+            }
+        }
+    }
+}
+
+/// Serves the results that were published before this start.
+async fn restore(app: &App, store: &Store, home: &Path) {
+    let tunings = match store.served_tunings().await {
+        Ok(tunings) => tunings,
+        Err(error) => return tracing::error!(error = %error, "published tunings cannot be looked for"),
+    };
+    for tuning in tunings {
+        let name = tuning.served_as.clone().unwrap_or_default();
+        if let Err(error) = serve(app, home, &tuning, &name).await {
+            tracing::warn!(tuning = tuning.id, name, error = error.message, "a published tuning is not served");
+        }
+    }
+}
+
+/// Serves the adapter of a tuning under this name, beside its base.
+///
+/// # Errors
+/// Where the base is not served, there is no adapter, or it cannot be loaded; 409 `model_exists`.
+pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -> Result<(), ApiError> {
+    let record = record(tuning)?;
+    let base = app.service().model(&record.task.base)?;
+    let Some(path) = Folder::of(home, &tuning.id).adapter() else {
+        return Err(ApiError::conflict("tuning_state", "The tuning has no adapter that could be served"));
+    };
+    let (name, owner) = (name.to_owned(), tuning.tenant.clone());
+    let taken = format!("There is a model `{name}` already");
+    let model = blocking(move || Ok(base.adapted(name, &path, &owner)?)).await?;
+    match app.service().add(model) {
+        true => Ok(()),
+        false => Err(ApiError::conflict("model_exists", taken).with_param("name")),
+    }
+}
+
+/// Works on one tuning until it has come to an end, is stopped, or the server goes down.
+async fn run(app: &App, store: &Store, program: &Path, folder: &Folder, tuning: &Tuning, runner: &str) {
+    let ended = match begin(program, folder, tuning).await {
+        Ok(mut child) => watch(app, store, &mut child, &tuning.id, runner).await.map(|status| {
+            let _ = fs::remove_file(folder.process());
+            status
+        }),
+        Err(error) => {
+            tracing::error!(tuning = tuning.id, error = %error, "a tuning cannot be started");
+            let _ = store.end_tuning(&tuning.id, runner, TuningState::Failed, &error.to_string()).await;
+            // Whatever is wrong with starting one is most likely wrong with the next.
+            return tokio::time::sleep(LOOK).await;
+        }
+    };
+    let (state, reason) = match ended {
+        // It goes on when the server comes back.
+        None => return,
+        Some((status, _)) if status.success() => (TuningState::Done, String::new()),
+        Some((_, true)) => (TuningState::Stopped, String::new()),
+        Some((status, false)) => (TuningState::Failed, folder.fault().unwrap_or_else(|| status.to_string())),
+    };
+    if let Err(error) = store.end_tuning(&tuning.id, runner, state, &reason).await {
+        tracing::error!(tuning = tuning.id, error = %error, "the end of a tuning cannot be written");
+    }
+}
+
+/// Starts the process of a tuning, after the end of one that another start of the server left behind.
+async fn begin(program: &Path, folder: &Folder, tuning: &Tuning) -> std::io::Result<Child> {
+    let task = record(tuning).map_err(|error| std::io::Error::other(error.message))?.task;
+    end_left_behind(folder).await;
+    let log = File::options().create(true).append(true).open(folder.log())?;
+    let mut command = Command::new(program);
+    command.arg("tune").arg(folder.recipe()).arg("--run").arg(folder.run()).arg("--json");
+    if folder.is_begun() {
+        command.arg("--resume");
+    }
+    command.arg("--threads").arg(threads(task.parameters.threads).to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(false);
+    // An interrupt at the server's terminal is the server's, which hands it on when it wants to.
+    #[cfg(unix)]
+    command.process_group(0);
+    let child = command.spawn()?;
+    if let Some(number) = child.id() {
+        fs::write(folder.process(), number.to_string())?;
+    }
+    Ok(child)
+}
+
+/// Threads of a tuning: half of the processors, since somebody is being answered beside it.
+pub(crate) fn threads(asked: Option<u32>) -> usize {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    asked.map_or(all.div_ceil(2), |asked| usize::try_from(asked).unwrap_or(all)).min(all)
+}
+
+/// Waits for the end of a process; how it ended, and whether it was to stop. None where it was ended since the server
+/// goes down or another one has the tuning.
+async fn watch(app: &App, store: &Store, child: &mut Child, id: &str, runner: &str) -> Option<(ExitStatus, bool)> {
+    let mut renewed = Instant::now();
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.ok().map(|status| (status, false)),
+            () = tokio::time::sleep(CHECK) => {}
+        }
+        if app.is_draining() {
+            end(child, app.settings().drain).await;
+            return None;
+        }
+        // While the records cannot be reached nobody knows.
+        let state = match renewed.elapsed() >= RENEW {
+            true => {
+                renewed = Instant::now();
+                store.renew_tuning(id, runner).await
+            }
+            false => store.tuning(id).await.map(|tuning| Some(tuning.state)).or_else(|error| match error {
+                saem_store::StoreError::NotFound { .. } => Ok(None),
+                error => Err(error),
+            }),
+        };
+        match state {
+            Ok(Some(TuningState::Running)) | Err(_) => {}
+            Ok(Some(_)) => return end(child, PATIENCE).await.map(|status| (status, true)),
+            // It was removed.
+            Ok(None) => {
+                let _ = child.kill().await;
+                return None;
+            }
+        }
+    }
+}
+
+/// Asks a process to stop, and ends it where it does not in time.
+async fn end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    match child.id() {
+        Some(number) if interrupt(number) => {}
+        _ => drop(child.start_kill()),
+    }
+    match tokio::time::timeout(patience, child.wait()).await {
+        Ok(status) => status.ok(),
+        Err(_) => {
+            let _ = child.kill().await;
+            child.wait().await.ok()
+        }
+    }
+}
+
+/// What a terminal sends for Ctrl-C. False where there is no such thing.
+fn interrupt(number: u32) -> bool {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{Signal, kill};
+        let number = i32::try_from(number).ok().filter(|number| *number > 1);
+        number.is_some_and(|number| kill(nix::unistd::Pid::from_raw(number), Signal::SIGINT).is_ok())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = number;
+        false
+    }
+}
+
+/// A server that was killed leaves the process of its tuning behind. It is asked to stop, so that two do not write into
+/// one folder. Known for certain only where the system tells the command of a process by its number.
+async fn end_left_behind(folder: &Folder) {
+    let number = fs::read_to_string(folder.process()).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let Some(number) = number else { return };
+    let begun = Instant::now();
+    let run = folder.run();
+    let is_there = || {
+        let command = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        let path = run.as_os_str().as_encoded_bytes();
+        command.split(|byte| *byte == 0).any(|word| word == path)
+    };
+    while is_there() && begun.elapsed() < PATIENCE && interrupt(number) {
+        let asked = Instant::now();
+        // A second interrupt ends it at once, so it is not hurried.
+        while is_there() && asked.elapsed() < PATIENCE {
+            tokio::time::sleep(CHECK).await;
+        }
+    }
+    let _ = fs::remove_file(folder.process());
+}
+
+/// Asks the program what a recipe would take, without doing it; what it prints.
+///
+/// # Errors
+/// 400 with what it says is wrong.
+pub(crate) async fn plan(program: &Path, folder: &Folder, threads: usize) -> Result<Vec<u8>, ApiError> {
+    let mut command = Command::new(program);
+    command.arg("tune").arg(folder.recipe()).arg("--run").arg(folder.run()).arg("--plan").arg("--json");
+    command.arg("--threads").arg(threads.to_string()).stdin(Stdio::null()).kill_on_drop(true);
+    let output = match tokio::time::timeout(PLAN_TIME, command.output()).await {
+        Ok(output) => output.map_err(|error| failed(&error))?,
+        Err(_) => return Err(ApiError::invalid("plan_failed", "", "The plan took too long")),
+    };
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let reason = super::folder::fault_of(&said).unwrap_or_else(|| output.status.to_string());
+    Err(ApiError::invalid("plan_failed", "", reason))
+}
+
+/// How long the plan of a tuning may take: its rows are read and cut into tokens.
+const PLAN_TIME: Duration = Duration::from_secs(120);

@@ -1,0 +1,25 @@
+// Points, round numbers and smooth lines of charts.
+
+export interface Point { x: number; y: number }
+
+/** How much of each point a smooth line takes. */
+const SHARE = 0.15;
+
+/** About `count` round numbers from `least` to `most`. */
+export function ticks(least: number, most: number, count: number): number[] {
+  const raw = Math.max(1e-9, most - least) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw) ?? raw;
+  const first = Math.ceil(least / step - 1e-9);
+  const last = Math.floor(most / step + 1e-9);
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => (first + at) * step);
+}
+
+/** A line without the trembling of single steps. It begins where they do. */
+export function smooth(points: Point[]): Point[] {
+  let mean = points[0]?.y ?? 0;
+  return points.map(({ x, y }) => {
+    mean += SHARE * (y - mean);
+    return { x, y: mean };
+  });
+}

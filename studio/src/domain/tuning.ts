@@ -1,0 +1,118 @@
+// What a tuning is before it begins: chosen, filled in, checked.
+import type { Column, Dataset, TuningTask } from "../api/studio";
+import { fill, variableNames } from "./prompt";
+
+export type Method = TuningTask["method"];
+export const METHODS: Method[] = ["lora", "p-tuning", "full"];
+
+export interface Settings {
+  epochs: number;
+  batch: number;
+  sequence: number;
+  learningRate: string;
+  rank: number;
+  virtualTokens: number;
+  heldOut: number;
+  seed: number;
+  threads: number;
+}
+
+export interface Plan {
+  method: Method;
+  /** The column with conversations; empty where rows are filled into a prompt. */
+  chat: string;
+  prompt: string;
+  answer: string;
+  /** The column with labels; empty where answers are free. */
+  label: string;
+  labels: Record<string, string>;
+  settings: Settings;
+}
+
+export const SETTINGS: Settings = { epochs: 3, batch: 8, sequence: 256, learningRate: "", rank: 16, virtualTokens: 32, heldOut: 0.1, seed: 0, threads: 0 };
+
+/** Words that a first prompt is made of, in the language of the page. */
+export interface Words { task: string; answer: string }
+
+/** A task that suits the columns of a dataset. */
+export function planFor(dataset: Dataset, words: Words): Plan {
+  const of = (kind: Column["kind"]) => dataset.columns.find((column) => column.kind === kind);
+  const base: Plan = { method: "lora", chat: "", prompt: "", answer: "", label: "", labels: {}, settings: { ...SETTINGS } };
+  const chat = of("messages");
+  if (chat) return { ...base, chat: chat.name };
+  const label = dataset.columns.find((column) => column.kind === "label" && column.labels.length >= 2);
+  const texts = dataset.columns.filter((column) => column.name !== label?.name && column.kind === "text");
+  const input = texts[0] ?? dataset.columns.find((column) => column.name !== label?.name);
+  const prompt = input ? `${words.task}\n{{${input.name}}}\n${words.answer}\n` : "";
+  if (label) return { ...base, prompt, answer: `{{${label.name}}}`, ...labelled(label) };
+  const answer = texts[1] ?? dataset.columns.find((column) => column.name !== input?.name);
+  return { ...base, prompt: input ? `{{${input.name}}}\n` : "", answer: answer ? `{{${answer.name}}}` : "" };
+}
+
+/** The labels of a column, each in its own words. */
+export function labelled(column: Column): Pick<Plan, "label" | "labels"> {
+  return { label: column.name, labels: Object.fromEntries(column.labels.map((label) => [label.value, label.value])) };
+}
+
+export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
+  const { settings } = plan;
+  const rate = Number(settings.learningRate);
+  return {
+    dataset,
+    base,
+    method: plan.method,
+    prompt: plan.chat ? "" : plan.prompt,
+    answer: plan.chat ? "" : plan.answer,
+    chat: plan.chat || null,
+    label: plan.chat ? null : plan.label || null,
+    labels: plan.chat || !plan.label ? {} : plan.labels,
+    parameters: {
+      epochs: settings.epochs,
+      batch: settings.batch,
+      sequence: settings.sequence,
+      learning_rate: settings.learningRate.trim() !== "" && rate > 0 ? rate : null,
+      rank: settings.rank,
+      virtual_tokens: settings.virtualTokens,
+      held_out: settings.heldOut,
+      seed: settings.seed,
+      threads: settings.threads > 0 ? settings.threads : null,
+    },
+  };
+}
+
+/** What the first row becomes. */
+export function example(plan: Plan, row: Record<string, unknown>): { prompt: string; answer: string } {
+  const values = Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")]));
+  const word = plan.label ? { [plan.label]: plan.labels[values[plan.label] ?? ""] ?? values[plan.label] ?? "" } : {};
+  return { prompt: fill(plan.prompt, values), answer: fill(plan.answer, { ...values, ...word }) };
+}
+
+/** The first thing that keeps a task from being begun; the name of a text. */
+export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "unknown" | "words" | "reveals" | null {
+  if (plan.chat) return null;
+  const known = new Set(columns.map((column) => column.name));
+  const [asked, answered] = [variableNames([plan.prompt]), variableNames([plan.answer])];
+  if (asked.length === 0) return "prompt";
+  if (answered.length === 0) return "answer";
+  if ([...asked, ...answered].some((name) => !known.has(name))) return "unknown";
+  if (plan.label) {
+    if (asked.includes(plan.label)) return "reveals";
+    if (answered.length !== 1 || answered[0] !== plan.label) return "answer";
+    const words = Object.values(plan.labels).map((word) => word.trim());
+    if (words.some((word) => word === "") || new Set(words).size < words.length) return "words";
+  }
+  return null;
+}
+
+/** Seconds as people say them: the two largest units. */
+export function duration(seconds: number): [number, "d" | "h" | "m" | "s"][] {
+  const units = [["d", 86_400], ["h", 3_600], ["m", 60], ["s", 1]] as const;
+  let left = Math.max(1, Math.round(seconds));
+  const parts: [number, "d" | "h" | "m" | "s"][] = [];
+  for (const [unit, size] of units) {
+    const count = Math.floor(left / size);
+    if (count > 0) parts.push([count, unit]);
+    left -= count * size;
+  }
+  return parts.slice(0, 2);
+}

@@ -1,0 +1,90 @@
+// A model learns from a dataset, really: a few steps of a small one.
+import assert from "node:assert/strict";
+import { file, reviews, upload } from "./tables.mjs";
+
+/** Brings rows and opens the form of a tuning with them. */
+async function begin(here, rows, epochs) {
+  const { page, t } = here;
+  await here.go("/#/datasets");
+  await upload(here, file("후기.csv", ["document,label", ...reviews(rows).map((row) => row.join(","))].join("\n")));
+  await page.getByRole("link", { name: t("datasets.tune"), exact: true }).click();
+  await page.getByTestId("plan-total").waitFor();
+  const set = async (name, value) => {
+    const field = page.getByRole("spinbutton", { name: t(name), exact: true });
+    await field.fill(String(value));
+    await field.press("Enter");
+  };
+  await set("tuning.epochs", epochs);
+  await page.locator(".steps details > summary").click();
+  await set("tuning.sequence", 64);
+  await set("tuning.threads", 2);
+  await page.waitForFunction(() => document.querySelector(".takes")?.getAttribute("aria-busy") === "false");
+}
+
+const reach = (page, text, timeout = 90_000) =>
+  page.waitForFunction((wanted) => document.querySelector("[data-testid=tuning-state]")?.textContent === wanted, text, { timeout });
+const step = (page) => page.locator("progress").evaluate((meter) => meter.value);
+
+export async function a_model_learns_is_compared_and_published(here) {
+  const { page, t, button, field } = here;
+  await begin(here, 60, 1.5);
+  // The text's column is asked and the label's answered; the first row shows both.
+  const example = await page.locator(".example-row").textContent();
+  assert.match(example, /배송이 빨라요 0[^]*긍정/);
+  assert.ok((await page.locator(".takes .bars tbody tr").count()) >= 5);
+  await here.look("tuning-form");
+  await button("tuning.start").click();
+  await page.waitForFunction(() => /#\/tunings\/\w{12}$/.test(location.hash));
+  await reach(page, t("tuning.done"));
+  await page.locator(".line-chart .main").waitFor();
+  await page.locator(".training .twin > summary").click();
+  const losses = (await page.locator(".training tbody tr td:nth-child(2)").allTextContents()).map(Number);
+  assert.ok(losses.length >= 5 && losses.at(-1) < losses[0], `the loss falls: ${losses}`);
+  await page.locator(".training .twin > summary").click();
+  await page.getByRole("button", { name: t("compare.start", { count: 6 }), exact: true }).click();
+  await page.locator(".compared tbody tr").nth(5).waitFor();
+  const answers = await page.locator(".compared tbody td:nth-child(4) .said").allTextContents();
+  assert.ok(answers.every((answer) => ["긍정", "부정"].includes(answer)), answers.join());
+  await page.getByTestId("compare-score").waitFor();
+  await here.look("tuning-done");
+  const name = `mood-${here.language}`;
+  await field("tuning.modelName").fill(name);
+  await button("tuning.publishApp").click();
+  const key = await page.getByTestId("app-key").textContent();
+  const model = await page.getByTestId("tuned-model").textContent();
+  assert.match(model, new RegExp(`:${name}$`));
+  const listed = await (await here.context.request.get(`${here.server.url}/v1/models`)).json();
+  assert.ok(listed.data.some((each) => each.id === model));
+  const url = await page.evaluate(() => /https?:\/\/\S+\/run/.exec(document.querySelector("pre.code").textContent)[0]);
+  const answer = await here.context.request.post(url, { headers: { authorization: `Bearer ${key}` }, data: { variables: { document: "정말 맛있어요" } } });
+  assert.equal(answer.status(), 200);
+  assert.ok(["긍정", "부정"].includes((await answer.json()).output.trim()));
+  await here.look("tuning-published");
+}
+a_model_learns_is_compared_and_published.settings = 2;
+
+export async function a_tuning_is_stopped_and_goes_on_after_a_restart(here, world, Server) {
+  const server = await new Server(here.saem).start();
+  const there = await world(server);
+  const { page, t, button, faults, context } = there;
+  try {
+    await begin(there, 80, 6);
+    await button("tuning.start").click();
+    await page.waitForFunction(() => document.querySelector("progress")?.value > 2);
+    await button("action.stop").click();
+    await reach(page, t("tuning.stopped"));
+    const stopped = await step(page);
+    await button("tuning.resume").click();
+    await page.waitForFunction((before) => document.querySelector("progress")?.value > before, stopped);
+    await server.stop();
+    await page.getByText(t("error.unreachable")).waitFor();
+    await server.start();
+    await page.waitForFunction((before) => document.querySelector("progress")?.value > before + 3, stopped, { timeout: 60_000 });
+    const shown = (await page.locator(".training .twin tbody tr td:first-child").allTextContents()).map(Number);
+    assert.deepEqual(shown, [...new Set(shown)].sort((a, b) => a - b), "each step once, in order");
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+    await server.close();
+  }
+}

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Dataset } from "../../src/api/studio";
+import { duration, example, obstacle, planFor, taskOf } from "../../src/domain/tuning";
+import { smooth, ticks } from "../../src/domain/chart";
+
+const column = (name: string, kind: "text" | "label" | "number" | "messages", labels: string[] = []) =>
+  ({ name, kind, empty: 0, distinct: 9, lengths: { least: 1, median: 2, p95: 3, most: 4 }, labels: labels.map((value) => ({ value, count: 5 })) });
+const dataset = (...columns: ReturnType<typeof column>[]) => ({ id: "d", name: "n", columns }) as unknown as Dataset;
+const words = { task: "분류하세요.", answer: "분류:" };
+
+test("a task is proposed that suits the columns", () => {
+  const labels = planFor(dataset(column("id", "number"), column("document", "text"), column("label", "label", ["0", "1"])), words);
+  assert.deepEqual([labels.prompt, labels.answer, labels.label], ["분류하세요.\n{{document}}\n분류:\n", "{{label}}", "label"]);
+  assert.equal(obstacle(labels, [column("document", "text"), column("label", "label")]), null);
+  const named = { ...labels, labels: { 0: "부정", 1: "긍정" } };
+  assert.deepEqual(example(named, { document: "좋아요", label: "1" }), { prompt: "분류하세요.\n좋아요\n분류:\n", answer: "긍정" });
+  const free = planFor(dataset(column("question", "text"), column("reply", "text")), words);
+  assert.deepEqual([free.prompt, free.answer, free.label], ["{{question}}\n", "{{reply}}", ""]);
+  const chat = planFor(dataset(column("messages", "messages"), column("n", "number")), words);
+  assert.deepEqual([chat.chat, obstacle(chat, [])], ["messages", null]);
+  assert.deepEqual([taskOf(chat, "d", "b").chat, taskOf(chat, "d", "b").prompt], ["messages", ""]);
+});
+
+test("what keeps a task from being begun is named", () => {
+  const columns = [column("document", "text"), column("label", "label", ["0", "1"])];
+  const good = planFor(dataset(...columns), words);
+  assert.equal(obstacle({ ...good, prompt: "x" }, columns), "prompt");
+  assert.equal(obstacle({ ...good, answer: "" }, columns), "answer");
+  assert.equal(obstacle({ ...good, answer: "{{document}}" }, columns), "answer");
+  assert.equal(obstacle({ ...good, prompt: "{{nothing}}" }, columns), "unknown");
+  assert.equal(obstacle({ ...good, prompt: "{{document}} {{label}}" }, columns), "reveals");
+  assert.equal(obstacle({ ...good, labels: { 0: "a", 1: " a" } }, columns), "words");
+});
+
+test("times and ticks are round", () => {
+  assert.deepEqual(duration(3_725), [[1, "h"], [2, "m"]]);
+  assert.deepEqual(duration(0.2), [[1, "s"]]);
+  assert.deepEqual(ticks(0, 10, 4), [0, 5, 10]);
+  assert.deepEqual(ticks(1.2, 2.1, 4).map((value) => value.toFixed(1)), ["1.5", "2.0"]);
+  assert.deepEqual(smooth([{ x: 1, y: 2 }, { x: 2, y: 4 }]).map((point) => point.y.toFixed(2)), ["2.00", "2.30"]);
+});
