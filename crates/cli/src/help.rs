@@ -154,10 +154,10 @@ const KOREAN: &[(&str, &str)] = &[
     ("key create", "키를 만들어 한 번만 보여 줍니다"),
     (
         "key create:after",
-        "권한:\n  infer   생성, 대화, 토큰\n  embed   임베딩\n  tune    튜닝\n  admin   지표 등 서버 관리\n어떤 권한도 다른 권한을 포함하지 않습니다.",
+        "권한:\n  infer   생성, 대화, 토큰\n  embed   임베딩\n  tune    튜닝\n  admin   지표 등 서버 관리\n  app     조직의 앱\n어떤 권한도 다른 권한을 포함하지 않습니다.",
     ),
     ("key create.name", "키를 알아볼 이름"),
-    ("key create.scope", "허용할 권한: infer, embed, tune, admin (여러 번 지정 가능) [기본: infer와 embed]"),
+    ("key create.scope", "허용할 권한: infer, embed, tune, admin, app (여러 번 지정 가능) [기본: infer와 embed]"),
     ("key create.model", "쓸 수 있는 모델 (여러 번 지정 가능) [기본: 모든 모델]"),
     ("key create.requests", "분당 요청 수의 한도"),
     ("key create.tokens", "프롬프트와 답변을 합한 분당 토큰 수의 한도"),

@@ -424,7 +424,7 @@ export const en = {
   "tuning.batch": "Rows in a step",
   "tuning.batch.hint": "More make each step steadier, and take more memory.",
   "tuning.sequence": "Longest row in tokens",
-  "tuning.sequence.hint": "Longer rows lose their end. Memory grows with it.",
+  "tuning.sequence.hint": "Longer rows are left out, longer conversations lose their end. Memory grows with it.",
   "tuning.rank": "Rank",
   "tuning.rank.hint": "How thick the thin layers are.",
   "tuning.virtualTokens": "Learnt rows",
@@ -504,4 +504,6 @@ export const en = {
   "time.h": "{count} h",
   "time.m": "{count} min",
   "time.s": "{count} s",
+  "variant.label": "Variant",
+  "variant.hint": "Which of the compared variants: model, prompt and settings are those of it.",
 } as const satisfies Record<string, string>;

@@ -426,7 +426,7 @@ export const ko: Record<keyof typeof en, string> = {
   "tuning.batch": "한 걸음의 행 수",
   "tuning.batch.hint": "많을수록 걸음이 고르고, 메모리가 더 듭니다.",
   "tuning.sequence": "가장 긴 행(토큰)",
-  "tuning.sequence.hint": "더 긴 행은 끝이 잘립니다. 길수록 메모리가 더 듭니다.",
+  "tuning.sequence.hint": "더 긴 행은 빠지고, 더 긴 대화는 끝이 잘립니다. 길수록 메모리가 더 듭니다.",
   "tuning.rank": "랭크",
   "tuning.rank.hint": "얇은 층이 얼마나 두꺼운지입니다.",
   "tuning.virtualTokens": "배우는 줄 수",
@@ -506,4 +506,6 @@ export const ko: Record<keyof typeof en, string> = {
   "time.h": "{count}시간",
   "time.m": "{count}분",
   "time.s": "{count}초",
+  "variant.label": "비교안",
+  "variant.hint": "비교하던 것 가운데 어느 것인지입니다. 모델, 프롬프트, 설정이 그 비교안의 것입니다.",
 };

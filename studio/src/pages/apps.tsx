@@ -10,6 +10,7 @@ import type { Key } from "../i18n";
 import { explain } from "../parts/explain";
 import { Check, LineField, Segmented } from "../parts/fields";
 import { Icon } from "../parts/icons";
+import { VariantSelect, letter } from "../parts/variant-select";
 import { announce } from "../state/announcer";
 import { changed, opened, save } from "../state/project";
 import { route } from "../state/route";
@@ -123,13 +124,14 @@ function Publish(): JSX.Element {
   const project = opened.value;
   const [name, setName] = useState(project?.name ?? "");
   const [access, setAccess] = useState(accessOf());
+  const [variant, setVariant] = useState("");
   const [made, setMade] = useState<{ app: StudioApp; key: NewKey } | null>(null);
   const [error, setError] = useState("");
   const publish = async () => {
     if (!project) return;
     // What is published is what was saved, and that is what is on the desk.
     if (changed.value) await save("", true);
-    const body = { project: project.id, name: name.trim(), limits: limitsOf(access), allowed_origins: originsOf(access), keep_calls: access.keeps };
+    const body = { project: project.id, ...(variant ? { variant: Number(variant) } : {}), name: name.trim(), limits: limitsOf(access), allowed_origins: originsOf(access), keep_calls: access.keeps };
     try {
       setMade(await call("POST /api/studio/apps", body) as { app: StudioApp; key: NewKey });
       announce(t("apps.published"));
@@ -149,6 +151,7 @@ function Publish(): JSX.Element {
         <div class="card form">
           <p class="hint">{t("apps.from", { name: project.name, version: project.version })}</p>
           <LineField label={t("apps.name")} value={name} onInput={setName} />
+          <VariantSelect count={current.value.variants.length} value={variant} onChange={setVariant} />
           <AccessFields value={access} onChange={setAccess} />
           {error && <p class="error" role="alert">{error}</p>}
           <button type="button" class="primary" disabled={name.trim() === ""} onClick={() => void publish()}>{t("apps.publish")}</button>
@@ -178,7 +181,7 @@ function AppView({ id }: { id: string }): JSX.Element {
   if (!app) return error ? <p class="error" role="alert">{error}</p> : <p class="empty">{t("app.waiting")}</p>;
   const change = () => call("PUT /api/studio/apps/{id}", { limits: limitsOf(access), allowed_origins: originsOf(access), keep_calls: access.keeps }, { path })
     .then((found) => { take(found as StudioApp); announce(t("apps.changed")); }).catch(fail);
-  const renew = () => call("PUT /api/studio/apps/{id}", { project: app.project }, { path }).then((found) => take(found as StudioApp)).catch(fail);
+  const renew = () => call("PUT /api/studio/apps/{id}", { project: app.project, ...(app.variant == null ? {} : { variant: app.variant }) }, { path }).then((found) => take(found as StudioApp)).catch(fail);
   const publish = () => call("POST /api/studio/apps/{id}/publish", { limits: limitsOf(access) }, { path }).then((found) => {
     const made = found as { app: StudioApp; key: NewKey };
     take(made.app);
@@ -194,7 +197,7 @@ function AppView({ id }: { id: string }): JSX.Element {
       <header class="page-head">
         <p><a href="#/apps">{t("page.apps")}</a></p>
         <h1>{app.name}</h1>
-        <p class="facts"><span data-testid="app-stage">{t(`apps.${app.stage}` as Key)}</span><span>{app.model}</span><span>{t("versions.number", { version: app.version })}</span><span>{app.url}</span></p>
+        <p class="facts"><span data-testid="app-stage">{t(`apps.${app.stage}` as Key)}</span><span>{app.model}</span><span>{t("versions.number", { version: app.version })}</span>{app.variant != null && <span>{t("compare.variant", { name: letter(app.variant + 1) })}</span>}<span>{app.url}</span></p>
       </header>
       {error && <p class="error" role="alert">{error}</p>}
       {key ? <KeyCard app={app} made={key} /> : <section class="card form" aria-label={t("code.title")}><h2>{t("code.title")}</h2><Code app={app} apiKey="" /></section>}

@@ -13,6 +13,7 @@ import { kindOf, pickFile, saveBlob } from "../parts/files";
 import { Icon } from "../parts/icons";
 import { announce } from "../state/announcer";
 import { route } from "../state/route";
+import { VariantSelect, letter } from "../parts/variant-select";
 import { ScoreTables } from "./score";
 
 /** Milliseconds between two looks at a batch that runs. */
@@ -98,7 +99,7 @@ function BatchView({ id }: { id: string }): JSX.Element {
       <header class="page-head">
         <p><a href="#/batches">{t("page.batches")}</a></p>
         <h1>{batch.name}</h1>
-        <p class="facts"><span data-testid="batch-state">{t(`batches.${batch.state}` as Key)}</span><span>{t("batches.rows", { count: batch.rows })}</span><span>{batch.format.toUpperCase()} · {batch.encoding.toUpperCase()}</span>{batch.task && <span>{batch.task.model}</span>}</p>
+        <p class="facts"><span data-testid="batch-state">{t(`batches.${batch.state}` as Key)}</span><span>{t("batches.rows", { count: batch.rows })}</span><span>{batch.format.toUpperCase()} · {batch.encoding.toUpperCase()}</span>{batch.task && <span>{batch.task.model}</span>}{batch.task?.variant != null && <span>{t("compare.variant", { name: letter(batch.task.variant + 1) })}</span>}</p>
       </header>
       {error && <p class="error" role="alert">{error}</p>}
       {batch.reason && <p class="error">{batch.reason}</p>}
@@ -136,6 +137,7 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
   const [columns, setColumns] = useState<Record<string, string>>({});
   const [choices, setChoices] = useState("");
   const [gold, setGold] = useState("");
+  const [variant, setVariant] = useState("");
   const [error, setError] = useState("");
   useEffect(() => {
     call("GET /api/studio/projects", undefined, { query: { limit: "200" } }).then((found) => {
@@ -147,11 +149,12 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
   const choose = (id: string) => {
     call("GET /api/studio/projects/{id}", undefined, { path: { id } }).then((found) => {
       setProject(found as Project);
+      setVariant("");
       setChoices((found as Project).document.choices.join(", "));
     }).catch((reason: unknown) => setError(explain(reason)));
   };
   const document = project && fromServer(project.document, project.name);
-  const names = document ? variableNames(textsOf(document, document.variants.slice(0, 1))) : [];
+  const names = document ? variableNames(textsOf(document, document.variants.slice(Number(variant || -1) + 1).slice(0, 1))) : [];
   const columnOf = (name: string) => columns[name] ?? (batch.columns.includes(name) ? name : (batch.columns[0] ?? ""));
   const start = async () => {
     if (!project) return;
@@ -161,6 +164,7 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
       columns: Object.fromEntries(names.map((name) => [name, columnOf(name)])),
       choices: allowed,
       ...(gold ? { gold } : {}),
+      ...(variant ? { variant: Number(variant) } : {}),
     };
     try {
       onStart(await call("POST /api/studio/batches/{id}/start", body, { path: { id: batch.id } }) as Batch);
@@ -181,6 +185,7 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
       {projects.length === 0 ? <p class="empty">{t("batches.noProject")}</p> : (
         <div class="card form">
           <Select label={t("batches.project")} value={project?.id ?? ""} options={projects.map((each) => [each.id, each.name] as const)} onChange={choose} />
+          {document && <VariantSelect count={document.variants.length} value={variant} onChange={setVariant} />}
           {project && names.length === 0 && <p class="error">{t("batches.noVariable")}</p>}
           {names.map((name) => <Select key={name} label={t("batches.column", { name })} value={columnOf(name)} options={options} onChange={(column) => setColumns({ ...columns, [name]: column })} />)}
           <LineField label={t("batches.choices")} hint={t("batches.choices.hint")} value={choices} onInput={setChoices} />

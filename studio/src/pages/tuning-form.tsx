@@ -230,7 +230,7 @@ function Takes({ plan, dataset, base, blocked }: { plan: Plan; dataset: string; 
     };
   }, [task, blocked]);
   return (
-    <section class={`card form takes${busy ? " busy" : ""}`} aria-label={t("tuning.memory")} aria-busy={busy}>
+    <section class={`card form takes${busy ? " busy" : ""}`} aria-label={t("tuning.takes")} aria-busy={busy}>
       <h2>{t("tuning.takes")}</h2>
       {error && <p class="error" role="alert">{error}</p>}
       {!told && !error && <p class="hint">{t("tuning.planning")}</p>}

@@ -103,7 +103,7 @@ export function TuningView({ id }: { id: string }): JSX.Element {
 function Progress({ tuning, metrics }: { tuning: Tuning; metrics: Metric[] }): JSX.Element | null {
   if (metrics.length === 0) return null;
   const points = (field: "loss" | "validation_loss") => metrics.filter((metric) => metric[field] != null).map((metric) => ({ x: metric.step, y: metric[field] as number }));
-  const last = (field: keyof Metric) => metrics.findLast((metric) => metric[field] != null)?.[field];
+  const last = (field: keyof Metric) => [...metrics].reverse().find((metric) => metric[field] != null)?.[field];
   const figure = (name: Key, value: number | null | undefined, shown: (value: number) => string) => value == null ? null : <div><dt>{t(name)}</dt><dd>{shown(value)}</dd></div>;
   const three = (value: number) => number(value, 3);
   const stride = Math.ceil(metrics.length / MOST_TWIN);

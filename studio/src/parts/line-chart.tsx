@@ -19,9 +19,10 @@ const LEFT = 44;
 const BOTTOM = 26;
 const TOP = 10;
 const RIGHT = 10;
+
 /** The width of an element, as it is now. */
-export function useWidth(): [{ current: HTMLDivElement | null }, number] {
-  const box = useRef<HTMLDivElement>(null);
+export function useWidth(): [{ current: HTMLElement | null }, number] {
+  const box = useRef<HTMLElement>(null);
   const [width, setWidth] = useState(640);
   useEffect(() => {
     const element = box.current;

@@ -1,16 +1,33 @@
 // What is around the pages: languages, colours, keys, keyboards, and how soon something is seen.
 import assert from "node:assert/strict";
 
-export async function the_first_paint_comes_within_200_milliseconds(here) {
-  const times = [];
+/** What docs/guides/studio.md promises of a first visit. */
+const BUDGET = { bytes: 150 * 1024, requests: 8, firstPaint: 200, longTasks: 200 };
+
+export async function a_first_visit_keeps_to_the_budget(here) {
+  const { page } = here;
+  await page.addInitScript(() => {
+    globalThis.longTasks = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((task) => { globalThis.longTasks += task.duration; })).observe({ type: "longtask", buffered: true });
+  });
+  const visits = [];
   for (let load = 0; load < 5; load += 1) {
     await here.go();
-    await here.page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
-    times.push(await here.page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
+    await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
+    visits.push(await page.evaluate(() => {
+      const loaded = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+      const paint = performance.getEntriesByName("first-contentful-paint")[0].startTime;
+      return { paint, long: globalThis.longTasks, requests: loaded.length, bytes: loaded.reduce((sum, each) => sum + each.encodedBodySize, 0) };
+    }));
   }
-  const best = Math.min(...times);
-  console.log(`       first paint: ${times.map((time) => Math.round(time)).join(", ")} ms`);
-  assert.ok(best < 200, `${best} ms`);
+  const [{ requests, bytes }] = visits;
+  const times = (field) => visits.map((visit) => Math.round(visit[field]));
+  console.log(`       first paint ${times("paint").join(", ")} ms; long tasks ${times("long").join(", ")} ms; ${requests} requests, ${bytes} bytes`);
+  assert.ok(bytes > 20_000 && bytes <= BUDGET.bytes, `${bytes} bytes`);
+  assert.ok(requests <= BUDGET.requests, `${requests} requests`);
+  // Other programs of the machine may be in the way of one visit, not of all.
+  assert.ok(Math.min(...times("paint")) <= BUDGET.firstPaint, `${times("paint")} ms`);
+  assert.ok(Math.min(...times("long")) <= BUDGET.longTasks, `${times("long")} ms`);
 }
 
 export async function files_are_kept_by_their_hash_and_held_to_a_policy(here) {

@@ -24,12 +24,13 @@ pub(crate) enum KeyCommand {
   embed   embeddings
   tune    tuning
   admin   running the server, such as its metrics
+  app     the apps of its organisation
 No scope includes another.")]
 pub(crate) struct KeyCreate {
     /// A name to know the key by
     pub(crate) name: String,
-    /// What it may do: infer, embed, tune, admin; several times for several [default: infer and embed]
-    #[arg(long, value_name = "SCOPE", value_parser = ["infer", "embed", "tune", "admin"], hide_possible_values = true)]
+    /// What it may do: infer, embed, tune, admin, app; several times for several [default: infer and embed]
+    #[arg(long, value_name = "SCOPE", value_parser = ["infer", "embed", "tune", "admin", "app"], hide_possible_values = true)]
     pub(crate) scope: Vec<String>,
     /// A model that it may use; several times for several [default: every model]
     #[arg(long, value_name = "MODEL")]

@@ -44,7 +44,7 @@ pub(crate) struct Parameters {
     /// Rows in a step.
     #[schema(minimum = 1, maximum = 1024)]
     pub(crate) batch: u32,
-    /// Tokens of the longest row; longer ones are cut.
+    /// Tokens of the longest row; longer ones are left out, longer conversations are cut.
     #[schema(minimum = 8, maximum = 32768)]
     pub(crate) sequence: u32,
     /// The highest learning rate; what suits the method where null.
@@ -243,6 +243,7 @@ impl Task {
             train: TrainPart {
                 steps,
                 batch: parameters.batch,
+                micro_batch: parameters.batch.min(8),
                 sequence: parameters.sequence,
                 learning_rate: parameters.learning_rate.unwrap_or(self.method.learning_rate()),
                 warm_up: steps / 20,
@@ -261,7 +262,7 @@ impl Method {
     fn learning_rate(self) -> f64 {
         match self {
             Self::Lora => 3e-4,
-            Self::PTuning => 1e-3,
+            Self::PTuning => 5e-3,
             Self::Full => 2e-5,
         }
     }
@@ -342,6 +343,7 @@ struct DataPart<'a> {
 struct TrainPart {
     steps: u64,
     batch: u32,
+    micro_batch: u32,
     sequence: u32,
     learning_rate: f64,
     warm_up: u64,
