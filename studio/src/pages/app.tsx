@@ -14,6 +14,7 @@ import { Apps } from "./apps";
 import { Batches } from "./batches";
 import { Datasets } from "./datasets";
 import { Explorer } from "./explorer";
+import { Plan } from "./plan";
 import { Playground } from "./playground";
 import { Projects } from "./projects";
 import { SignIn } from "./sign-in";
@@ -25,6 +26,7 @@ const PAGES = [
   ["batches", "page.batches", Batches],
   ["datasets", "page.datasets", Datasets],
   ["tunings", "page.tunings", Tunings],
+  ["plan", "page.plan", Plan],
   ["apps", "page.apps", Apps],
   ["explorer", "page.explorer", Explorer],
 ] as const;

@@ -21,6 +21,7 @@ import * as apps from "./apps.mjs";
 import * as batches from "./batches.mjs";
 import * as datasets from "./datasets.mjs";
 import * as tunings from "./tunings.mjs";
+import * as plan from "./plan.mjs";
 
 const [saem, folder, only = ""] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
@@ -90,7 +91,7 @@ async function world(language, size, colours, server = open) {
 
 let failed = 0;
 let passed = 0;
-const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(datasets), ...Object.entries(tunings), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
+const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(datasets), ...Object.entries(tunings), ...Object.entries(plan), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
 for (const [name, test] of tests) {
   const title = name.replaceAll("_", " ");
   if (!title.includes(only)) continue;

@@ -283,6 +283,7 @@ fn scopes(route: Option<&str>) -> Option<&'static [Scope]> {
         Some(route) if route.starts_with("/api/studio/datasets") || route.starts_with("/api/studio/tunings") => {
             Some(&[Scope::Tune])
         }
+        Some("/api/studio/plan") => Some(&[Scope::Tune, Scope::Infer]),
         Some(route) if route.contains("embedding") => Some(&[Scope::Embed]),
         // Also where there is no route: strangers are not told what there is.
         _ => Some(&[Scope::Infer]),

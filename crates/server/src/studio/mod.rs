@@ -4,12 +4,14 @@
 //! variables. [`render`] makes of it what a model is asked, in one place, so that a page, a batch and an app cannot
 //! differ. [`projects`] keeps documents with their versions; [`apps`] publishes one behind an address with a key of its
 //! own, and [`run`] answers there; [`batches`] take a [`table`] through one, worked on by [`runner`] and
-//! measured by [`score`]. [`datasets`] are tables that models are tuned on, with a [`report`] of what is in them, and [`tuning`] tunes.
+//! measured by [`score`]. [`datasets`] are tables that models are tuned on, with a [`report`] of what is in them, and [`tuning`] tunes. [`plan`] says what any
+//! size would take on other machines.
 
 pub(crate) mod apps;
 pub(crate) mod batches;
 pub(crate) mod datasets;
 pub(crate) mod document;
+pub(crate) mod plan;
 pub(crate) mod projects;
 pub(crate) mod render;
 mod report;
@@ -58,6 +60,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/studio/datasets", get(datasets::list).post(datasets::create))
         .route("/api/studio/datasets/{id}", get(datasets::read).delete(datasets::remove))
         .route("/api/studio/datasets/{id}/rows", get(datasets::rows))
+        .route("/api/studio/plan", post(plan::plan))
         .route("/api/studio/tunings", get(tuning::routes::list).post(tuning::routes::create))
         .route("/api/studio/tunings/plan", post(tuning::routes::plan))
         .route("/api/studio/tunings/{id}", get(tuning::routes::read).delete(tuning::routes::remove))
@@ -106,6 +109,7 @@ pub(crate) fn routes() -> Router<App> {
     datasets::read,
     datasets::remove,
     datasets::rows,
+    plan::plan,
     tuning::routes::plan,
     tuning::routes::list,
     tuning::routes::create,

@@ -47,3 +47,22 @@ fn a_task_that_cannot_be_done_is_refused_with_its_field() {
         assert_eq!(field(change.clone()), expected, "{change}");
     }
 }
+
+#[test]
+fn any_size_is_planned_on_other_machines() {
+    let studio = Studio::new();
+    let plan = |body: Value| studio.call("POST", "/api/studio/plan", &body);
+    let size = json!({"parameters": 600e9, "tokens": 600e9, "hardware": ["a100-80g", "h100"]});
+    let answer = plan(size).json();
+    let names: Vec<&Value> =
+        answer["hardware"].as_array().unwrap().iter().map(|each| &each["device"]["name"]).collect();
+    assert_eq!(names, [&json!("a100-80g"), &json!("h100")]);
+    let chosen = &answer["hardware"][0]["chosen"];
+    assert!(chosen["devices"].as_u64().unwrap() > 100, "{chosen}");
+    assert!(chosen["memory"]["total"].as_f64() <= chosen["memory"]["limit"].as_f64(), "{chosen}");
+    assert_eq!(
+        plan(json!({"parameters": 1, "tokens": 1e9, "hardware": ["abacus"]})).error().2.as_deref(),
+        Some("hardware[0]")
+    );
+    assert_eq!(plan(json!({"parameters": -1.0, "tokens": 1e9})).error().1, "invalid_value");
+}

@@ -190,7 +190,9 @@ impl Folder {
 /// What a command says of what went wrong, among the last lines that it wrote.
 pub(crate) fn fault_of(said: &str) -> Option<String> {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let told = lines.iter().rev().find_map(|line| line.strip_prefix("error: "));
+    // In English and in Korean.
+    let told =
+        lines.iter().rev().find_map(|line| ["error: ", "saem: "].iter().find_map(|name| line.strip_prefix(name)));
     told.or(lines.last().copied()).map(str::to_owned)
 }
 
