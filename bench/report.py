@@ -208,15 +208,15 @@ def train_sections() -> list[str]:
         return []
     rows = []
     for line in result["lines"]:
-        ours = line["saem"]
-        for way in (way for way in line if way.startswith("torch ")):
-            peer = line[way]
+        pairs = [("saem f32", "torch eager"), ("saem f32", "torch compile"), ("saem split", "torch eager"), ("saem bf16", "torch bf16")]
+        for ours, peer in ((way, other) for way, other in pairs if other in line):
+            way, ours, peer = f"{ours.removeprefix('saem ')}, {peer.removeprefix('torch ')}", line[ours], line[peer]
             rows.append([f"{line['shape']}, {line['batch']} x {line['sequence']}", way, f"{ours['tokens_per_second']:,.0f}", f"{peer['tokens_per_second']:,.0f}",
                          f"{ours['tokens_per_second'] / peer['tokens_per_second']:.2f} ×", f"{ours['operations_per_second'] / 1e9:,.0f}",
                          f"{ours['peak_bytes'] / 2**20:,.0f} ({ours['planned_bytes'] / 2**20:,.0f})", f"{peer['peak_bytes'] / 2**20:,.0f}"])
-    return ["## Training\n", f"{brief(result)} PyTorch {result['lines'][0]['torch']}. Whole steps in f32: forward, backward, clipping, AdamW; the median of steps. In brackets, the "
+    return ["## Training\n", f"{brief(result)} PyTorch {result['lines'][0]['torch']}. Whole steps: forward, backward, clipping, AdamW, with weights and sums in f32; the median of steps. *f32* is f32 on both sides, *split* has products with an error of 2⁻¹⁶, which PyTorch does not have on processors, *bf16* multiplies bf16 numbers, on PyTorch's side by autocast. In brackets, the "
             "memory that Saem's plan promised before the run; Saem's peak holds its program, too.\n",
-            table(["model", "peer", "Saem, tokens/s", "peer", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "peer's peak, MiB"], rows)]
+            table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "PyTorch's peak, MiB"], rows)]
 
 
 def reuse_sections() -> list[str]:

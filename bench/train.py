@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Pre-training speed beside PyTorch: the same Llama-shaped model, the same tokens in a step, f32, AdamW with clipping, the same threads.
+"""Pre-training speed beside PyTorch: the same Llama-shaped model, the same tokens in a step, f32 weights, AdamW with clipping, the same threads.
 
     bench/train.py [--threads 2] [--steps 10] [--rounds 3] [--shapes 5M 124M] [--compile] [--save]
 
-The peer is transformers' LlamaForCausalLM with scaled-dot-product attention and PyTorch's fused AdamW; with --compile under torch.compile, too. Both take
-turns, each in a process of its own; each step is timed, and the median of all but the first two of a turn counts. *Operations* are 6 for each parameter of a
+The peer is transformers' LlamaForCausalLM with scaled-dot-product attention and PyTorch's fused AdamW; with --compile under torch.compile, too. *f32* is
+f32 on both sides; *split* is products with an error of 2^-16, which PyTorch does not have on processors; *bf16* is products of bf16 numbers, on PyTorch's side by
+autocast. All take turns, each in a process of its own; each step is timed, and the median of all but the first two of a turn counts. *Operations* are 6 for each parameter of a
 product and token, and those of attention. *Peak* is the resident memory that the kernel counted, beside what Saem's plan said before the run.
 
 Needs torch and transformers in the environment $SAEM_TRAIN_VENV (default: target/train-venv).
@@ -32,17 +33,19 @@ import json, resource, sys, time, warnings
 warnings.filterwarnings("ignore")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-shape, batch, sequence, threads, steps, is_compiled = json.loads(sys.argv[1]), *map(int, sys.argv[2:6]), sys.argv[6] == "compile"
+shape, batch, sequence, threads, steps, way = json.loads(sys.argv[1]), *map(int, sys.argv[2:6]), sys.argv[6]
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 model = LlamaForCausalLM(LlamaConfig(**shape, attn_implementation="sdpa", use_cache=False)).train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-run = torch.compile(model) if is_compiled else model
+run = torch.compile(model) if way == "compile" else model
 seconds = []
 for step in range(steps):
     tokens = torch.randint(0, shape["vocab_size"], (batch, sequence))
     begin = time.perf_counter()
-    run(input_ids=tokens, labels=tokens).loss.backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "bf16"):
+        loss = run(input_ids=tokens, labels=tokens).loss
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -75,9 +78,9 @@ def main() -> None:
         shape = shape | {"model_type": "llama", "num_key_value_heads": shape["num_attention_heads"], "max_position_embeddings": sequence,
                          "tie_word_embeddings": True, "hidden_act": "silu", "rms_norm_eps": 1e-6}
         sizes = [str(number) for number in (batch, sequence, args.threads, args.steps)]
-        ways = {"saem": [speed, json.dumps(shape), *sizes], "torch eager": [str(python), "-c", PEER, json.dumps(shape), *sizes, "eager"]}
-        if args.compile:
-            ways["torch compile"] = [str(python), "-c", PEER, json.dumps(shape), *sizes, "compile"]
+        ways = {f"saem {precision}": [speed, json.dumps(shape), *sizes, precision] for precision in ("f32", "split", "bf16")}
+        for way in ("eager", "bf16", *(["compile"] if args.compile else [])):
+            ways[f"torch {way}"] = [str(python), "-c", PEER, json.dumps(shape), *sizes, way]
         found: dict[str, list[dict]] = {way: [] for way in ways}
         for _ in range(args.rounds):
             for way, line in ways.items():
@@ -86,13 +89,14 @@ def main() -> None:
         for way, results in found.items():
             seconds = median([second for result in results for second in result["seconds"][WARM:]])
             line[way] = {"tokens_per_second": batch * sequence / seconds, "seconds": seconds, "peak_bytes": max(result["peak"] for result in results)}
-        ours = found["saem"][0]
-        line["saem"] |= {"planned_bytes": ours["planned"], "operations_per_second": ours["operations_per_step"] / line["saem"]["seconds"]}
+            if way.startswith("saem"):
+                line[way] |= {"planned_bytes": results[0]["planned"], "operations_per_second": results[0]["operations_per_step"] / seconds}
         line["torch"] = next(iter(found["torch eager"]))["torch"]
         lines.append(line)
-        print(f"{name}: " + ", ".join(f"{way} {line[way]['tokens_per_second']:.0f} tokens/s, {line[way]['peak_bytes'] / 2**20:.0f} MiB" for way in ways)
-              + f"; {line['saem']['operations_per_second'] / 1e9:.0f} GFLOP/s, plan {ours['planned'] / 2**20:.0f} MiB; "
-              + ", ".join(f"{line['saem']['tokens_per_second'] / line[way]['tokens_per_second']:.2f} x {way}" for way in ways if way != "saem"), flush=True)
+        rate = lambda way: line[way]["tokens_per_second"]
+        print(f"{name}: " + ", ".join(f"{way} {rate(way):.0f} tokens/s, {line[way]['peak_bytes'] / 2**20:.0f} MiB" for way in ways)
+              + f"; f32: {line['saem f32']['operations_per_second'] / 1e9:.0f} GFLOP/s, plan {line['saem f32']['planned_bytes'] / 2**20:.0f} MiB, "
+              + f"{rate('saem f32') / rate('torch eager'):.2f} x PyTorch; bf16: {rate('saem bf16') / rate('torch bf16'):.2f} x PyTorch", flush=True)
     if args.save:
         print(save("train", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
 
