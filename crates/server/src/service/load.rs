@@ -79,7 +79,7 @@ pub enum LoadError {
         /// Which.
         name: String,
         /// Why.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// A model cannot be loaded.
     #[error("{name}: {source}")]
@@ -87,7 +87,7 @@ pub enum LoadError {
         /// Which.
         name: String,
         /// Why.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// The directory for computed prompts cannot be made, or the model's files not be read for a name.
     #[error("prompts cannot be kept: {source}")]
@@ -132,7 +132,8 @@ fn share_out(models: &[ModelFile], options: &ServiceOptions) -> Result<Vec<(Engi
         return Err(LoadError::SameName { name });
     }
     let plan_of = |model: &ModelFile, options: &EngineOptions| {
-        Engine::plan_for(&model.path, options).map_err(|source| LoadError::Model { name: model.name.clone(), source })
+        Engine::plan_for(&model.path, options)
+            .map_err(|source| LoadError::Model { name: model.name.clone(), source: Box::new(source) })
     };
     let mut plans = Vec::with_capacity(models.len());
     for model in models {
@@ -183,7 +184,7 @@ impl Planned {
         for (model, (engine, _)) in models.iter().zip(&plans) {
             let name = model.name.clone();
             let engine = Engine::load(&model.path, engine, &mut |done, total| progress(&model.name, done, total))
-                .map_err(|source| LoadError::Model { name: name.clone(), source })?;
+                .map_err(|source| LoadError::Model { name: name.clone(), source: Box::new(source) })?;
             let plan = engine.plan().clone();
             let (mut worker, text) = engine.into_parts();
             let adapters = load_adapters(model, &worker)?;
@@ -212,7 +213,7 @@ fn load_adapters(model: &ModelFile, worker: &Worker) -> Result<Vec<(String, Arc<
         let adapters = worker.adapters().ok_or(EngineError::NoAdapters);
         match adapters.and_then(|adapters| adapters.load(&file.name, &file.path)) {
             Ok(adapter) => Ok((name, adapter)),
-            Err(source) => Err(LoadError::Adapter { name, source }),
+            Err(source) => Err(LoadError::Adapter { name, source: Box::new(source) }),
         }
     };
     model.adapters.iter().zip(model.names().into_iter().skip(1)).map(load).collect()
