@@ -43,6 +43,18 @@ export interface Operations {
   "GET /api/studio/datasets/{id}": { body: undefined; result: StudioDataset };
   "DELETE /api/studio/datasets/{id}": { body: undefined; result: undefined };
   "GET /api/studio/datasets/{id}/rows": { body: undefined; result: StudioDatasetRows };
+  "GET /api/studio/tunings": { body: undefined; result: StudioTunings };
+  "POST /api/studio/tunings": { body: StudioNewTuning; result: StudioTuning };
+  "POST /api/studio/tunings/plan": { body: StudioTuningTask; result: StudioTuningPlan };
+  "GET /api/studio/tunings/{id}": { body: undefined; result: StudioTuning };
+  "DELETE /api/studio/tunings/{id}": { body: undefined; result: undefined };
+  "GET /api/studio/tunings/{id}/metrics": { body: undefined; result: StudioTuningMetrics };
+  "POST /api/studio/tunings/{id}/start": { body: undefined; result: StudioTuning };
+  "POST /api/studio/tunings/{id}/stop": { body: undefined; result: StudioTuning };
+  "POST /api/studio/tunings/{id}/compare": { body: StudioCompareRequest; result: StudioComparison };
+  "POST /api/studio/tunings/{id}/publish": { body: StudioPublishTuning; result: StudioTuning };
+  "DELETE /api/studio/tunings/{id}/publish": { body: undefined; result: StudioTuning };
+  "POST /api/studio/plan": { body: StudioPlanRequest; result: Record<string, unknown> };
 }
 
 /** What the model says. */
@@ -683,6 +695,35 @@ export interface StudioColumn {
 /** What a column holds. */
 export type StudioColumnKind = "text" | "label" | "number" | "messages";
 
+/** Which rows that are held out. */
+export interface StudioCompareRequest {
+  /** How many: 1 to 16, 4 where absent. */
+  limit?: number | null;
+  /** How many to skip. */
+  offset?: number;
+}
+
+/** A row, and what both models say. */
+export interface StudioComparedRow {
+  base: string;
+  /** What the dataset says is right. */
+  expected: string;
+  /** What is asked; of a conversation its last question. */
+  prompt: string;
+  /** Its number among those that are held out, from 1. */
+  row: number;
+  tuned: string;
+}
+
+/** Rows in their order. */
+export interface StudioComparison {
+  /** What may be answered; anything where empty. */
+  choices: Array<string>;
+  rows: Array<StudioComparedRow>;
+  /** Rows that are held out. */
+  total: number;
+}
+
 /** A dataset. */
 export interface StudioDataset {
   /** Bytes that it takes here. */
@@ -825,6 +866,12 @@ export interface StudioLengths {
   p95: number;
 }
 
+/** Bytes of one kind. */
+export interface StudioMemoryPart {
+  bytes: number;
+  kind: string;
+}
+
 /** A conversation, or free text. */
 export type StudioMode = "chat" | "text";
 
@@ -861,6 +908,13 @@ export interface StudioNewKey {
 export interface StudioNewProject {
   document?: StudioDocument;
   name: string;
+}
+
+/** A tuning to begin. */
+export interface StudioNewTuning {
+  /** What it is called. */
+  name: string;
+  task: StudioTuningTask;
 }
 
 /** Something that somebody should look at. The rows are there all the same. */
@@ -901,6 +955,24 @@ export interface StudioParameters {
   top_p?: number;
 }
 
+/** A size, and what there is for it. */
+export interface StudioPlanRequest {
+  /** Days that it may take; 90 where null. */
+  days?: number | null;
+  /** Devices that there are; as many as end in time where null. */
+  devices?: number | null;
+  /** Names of devices; all that are known where empty. */
+  hardware?: Array<string>;
+  /** Images beside them. */
+  images?: number;
+  /** Parameters. */
+  parameters: number;
+  /** Tokens of a sequence; 2,048 where null. */
+  sequence?: number | null;
+  /** Tokens of text. */
+  tokens: number;
+}
+
 /** A switch with two positions. */
 export type StudioPreset = "consistency" | "creativity";
 
@@ -939,6 +1011,12 @@ export interface StudioProjects {
 /** What a service app may be asked. */
 export interface StudioPublish {
   limits?: StudioAppLimits | null;
+}
+
+/** What a tuned model is called. */
+export interface StudioPublishTuning {
+  /** Letters, digits, `-`, `_` and `.`; the model is then called by its base's name, a colon and this. */
+  name: string;
 }
 
 /** An app and its new key. */
@@ -987,6 +1065,148 @@ export type StudioSpeaker = "system" | "user" | "assistant";
 
 /** How a table is written. */
 export type StudioTableFormat = "csv" | "jsonl";
+
+/** A tuning. */
+export interface StudioTuning {
+  created_at: string;
+  dataset_name: string;
+  ended_at?: string | null;
+  /** Rows that are measured and compared with. */
+  held_out: number;
+  id: string;
+  /** The last step. */
+  last?: StudioTuningMetric | null;
+  /** The model that is served of it. */
+  model?: string | null;
+  name: string;
+  /** Where the result lies, below `$SAEM_HOME`. */
+  path?: string | null;
+  /** The project that asks this model. */
+  project?: string | null;
+  /** Why it failed. */
+  reason?: string | null;
+  /** What came of it: `adapter`, which can be served at once, or `model`. */
+  result?: string | null;
+  /** Rows that are learnt from. */
+  rows: number;
+  /** Seconds until the end, going by the last steps. */
+  seconds_left?: number | null;
+  started_at?: string | null;
+  /** `queued`, `running`, `stopping`, `stopped`, `done` or `failed`. */
+  state: string;
+  /** Steps in all. */
+  steps: number;
+  task: StudioTuningTask;
+}
+
+/** What became of rows. */
+export interface StudioTuningData {
+  /** Rows that are longer than the longest that was asked for, and lose their end. */
+  cut?: number;
+  /** Rows that can be learnt from. */
+  examples?: number;
+  /** Those of them that are learnt. */
+  learnt_tokens?: number;
+  /** Tokens of the shortest row, the median, the one that 95 of 100 do not exceed, and the longest. */
+  lengths?: Array<number>;
+  /** Rows that were left out. */
+  refused?: number;
+  /** Tokens of all. */
+  tokens?: number;
+}
+
+/** What of a model learns. */
+export type StudioTuningMethod = "lora" | "p-tuning" | "full";
+
+/** One step of a run, as it wrote it down. */
+export interface StudioTuningMetric {
+  /** Length of the gradient. */
+  gradient_norm?: number | null;
+  learning_rate?: number | null;
+  /** Mean loss of what was learnt from, in nats. */
+  loss?: number | null;
+  /** The step, from 1. */
+  step?: number;
+  /** Tokens since the run began. */
+  tokens?: number | null;
+  tokens_per_second?: number | null;
+  /** The share of these rows that get the right label. */
+  validation_accuracy?: number | null;
+  /** Mean F1 of the labels. */
+  validation_f1?: number | null;
+  /** Loss of the rows that are held out, where it was measured. */
+  validation_loss?: number | null;
+}
+
+/** Steps in their order. */
+export interface StudioTuningMetrics {
+  metrics: Array<StudioTuningMetric>;
+}
+
+/** How a tuning learns. Every field may be absent. */
+export interface StudioTuningParameters {
+  /** Rows in a step. */
+  batch?: number;
+  /** How often each row is learnt from. */
+  epochs?: number;
+  /** The share of the rows that is not learnt from but measured with, 1,000 rows at most. */
+  held_out?: number;
+  /** The highest learning rate; what suits the method where null. */
+  learning_rate?: number | null;
+  /** Rank of a LoRA. */
+  rank?: number;
+  /** The same seed chooses the same rows in the same order. */
+  seed?: number;
+  /** Tokens of the longest row; longer ones are left out, longer conversations are cut. */
+  sequence?: number;
+  /** Threads that compute; half of the processors where null. */
+  threads?: number | null;
+  /** Rows that p-tuning learns. */
+  virtual_tokens?: number;
+}
+
+/** What a tuning would take. */
+export interface StudioTuningPlan {
+  /** What became of the rows that are learnt from. */
+  data?: StudioTuningData | null;
+  /** Rows that are measured with. */
+  held_out: number;
+  /** Bytes by kind, such as `weights`, `gradients`, `optimizer`, `activations`. */
+  memory: Array<StudioMemoryPart>;
+  /** Numbers that are trained. */
+  parameters?: number | null;
+  /** Rows that are learnt from. */
+  rows: number;
+  /** Steps in all. */
+  steps: number;
+  /** All bytes. */
+  total: number;
+}
+
+/** What is tuned, on what and how. */
+export interface StudioTuningTask {
+  /** What it should answer, with `{{columns}}`. This is learnt. */
+  answer?: string;
+  /** Name of a model that is served. */
+  base: string;
+  /** Instead of both: the column with conversations. The assistant's turns are learnt. */
+  chat?: string | null;
+  /** Id of the dataset. */
+  dataset: string;
+  /** The column with labels. The answer is then one of them, and how many are right is measured. */
+  label?: string | null;
+  /** The labels in words, by what is in the column; as they are where empty. */
+  labels?: Record<string, string>;
+  method?: StudioTuningMethod;
+  parameters?: StudioTuningParameters;
+  /** What the model is asked, with `{{columns}}`. It is not learnt. */
+  prompt?: string;
+}
+
+/** Tunings, the newest first. */
+export interface StudioTunings {
+  tunings: Array<StudioTuning>;
+}
 
 /** A message of a conversation. */
 export interface StudioTurn {

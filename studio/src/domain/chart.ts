@@ -2,8 +2,9 @@
 
 export interface Point { x: number; y: number }
 
-/** How much of each point a smooth line takes. */
+/** How much of each point a smooth line takes at least, and how many points it can follow one by one. */
 const SHARE = 0.15;
+const FEW = 12;
 
 /** About `count` round numbers from `least` to `most`. */
 export function ticks(least: number, most: number, count: number): number[] {
@@ -17,9 +18,10 @@ export function ticks(least: number, most: number, count: number): number[] {
 
 /** A line without the trembling of single steps. It begins where they do. */
 export function smooth(points: Point[]): Point[] {
+  const share = Math.min(1, Math.max(SHARE, FEW / points.length));
   let mean = points[0]?.y ?? 0;
   return points.map(({ x, y }) => {
-    mean += SHARE * (y - mean);
+    mean += share * (y - mean);
     return { x, y: mean };
   });
 }

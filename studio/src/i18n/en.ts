@@ -565,4 +565,5 @@ export const en = {
   "plan.run": "Run",
   "plan.published": "It took",
   "plan.planned": "Planned",
+  "compare.answers": "Answers of both",
 } as const satisfies Record<string, string>;

@@ -567,4 +567,5 @@ export const ko: Record<keyof typeof en, string> = {
   "plan.run": "학습",
   "plan.published": "실제",
   "plan.planned": "계획",
+  "compare.answers": "두 모델의 답",
 };

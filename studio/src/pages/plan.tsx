@@ -156,8 +156,8 @@ function Gauge({ parts, limit, label }: { parts: { value: number; tone: number }
 
 function Devices({ answer }: { answer: ClusterPlan }): JSX.Element {
   return (
-    <section class="card form" aria-labelledby="plan-devices">
-      <h2 id="plan-devices">{t("plan.all")}</h2>
+    <div class="card form plan-all">
+      <h2>{t("plan.all")}</h2>
       <div class="scroll" tabIndex={0} role="region" aria-label={t("plan.all")}>
         <table class="plain-table">
           <thead><tr><th scope="col">{t("plan.device")}</th><th scope="col" class="amount">{t("plan.memoryOf")}</th><th scope="col" class="amount">{t("plan.minimum")}</th><th scope="col" class="amount">{t("plan.count")}</th><th scope="col" class="amount">{t("plan.layout")}</th><th scope="col" class="amount">{t("plan.time")}</th><th scope="col" class="amount">{t("plan.energy")}</th><th scope="col" class="amount">{t("plan.cost")}</th></tr></thead>
@@ -172,7 +172,7 @@ function Devices({ answer }: { answer: ClusterPlan }): JSX.Element {
         </table>
       </div>
       <p class="hint">{t("plan.formulas", { operations: answer.operations.total.toExponential(1), steps: Math.round(answer.steps), batch: short(answer.batch_tokens) })}</p>
-    </section>
+    </div>
   );
 }
 
@@ -180,8 +180,8 @@ const LAWS: Record<string, string> = { "kaplan-2020": "Kaplan 2020", "hoffmann-2
 
 function Laws({ answer }: { answer: ClusterPlan }): JSX.Element {
   return (
-    <section class="card form" aria-labelledby="plan-laws">
-      <h2 id="plan-laws">{t("plan.optimal")}</h2>
+    <div class="card form">
+      <h2>{t("plan.optimal")}</h2>
       <p class="hint">{t("plan.optimal.about")}</p>
       <div class="scroll" tabIndex={0} role="region" aria-label={t("plan.optimal")}>
         <table class="plain-table">
@@ -193,7 +193,7 @@ function Laws({ answer }: { answer: ClusterPlan }): JSX.Element {
           </tbody>
         </table>
       </div>
-    </section>
+    </div>
   );
 }
 

@@ -58,7 +58,7 @@ export function TuningView({ id }: { id: string }): JSX.Element {
   const act = (work: Promise<unknown>) => void work.then((next) => { setTuning(next as Tuning); setError(""); }).catch(fail);
   const remove = () => {
     if (!confirm(t("projects.confirm", { name: tuning.name }))) return;
-    void call("DELETE /api/studio/tunings/{id}", undefined, { path }).then(() => { location.hash = "#/tunings"; return tuning.model && loadModels(); }).catch(fail);
+    void call("DELETE /api/studio/tunings/{id}", undefined, { path }).then(() => { location.hash = "#/tunings"; if (tuning.model) void loadModels(); }).catch(fail);
   };
   const step = tuning.last?.step ?? 0;
   return (
@@ -183,7 +183,7 @@ function Compare({ tuning }: { tuning: Tuning }): JSX.Element {
           bars={[{ name: t("compare.base"), value: right("base"), tone: 3 }, { name: t("compare.tuned"), value: right("tuned"), tone: 0 }]} /></div>
       )}
       {rows.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label={t("compare.title")}>
+        <div class="scroll" tabIndex={0} role="region" aria-label={t("compare.answers")}>
           <table class="plain-table compared">
             <thead><tr><th scope="col">{t("compare.asked")}</th><th scope="col">{t("compare.expected")}</th><th scope="col">{t("compare.base")}</th><th scope="col">{t("compare.tuned")}</th></tr></thead>
             <tbody>

@@ -58,7 +58,7 @@ export function LineChart({ label, most, line, dots, names }: Props): JSX.Elemen
         <path class="second" d={path(dots)} />
         {dots.map((point) => <circle key={point.x} class="dot" cx={x(point.x)} cy={y(point.y)} r="3.5"><title>{`${number(point.x)}: ${number(point.y, 4)}`}</title></circle>)}
       </svg>
-      <figcaption class="legend-row"><span class="key main-key">{names.line}</span>{dots.length > 0 && <span class="key second-key">{names.dots}</span>}<span class="hint">{names.x}</span></figcaption>
+      <figcaption class="legend-row"><span class="legend-key main-key">{names.line}</span>{dots.length > 0 && <span class="legend-key second-key">{names.dots}</span>}<span class="hint">{names.x}</span></figcaption>
     </figure>
   );
 }

@@ -17,17 +17,19 @@ async function begin(here, rows, epochs) {
   await set("tuning.epochs", epochs);
   await page.locator(".steps details > summary").click();
   await set("tuning.sequence", 64);
-  await set("tuning.threads", 2);
+  await set("tuning.batch", 4);
+  // One thread waits for no other, however busy the machine is.
+  await set("tuning.threads", 1);
   await page.waitForFunction(() => document.querySelector(".takes")?.getAttribute("aria-busy") === "false");
 }
 
-const reach = (page, text, timeout = 90_000) =>
+const reach = (page, text, timeout = 240_000) =>
   page.waitForFunction((wanted) => document.querySelector("[data-testid=tuning-state]")?.textContent === wanted, text, { timeout });
 const step = (page) => page.locator("progress").evaluate((meter) => meter.value);
 
 export async function a_model_learns_is_compared_and_published(here) {
   const { page, t, button, field } = here;
-  await begin(here, 60, 1.5);
+  await begin(here, 24, 1);
   // The text's column is asked and the label's answered; the first row shows both.
   const example = await page.locator(".example-row").textContent();
   assert.match(example, /배송이 빨라요 0[^]*긍정/);
@@ -39,10 +41,10 @@ export async function a_model_learns_is_compared_and_published(here) {
   await page.locator(".line-chart .main").waitFor();
   await page.locator(".training .twin > summary").click();
   const losses = (await page.locator(".training tbody tr td:nth-child(2)").allTextContents()).map(Number);
-  assert.ok(losses.length >= 5 && losses.at(-1) < losses[0], `the loss falls: ${losses}`);
+  assert.ok(losses.length >= 4 && losses.at(-1) < losses[0], `the loss falls: ${losses}`);
   await page.locator(".training .twin > summary").click();
-  await page.getByRole("button", { name: t("compare.start", { count: 6 }), exact: true }).click();
-  await page.locator(".compared tbody tr").nth(5).waitFor();
+  await page.getByRole("button", { name: t("compare.start", { count: 2 }), exact: true }).click();
+  await page.locator(".compared tbody tr").nth(1).waitFor();
   const answers = await page.locator(".compared tbody td:nth-child(4) .said").allTextContents();
   assert.ok(answers.every((answer) => ["긍정", "부정"].includes(answer)), answers.join());
   await page.getByTestId("compare-score").waitFor();
@@ -68,18 +70,18 @@ export async function a_tuning_is_stopped_and_goes_on_after_a_restart(here, worl
   const there = await world(server);
   const { page, t, button, faults, context } = there;
   try {
-    await begin(there, 80, 6);
+    await begin(there, 24, 4);
     await button("tuning.start").click();
-    await page.waitForFunction(() => document.querySelector("progress")?.value > 2);
+    await page.waitForFunction(() => document.querySelector("progress")?.value > 1, undefined, { timeout: 120_000 });
     await button("action.stop").click();
     await reach(page, t("tuning.stopped"));
     const stopped = await step(page);
     await button("tuning.resume").click();
-    await page.waitForFunction((before) => document.querySelector("progress")?.value > before, stopped);
+    await page.waitForFunction((before) => document.querySelector("progress")?.value > before, stopped, { timeout: 120_000 });
     await server.stop();
     await page.getByText(t("error.unreachable")).waitFor();
     await server.start();
-    await page.waitForFunction((before) => document.querySelector("progress")?.value > before + 3, stopped, { timeout: 60_000 });
+    await page.waitForFunction((before) => document.querySelector("progress")?.value > before + 2, stopped, { timeout: 180_000 });
     const shown = (await page.locator(".training .twin tbody tr td:first-child").allTextContents()).map(Number);
     assert.deepEqual(shown, [...new Set(shown)].sort((a, b) => a - b), "each step once, in order");
     assert.deepEqual(faults, []);

@@ -38,5 +38,7 @@ test("times and ticks are round", () => {
   assert.deepEqual(duration(0.2), [[1, "s"]]);
   assert.deepEqual(ticks(0, 10, 4), [0, 5, 10]);
   assert.deepEqual(ticks(1.2, 2.1, 4).map((value) => value.toFixed(1)), ["1.5", "2.0"]);
-  assert.deepEqual(smooth([{ x: 1, y: 2 }, { x: 2, y: 4 }]).map((point) => point.y.toFixed(2)), ["2.00", "2.30"]);
+  assert.deepEqual(smooth([{ x: 1, y: 2 }, { x: 2, y: 4 }]).map((point) => point.y.toFixed(2)), ["2.00", "4.00"], "a few points are the line");
+  const jumps = Array.from({ length: 200 }, (_, x) => ({ x, y: x % 2 }));
+  assert.ok(smooth(jumps).slice(50).every((point) => Math.abs(point.y - 0.5) < 0.1), "of many, the trembling goes");
 });

@@ -188,7 +188,7 @@ impl Folder {
 }
 
 /// What a command says of what went wrong, among the last lines that it wrote.
-pub(crate) fn fault_of(said: &str) -> Option<String> {
+fn fault_of(said: &str) -> Option<String> {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // In English and in Korean.
     let told =

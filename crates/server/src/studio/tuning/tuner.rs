@@ -6,12 +6,11 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use saem_store::{Store, Tuning, TuningState};
-use tokio::process::{Child, Command};
 
 use super::folder::Folder;
 use super::routes::record;
@@ -94,8 +93,9 @@ pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -
 /// Works on one tuning until it has come to an end, is stopped, or the server goes down.
 async fn run(app: &App, store: &Store, program: &Path, folder: &Folder, tuning: &Tuning, runner: &str) {
     let ended = match begin(program, folder, tuning).await {
-        Ok(mut child) => watch(app, store, &mut child, &tuning.id, runner).await.inspect(|_| {
+        Ok(mut child) => watch(app, store, &mut child, &tuning.id, runner).await.map(|status| {
             let _ = fs::remove_file(folder.process());
+            status
         }),
         Err(error) => {
             tracing::error!(tuning = tuning.id, error = %error, "a tuning cannot be started");
@@ -127,14 +127,12 @@ async fn begin(program: &Path, folder: &Folder, tuning: &Tuning) -> std::io::Res
         command.arg("--resume");
     }
     command.arg("--threads").arg(threads(task.parameters.threads).to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(false);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     // An interrupt at the server's terminal is the server's, which hands it on when it wants to.
     #[cfg(unix)]
-    command.process_group(0);
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let child = command.spawn()?;
-    if let Some(number) = child.id() {
-        fs::write(folder.process(), number.to_string())?;
-    }
+    fs::write(folder.process(), child.id().to_string())?;
     Ok(child)
 }
 
@@ -149,9 +147,9 @@ pub(crate) fn threads(asked: Option<u32>) -> usize {
 async fn watch(app: &App, store: &Store, child: &mut Child, id: &str, runner: &str) -> Option<(ExitStatus, bool)> {
     let mut renewed = Instant::now();
     loop {
-        tokio::select! {
-            status = child.wait() => return status.ok().map(|status| (status, false)),
-            () = tokio::time::sleep(CHECK) => {}
+        match child.try_wait() {
+            Ok(None) => tokio::time::sleep(CHECK).await,
+            status => return status.ok().flatten().map(|status| (status, false)),
         }
         if app.is_draining() {
             end(child, app.settings().drain).await;
@@ -173,7 +171,7 @@ async fn watch(app: &App, store: &Store, child: &mut Child, id: &str, runner: &s
             Ok(Some(_)) => return end(child, PATIENCE).await.map(|status| (status, true)),
             // It was removed.
             Ok(None) => {
-                let _ = child.kill().await;
+                let _ = child.kill().and_then(|()| child.wait());
                 return None;
             }
         }
@@ -182,17 +180,16 @@ async fn watch(app: &App, store: &Store, child: &mut Child, id: &str, runner: &s
 
 /// Asks a process to stop, and ends it where it does not in time.
 async fn end(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
-    match child.id() {
-        Some(number) if interrupt(number) => {}
-        _ => drop(child.start_kill()),
-    }
-    match tokio::time::timeout(patience, child.wait()).await {
-        Ok(status) => status.ok(),
-        Err(_) => {
-            let _ = child.kill().await;
-            child.wait().await.ok()
+    let begun = Instant::now();
+    if interrupt(child.id()) {
+        while begun.elapsed() < patience {
+            match child.try_wait() {
+                Ok(None) => tokio::time::sleep(CHECK).await,
+                status => return status.ok().flatten(),
+            }
         }
     }
+    child.kill().and_then(|()| child.wait()).ok()
 }
 
 /// What a terminal sends for Ctrl-C. False where there is no such thing.
@@ -237,20 +234,40 @@ async fn end_left_behind(folder: &Folder) {
 /// # Errors
 /// 400 with what it says is wrong.
 pub(crate) async fn plan(program: &Path, folder: &Folder, threads: usize) -> Result<Vec<u8>, ApiError> {
+    let said = folder.path().join("plan.json");
+    let file = |path: &Path| File::create(path).map_err(|error| failed(&error));
     let mut command = Command::new(program);
     command.arg("tune").arg(folder.recipe()).arg("--run").arg(folder.run()).arg("--plan").arg("--json");
-    command.arg("--threads").arg(threads.to_string()).stdin(Stdio::null()).kill_on_drop(true);
-    let output = match tokio::time::timeout(PLAN_TIME, command.output()).await {
-        Ok(output) => output.map_err(|error| failed(&error))?,
-        Err(_) => return Err(ApiError::invalid("plan_failed", "", "The plan took too long")),
+    command.arg("--threads").arg(threads.to_string());
+    command.stdin(Stdio::null()).stdout(file(&said)?).stderr(file(&folder.log())?);
+    let mut planning = Planning(command.spawn().map_err(|error| failed(&error))?);
+    let begun = Instant::now();
+    let status = loop {
+        match planning.0.try_wait().map_err(|error| failed(&error))? {
+            Some(status) => break status,
+            None if begun.elapsed() > PLAN_TIME => {
+                return Err(ApiError::invalid("plan_failed", "", "The plan took too long"));
+            }
+            None => tokio::time::sleep(PLAN_CHECK).await,
+        }
     };
-    if output.status.success() {
-        return Ok(output.stdout);
+    if status.success() {
+        return fs::read(&said).map_err(|error| failed(&error));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let reason = super::folder::fault_of(&said).unwrap_or_else(|| output.status.to_string());
+    let reason = folder.fault().unwrap_or_else(|| status.to_string());
     Err(ApiError::invalid("plan_failed", "", reason))
+}
+
+/// A process that nobody waits for any more when whoever asked is gone.
+struct Planning(Child);
+
+impl Drop for Planning {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 /// How long the plan of a tuning may take: its rows are read and cut into tokens.
 const PLAN_TIME: Duration = Duration::from_secs(120);
+/// How often it is looked whether it is there.
+const PLAN_CHECK: Duration = Duration::from_millis(20);
