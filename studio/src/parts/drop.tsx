@@ -15,7 +15,7 @@ interface Props {
 export function Drop({ label, accept, busy, onFile, children }: Props): JSX.Element {
   const [over, setOver] = useState(false);
   return (
-    <div class={`drop${over ? " over" : ""}`}
+    <div class={`drop-zone${over ? " over" : ""}`}
       onDragOver={(event) => { event.preventDefault(); setOver(true); }}
       onDragLeave={() => setOver(false)}
       onDrop={(event) => {

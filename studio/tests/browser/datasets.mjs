@@ -33,7 +33,7 @@ export async function a_file_is_dropped_and_what_is_no_table_is_refused(here) {
   const drop = (name, text) => page.evaluate(([name, text]) => {
     const data = new DataTransfer();
     data.items.add(new File([text], name));
-    document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    document.querySelector(".drop-zone").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
   }, [name, text]);
   await drop("nothing.csv", "a,b\n1\n");
   await page.getByRole("alert").waitFor();
