@@ -93,9 +93,8 @@ pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -
 /// Works on one tuning until it has come to an end, is stopped, or the server goes down.
 async fn run(app: &App, store: &Store, program: &Path, folder: &Folder, tuning: &Tuning, runner: &str) {
     let ended = match begin(program, folder, tuning).await {
-        Ok(mut child) => watch(app, store, &mut child, &tuning.id, runner).await.map(|status| {
+        Ok(mut child) => watch(app, store, &mut child, &tuning.id, runner).await.inspect(|_| {
             let _ = fs::remove_file(folder.process());
-            status
         }),
         Err(error) => {
             tracing::error!(tuning = tuning.id, error = %error, "a tuning cannot be started");
