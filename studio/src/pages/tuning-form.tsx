@@ -217,8 +217,8 @@ function Takes({ plan, dataset, base, blocked }: { plan: Plan; dataset: string; 
   useEffect(() => {
     if (blocked || base === "") return;
     const stop = new AbortController();
+    setBusy(true);
     const timer = setTimeout(() => {
-      setBusy(true);
       call("POST /api/studio/tunings/plan", JSON.parse(task), { signal: stop.signal })
         .then((next) => { setTold(next as TuningPlan); setError(""); })
         .catch((reason: unknown) => { if (!isAbort(reason)) { setTold(null); setError(explain(reason)); } })
