@@ -300,82 +300,25 @@ unsafe fn tiles<const PARTS: usize>(steps: usize, a: *const f32, b: *const f32, 
             );
         }
         for step in 0..steps {
-            let (a, b) = (a.byte_add(step * 2 * PARTS * TILE_BYTES), b.byte_add(step * 2 * PARTS * TILE_BYTES));
-            asm!(
-                "tileloadd tmm4, [{a} + {stride}]",
-                "tileloadd tmm6, [{b} + {stride}]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{b} + {stride} + 1024]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{a} + {stride} + 1024]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                a = in(reg) a,
-                b = in(reg) b,
-                stride = in(reg) ALIGN,
-                options(nostack, readonly, preserves_flags)
-            );
-            if PARTS == 3 {
-                // The first part of `a` with the others of `b`, then the second with the first two, the third with the first.
-                asm!(
-                    "tileloadd tmm6, [{b} + {stride} + 4096]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tileloadd tmm7, [{b} + {stride} + 5120]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm6, [{b} + {stride} + 2048]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tileloadd tmm7, [{b} + {stride} + 3072]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {stride} + 2048]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {stride} + 3072]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm6, [{b} + {stride}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tileloadd tmm7, [{b} + {stride} + 1024]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {stride} + 4096]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {stride} + 5120]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    a = in(reg) a,
-                    b = in(reg) b,
-                    stride = in(reg) ALIGN,
-                    options(nostack, readonly, preserves_flags)
-                );
-            }
-            if PARTS == 2 {
-                // The large parts of `a` with the small ones of `b`, then the small parts of `a` with the large ones.
-                asm!(
-                    "tileloadd tmm6, [{b} + {stride} + 2048]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tileloadd tmm7, [{b} + {stride} + 3072]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {stride} + 2048]",
-                    "tileloadd tmm6, [{b} + {stride}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{b} + {stride} + 1024]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {stride} + 3072]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    a = in(reg) a,
-                    b = in(reg) b,
-                    stride = in(reg) ALIGN,
-                    options(nostack, readonly, preserves_flags)
-                );
+            let start = |part: usize| (step * PARTS + part) * 2 * TILE_BYTES;
+            let (a, b) = (|part| a.byte_add(start(part)), |part| b.byte_add(start(part)));
+            // All parts but the smallest with each other, in an order that loads few tiles.
+            load_left(a(0));
+            take_right(b(0));
+            match PARTS {
+                1 => {}
+                2 => {
+                    take_right(b(1));
+                    load_left(a(1));
+                    take_right(b(0));
+                }
+                _ => {
+                    take_right(b(2));
+                    take_right(b(1));
+                    take_left(a(1));
+                    take_right(b(0));
+                    take_left(a(2));
+                }
             }
         }
         asm!(
@@ -387,6 +330,68 @@ unsafe fn tiles<const PARTS: usize>(steps: usize, a: *const f32, b: *const f32, 
             bottom = in(reg) bottom,
             stride = in(reg) stride,
             options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Loads the two tiles of a part of `a`.
+///
+/// # Safety
+/// They must be there; tiles are configured.
+#[inline(always)]
+unsafe fn load_left(tiles: *const f32) {
+    // SAFETY: the caller's promise; only tile registers are changed.
+    unsafe {
+        asm!(
+            "tileloadd tmm4, [{tiles} + {stride}]",
+            "tileloadd tmm5, [{tiles} + {stride} + 1024]",
+            tiles = in(reg) tiles,
+            stride = in(reg) ALIGN,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+}
+
+/// Loads the two tiles of a part of `a`, and adds their products with what is loaded of `b` to the four tiles of sums.
+///
+/// # Safety
+/// As [`load_left`].
+#[inline(always)]
+unsafe fn take_left(tiles: *const f32) {
+    // SAFETY: the caller's promise; only tile registers are changed.
+    unsafe {
+        asm!(
+            "tileloadd tmm4, [{tiles} + {stride}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{tiles} + {stride} + 1024]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            tiles = in(reg) tiles,
+            stride = in(reg) ALIGN,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+}
+
+/// Loads the two tiles of a part of `b`, and adds their products with what is loaded of `a`.
+///
+/// # Safety
+/// As [`load_left`].
+#[inline(always)]
+unsafe fn take_right(tiles: *const f32) {
+    // SAFETY: the caller's promise; only tile registers are changed.
+    unsafe {
+        asm!(
+            "tileloadd tmm6, [{tiles} + {stride}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{tiles} + {stride} + 1024]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            tiles = in(reg) tiles,
+            stride = in(reg) ALIGN,
+            options(nostack, readonly, preserves_flags)
         );
     }
 }
