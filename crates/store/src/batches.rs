@@ -143,10 +143,7 @@ impl Store {
     ///
     /// [`StoreError::Invalid`], [`StoreError::TooMany`], and what the database reports.
     pub async fn create_batch(&self, tenant: &str, new: NewBatch, origin: &Origin) -> Result<Batch> {
-        let (tenant, name) = (text::line(tenant), text::line(new.name.trim()));
-        if name.is_empty() {
-            return Err(StoreError::Invalid { field: "name", expected: "at least one character" });
-        }
+        let (tenant, name) = (text::line(tenant), text::name(&new.name)?);
         let database = &self.database;
         let failed = database.failed();
         let (id, now) = (secret::new_id()?, clock::now());
@@ -156,14 +153,8 @@ impl Store {
             .execute(&mut *write.transaction)
             .await
             .map_err(&failed)?;
-        let count = sqlx::query("SELECT COUNT(*) AS count FROM batches WHERE tenant = $1")
-            .bind(&tenant)
-            .fetch_one(&mut *write.transaction)
-            .await
-            .map_err(&failed)?;
-        if count.try_get::<i64, _>("count").map_err(&failed)? >= MOST_BATCHES {
-            return Err(StoreError::TooMany { kind: "batches", most: MOST_BATCHES });
-        }
+        let count = "SELECT COUNT(*) AS count FROM batches WHERE tenant = $1";
+        self.has_room(&mut write.transaction, count, "batches", &tenant, MOST_BATCHES).await?;
         sqlx::query(
             "INSERT INTO batches
                 (id, tenant, name, key_id, state, reason, about, task, row_count, created_at, runner, seen_at)
@@ -190,14 +181,7 @@ impl Store {
     ///
     /// [`StoreError::NotFound`], and what the database reports.
     pub async fn batch(&self, id: &str) -> Result<Batch> {
-        let id = text::line(id);
-        let row = sqlx::query("SELECT * FROM batches WHERE id = $1")
-            .bind(&id)
-            .fetch_optional(&self.database.pool)
-            .await
-            .map_err(self.database.failed())?
-            .ok_or(StoreError::NotFound { kind: "batch", id })?;
-        read(&self.database, &row)
+        read(&self.database, &self.row("SELECT * FROM batches WHERE id = $1", "batch", id).await?)
     }
 
     /// Batches of an organisation, the newest first.
@@ -206,11 +190,8 @@ impl Store {
     ///
     /// What the database reports.
     pub async fn batches(&self, tenant: &str) -> Result<Vec<Batch>> {
-        let rows = sqlx::query("SELECT * FROM batches WHERE tenant = $1 ORDER BY created_at DESC, id DESC")
-            .bind(text::line(tenant))
-            .fetch_all(&self.database.pool)
-            .await
-            .map_err(self.database.failed())?;
+        let rows =
+            self.rows("SELECT * FROM batches WHERE tenant = $1 ORDER BY created_at DESC, id DESC", tenant).await?;
         rows.iter().map(|row| read(&self.database, row)).collect()
     }
 

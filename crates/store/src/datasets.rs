@@ -65,21 +65,12 @@ impl Store {
     ///
     /// [`StoreError::Invalid`], [`StoreError::TooMany`], and what the database reports.
     pub async fn create_dataset(&self, tenant: &str, new: NewDataset, origin: &Origin) -> Result<Dataset> {
-        let (tenant, name) = (text::line(tenant), text::line(new.name.trim()));
-        if name.is_empty() {
-            return Err(StoreError::Invalid { field: "name", expected: "at least one character" });
-        }
+        let (tenant, name) = (text::line(tenant), text::name(&new.name)?);
         let database = &self.database;
         let failed = database.failed();
         let mut write = database.write().await?;
-        let count = sqlx::query("SELECT COUNT(*) AS count FROM datasets WHERE tenant = $1")
-            .bind(&tenant)
-            .fetch_one(&mut *write.transaction)
-            .await
-            .map_err(&failed)?;
-        if count.try_get::<i64, _>("count").map_err(&failed)? >= MOST_DATASETS {
-            return Err(StoreError::TooMany { kind: "datasets", most: MOST_DATASETS });
-        }
+        let count = "SELECT COUNT(*) AS count FROM datasets WHERE tenant = $1";
+        self.has_room(&mut write.transaction, count, "datasets", &tenant, MOST_DATASETS).await?;
         sqlx::query(
             "INSERT INTO datasets (id, tenant, name, about, row_count, byte_count, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -105,14 +96,7 @@ impl Store {
     ///
     /// [`StoreError::NotFound`], and what the database reports.
     pub async fn dataset(&self, id: &str) -> Result<Dataset> {
-        let id = text::line(id);
-        let row = sqlx::query("SELECT * FROM datasets WHERE id = $1")
-            .bind(&id)
-            .fetch_optional(&self.database.pool)
-            .await
-            .map_err(self.database.failed())?
-            .ok_or(StoreError::NotFound { kind: "dataset", id })?;
-        read(&self.database, &row)
+        read(&self.database, &self.row("SELECT * FROM datasets WHERE id = $1", "dataset", id).await?)
     }
 
     /// Datasets of an organisation, the newest first.
@@ -121,11 +105,8 @@ impl Store {
     ///
     /// What the database reports.
     pub async fn datasets(&self, tenant: &str) -> Result<Vec<Dataset>> {
-        let rows = sqlx::query("SELECT * FROM datasets WHERE tenant = $1 ORDER BY created_at DESC, id DESC")
-            .bind(text::line(tenant))
-            .fetch_all(&self.database.pool)
-            .await
-            .map_err(self.database.failed())?;
+        let rows =
+            self.rows("SELECT * FROM datasets WHERE tenant = $1 ORDER BY created_at DESC, id DESC", tenant).await?;
         rows.iter().map(|row| read(&self.database, row)).collect()
     }
 

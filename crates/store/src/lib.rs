@@ -74,6 +74,8 @@ mod usage;
 
 use std::sync::{Arc, Mutex};
 
+use sqlx::any::AnyRow;
+use sqlx::{Any, Row as _, Transaction};
 use tokio::task::JoinHandle;
 
 pub use apps::{App, AppVersion};
@@ -121,6 +123,36 @@ impl Store {
     #[must_use]
     pub fn location(&self) -> &Location {
         self.database.location()
+    }
+
+    /// The row that a statement finds by an id.
+    async fn row(&self, statement: &'static str, kind: &'static str, id: &str) -> Result<AnyRow, StoreError> {
+        let id = text::line(id);
+        let found = sqlx::query(statement).bind(&id).fetch_optional(&self.database.pool).await;
+        found.map_err(self.database.failed())?.ok_or(StoreError::NotFound { kind, id })
+    }
+
+    /// The rows that a statement finds by an organisation.
+    async fn rows(&self, statement: &'static str, tenant: &str) -> Result<Vec<AnyRow>, StoreError> {
+        let found = sqlx::query(statement).bind(text::line(tenant)).fetch_all(&self.database.pool).await;
+        found.map_err(self.database.failed())
+    }
+
+    /// Sees that an organisation has fewer than `most`, as a statement counts them.
+    async fn has_room(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        statement: &'static str,
+        kind: &'static str,
+        tenant: &str,
+        most: i64,
+    ) -> Result<(), StoreError> {
+        let failed = self.database.failed();
+        let row = sqlx::query(statement).bind(tenant).fetch_one(&mut **transaction).await.map_err(&failed)?;
+        if row.try_get::<i64, _>("count").map_err(&failed)? >= most {
+            return Err(StoreError::TooMany { kind, most });
+        }
+        Ok(())
     }
 
     /// Removes what an organisation has under an id, by a statement that names the id and the organisation, and writes

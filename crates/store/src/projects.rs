@@ -97,21 +97,15 @@ impl Store {
     ///
     /// [`StoreError::Invalid`], [`StoreError::TooMany`], and what the database reports.
     pub async fn create_project(&self, tenant: &str, name: &str, document: &Value, origin: &Origin) -> Result<Project> {
-        let (tenant, name) = (text::line(tenant), named(name)?);
+        let (tenant, name) = (text::line(tenant), text::name(name)?);
         let document = written(document)?;
         let database = &self.database;
         let failed = database.failed();
         let id = secret::new_id()?;
         let now = clock::now();
         let mut write = database.write().await?;
-        let count = sqlx::query("SELECT COUNT(*) AS count FROM projects WHERE tenant = $1")
-            .bind(&tenant)
-            .fetch_one(&mut *write.transaction)
-            .await
-            .map_err(&failed)?;
-        if count.try_get::<i64, _>("count").map_err(&failed)? >= MOST_PROJECTS {
-            return Err(StoreError::TooMany { kind: "projects", most: MOST_PROJECTS });
-        }
+        let count = "SELECT COUNT(*) AS count FROM projects WHERE tenant = $1";
+        self.has_room(&mut write.transaction, count, "projects", &tenant, MOST_PROJECTS).await?;
         sqlx::query(
             "INSERT INTO projects (id, tenant, name, version, shared, created_at, changed_at)
             VALUES ($1, $2, $3, 1, 0, $4, $4)",
@@ -195,7 +189,7 @@ impl Store {
     /// the database reports.
     pub async fn save_project(&self, tenant: &str, id: &str, save: &Save, origin: &Origin) -> Result<Saved> {
         let document = written(&save.document)?;
-        let name = save.name.as_deref().map(named).transpose()?;
+        let name = save.name.as_deref().map(text::name).transpose()?;
         let database = &self.database;
         let failed = database.failed();
         let mut write = database.write().await?;
@@ -257,7 +251,7 @@ impl Store {
         shared: Option<bool>,
         origin: &Origin,
     ) -> Result<Project> {
-        let name = name.map(named).transpose()?;
+        let name = name.map(text::name).transpose()?;
         let database = &self.database;
         let mut write = database.write().await?;
         let before = locked(database, &mut write.transaction, tenant, id).await?;
@@ -325,14 +319,6 @@ impl Store {
             .ok_or_else(|| StoreError::NotFound { kind: "version", id: version.to_string() })?;
         read_version(&self.database, &row)
     }
-}
-
-fn named(name: &str) -> Result<String> {
-    let name = text::line(name.trim());
-    if name.is_empty() {
-        return Err(StoreError::Invalid { field: "name", expected: "at least one character" });
-    }
-    Ok(name)
 }
 
 fn written(document: &Value) -> Result<String> {

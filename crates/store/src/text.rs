@@ -1,5 +1,8 @@
 //! Texts of strangers on their way into a row.
 
+use crate::StoreError;
+use crate::error::Result;
+
 /// Longest text of a log row, in bytes; a name that is longer tells nothing more.
 const LONGEST: usize = 256;
 
@@ -15,6 +18,15 @@ pub(crate) fn line(text: &str) -> String {
         cleaned.push(letter);
     }
     cleaned
+}
+
+/// A name that people give something: a line with at least one character.
+pub(crate) fn name(text: &str) -> Result<String> {
+    let name = line(text.trim());
+    if name.is_empty() {
+        return Err(StoreError::Invalid { field: "name", expected: "at least one character" });
+    }
+    Ok(name)
 }
 
 #[cfg(test)]

@@ -104,21 +104,12 @@ impl Store {
     ///
     /// [`StoreError::Invalid`], [`StoreError::TooMany`], and what the database reports.
     pub async fn create_tuning(&self, tenant: &str, new: NewTuning, origin: &Origin) -> Result<Tuning> {
-        let (tenant, name) = (text::line(tenant), text::line(new.name.trim()));
-        if name.is_empty() {
-            return Err(StoreError::Invalid { field: "name", expected: "at least one character" });
-        }
+        let (tenant, name) = (text::line(tenant), text::name(&new.name)?);
         let database = &self.database;
         let failed = database.failed();
         let mut write = database.write().await?;
-        let count = sqlx::query("SELECT COUNT(*) AS count FROM tunings WHERE tenant = $1")
-            .bind(&tenant)
-            .fetch_one(&mut *write.transaction)
-            .await
-            .map_err(&failed)?;
-        if count.try_get::<i64, _>("count").map_err(&failed)? >= MOST_TUNINGS {
-            return Err(StoreError::TooMany { kind: "tunings", most: MOST_TUNINGS });
-        }
+        let count = "SELECT COUNT(*) AS count FROM tunings WHERE tenant = $1";
+        self.has_room(&mut write.transaction, count, "tunings", &tenant, MOST_TUNINGS).await?;
         sqlx::query(
             "INSERT INTO tunings
                 (id, tenant, name, key_id, state, reason, task, created_at, queued_at, served_as, project, runner, seen_at)
@@ -144,14 +135,7 @@ impl Store {
     ///
     /// [`StoreError::NotFound`], and what the database reports.
     pub async fn tuning(&self, id: &str) -> Result<Tuning> {
-        let id = text::line(id);
-        let row = sqlx::query("SELECT * FROM tunings WHERE id = $1")
-            .bind(&id)
-            .fetch_optional(&self.database.pool)
-            .await
-            .map_err(self.database.failed())?
-            .ok_or(StoreError::NotFound { kind: "tuning", id })?;
-        read(&self.database, &row)
+        read(&self.database, &self.row("SELECT * FROM tunings WHERE id = $1", "tuning", id).await?)
     }
 
     /// Tunings of an organisation, the newest first.
@@ -160,11 +144,8 @@ impl Store {
     ///
     /// What the database reports.
     pub async fn tunings(&self, tenant: &str) -> Result<Vec<Tuning>> {
-        let rows = sqlx::query("SELECT * FROM tunings WHERE tenant = $1 ORDER BY created_at DESC, id DESC")
-            .bind(text::line(tenant))
-            .fetch_all(&self.database.pool)
-            .await
-            .map_err(self.database.failed())?;
+        let rows =
+            self.rows("SELECT * FROM tunings WHERE tenant = $1 ORDER BY created_at DESC, id DESC", tenant).await?;
         rows.iter().map(|row| read(&self.database, row)).collect()
     }
 
