@@ -29,9 +29,11 @@ const SIDE: usize = 2 * TILE_LINES;
 const DEPTH: usize = 256;
 /// Lines of `a` in a block, at most.
 const LINES: usize = 256;
-/// Lines of `b` that are packed at a time, and their depth.
-const SHARED_LINES: usize = 1024;
+/// Depth of the lines of `b` that are packed at a time, at most, and how many of them; of at most half the depth they are
+/// more, because lines of `a` are packed anew for each such piece.
 const SHARED_DEPTH: usize = 1024;
+const SHARED_LINES: usize = 1024;
+const MOST_SHARED_LINES: usize = 4096;
 /// Parts of a number, at most; each has half a float's bytes.
 const MOST_PARTS: usize = 3;
 /// Bytes of a cache line, which packed lines begin at.
@@ -48,8 +50,17 @@ pub(super) fn suits(Size { m, n, k }: Size) -> bool {
 
 /// Floats that [`compute`] packs `b` into.
 pub(super) fn shared_len(Size { n, k, .. }: Size) -> usize {
-    let lines = n.min(SHARED_LINES).next_multiple_of(SIDE);
+    let lines = n.min(shared_lines(k)).next_multiple_of(SIDE);
     lines * k.min(SHARED_DEPTH).next_multiple_of(STEP) * MOST_PARTS / 2 + ALIGN_FLOATS
+}
+
+/// Lines of `b` that are packed at a time.
+fn shared_lines(depth: usize) -> usize {
+    let depth = depth.max(1).next_multiple_of(STEP);
+    if 2 * depth > SHARED_DEPTH {
+        return SHARED_LINES;
+    }
+    (SHARED_LINES * SHARED_DEPTH / depth / SIDE * SIDE).min(MOST_SHARED_LINES)
 }
 
 /// As [`Product::compute`].
@@ -75,7 +86,7 @@ unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, shared: &mut [f32]) 
     let Product { team, size, b, .. } = *product;
     let start = aligned(shared);
     let mut done = 0;
-    for lines in ranges(size.n, SHARED_LINES) {
+    for lines in ranges(size.n, shared_lines(size.k)) {
         for depth in ranges(size.k, SHARED_DEPTH) {
             let shape = Shape::<PARTS> { lines: lines.clone(), depth: depth.clone() };
             let packed = match b {
@@ -183,7 +194,7 @@ pub(super) fn pack_all(
     depth: usize,
     mut to: &mut [f32],
 ) {
-    for lines in ranges(lines, SHARED_LINES) {
+    for lines in ranges(lines, shared_lines(depth)) {
         for depth in ranges(depth, SHARED_DEPTH) {
             let lines = lines.clone();
             let (now, rest) = to.split_at_mut(packed_len(precision, lines.len(), depth.len()));
