@@ -2,9 +2,10 @@
 """Writes the gradients that `crates/train/tests` compares its own with, computed by PyTorch in float64 on the tiny checkpoints of
 scripts/model-fixtures.py.
 
-Every dense family gets `crates/train/tests/fixtures/<name>.safetensors` with
+Every family gets `crates/train/tests/fixtures/<name>.safetensors` with
   loss            the mean loss over the targets of two texts, which do not see each other
-  <parameter>     its gradient, rounded to float32
+  <parameter>     its gradient, rounded to float32; where there are experts, that of the loss and BALANCE times the loss for
+                  their uneven use (Fedus et al. 2021, section 2.2), the mean over layers with experts
 and for the families of TRAJECTORIES
   losses          the losses of 50 steps of AdamW on the same batch
 
@@ -26,6 +27,7 @@ FIXTURES = ROOT / "crates/train/tests/fixtures"
 FIRST_TEXT = 25
 STEPS = 50
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
+BALANCE = 0.5
 TRAJECTORIES = ("llama", "gemma3")
 
 
@@ -38,8 +40,40 @@ def loss_of(model, texts):
     return total / count
 
 
+def imbalance(config, inputs):
+    """The mean over routers of: experts x sum of (share of choices that fell on an expert) x (mean score of the expert)."""
+    losses = []
+    for router, rows in inputs.items():
+        logits = torch.cat(rows) @ router.weight.T
+        if config["model_type"] == "qwen3_moe":
+            scores = choices = logits.softmax(-1)
+            groups = 1
+        else:
+            scores = logits.sigmoid()
+            choices, groups = scores + router.e_score_correction_bias, config["n_group"]
+            best = choices.reshape(len(choices), groups, -1).topk(2, dim=-1).values.sum(-1).topk(config["topk_group"], dim=-1).indices
+            kept = torch.zeros(len(choices), groups, dtype=torch.bool).scatter(1, best, True).repeat_interleave(choices.shape[1] // groups, 1)
+            choices, scores = choices.masked_fill(~kept, -1e9), scores / scores.sum(-1, keepdim=True)
+        chosen = choices.topk(config["num_experts_per_tok"], dim=-1).indices
+        share = torch.nn.functional.one_hot(chosen, scores.shape[1]).double().mean((0, 1))
+        losses.append(scores.shape[1] * (share * scores.mean(0)).sum())
+    return sum(losses) / len(losses)
+
+
+def by_expert(gradients):
+    """transformers has all experts in one tensor, gate above up; checkpoints have one tensor for each."""
+    for name, gradient in gradients.items():
+        module, _, part = name.rpartition(".")
+        if not module.endswith(".experts"):
+            yield name, gradient
+            continue
+        for number, expert in enumerate(gradient):
+            parts = zip(("gate_proj", "up_proj"), expert.chunk(2)) if part == "gate_up_proj" else [("down_proj", expert)]
+            yield from ((f"{module}.{number}.{half}.weight", values) for half, values in parts)
+
+
 def load(name):
-    model = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float64, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager")
     # PyTorch leaves the padding token's row out of gradients; here it is a token like any other.
     model.get_input_embeddings().padding_idx = None
     return model.train()
@@ -49,15 +83,21 @@ def main() -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or sorted(path.parent.name for path in MODELS.glob("*/config.json")):
         config = json.loads((MODELS / name / "config.json").read_text())
-        # Experts cannot be trained yet, and transformers has no class for EXAONE 3.5.
-        if config["model_type"].endswith("moe") or config["model_type"] == "exaone":
+        # transformers has no class for EXAONE 3.5.
+        if config["model_type"] == "exaone":
             continue
         tokens = json.loads((MODELS / name / "tokens.json").read_text())
         texts = [tokens[:FIRST_TEXT], tokens[FIRST_TEXT:]]
         model = load(name)
+        inputs = {}
+        for key, module in model.named_modules():
+            if key.endswith("mlp.gate"):
+                inputs[module] = rows = []
+                module.register_forward_pre_hook(lambda _, args, rows=rows: rows.append(args[0].reshape(-1, args[0].shape[-1])))
         loss = loss_of(model, texts)
-        loss.backward()
-        tensors = {key: value.grad.float().contiguous() for key, value in model.named_parameters()}
+        (loss + BALANCE * imbalance(config, inputs) if inputs else loss).backward()
+        gradients = {key: value.grad.float() for key, value in model.named_parameters()}
+        tensors = {key: value.contiguous() for key, value in by_expert(gradients)}
         tensors["loss"] = loss.detach().float().reshape(1)
         if name in TRAJECTORIES:
             model, losses = load(name), []

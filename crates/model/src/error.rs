@@ -10,9 +10,6 @@ use saem_tokenizer::TokenizerError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A mixture of experts was asked for its parameters.
-    #[error("decoders with experts cannot be trained yet: choose a dense one")]
-    ExpertsNotTrainable,
     /// The file itself cannot be read.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -1,10 +1,10 @@
-//! The parameters of a dense decoder, one by one: what training keeps, changes and writes.
+//! The parameters of a decoder, one by one: what training keeps, changes and writes.
 
 use saem_formats::Source;
 use saem_kernels::DataType;
 
 use crate::ModelError;
-use crate::config::{Config, Norm};
+use crate::config::{Config, Moe, Norm};
 use crate::families::Role;
 use crate::families::names::{fill, hf_pattern};
 use crate::weights::tensors::Tensor;
@@ -19,6 +19,8 @@ pub struct Parameter {
     pub role: Role,
     /// In which layer, if in one.
     pub layer: Option<usize>,
+    /// Of which of the layer's experts, if of one.
+    pub expert: Option<usize>,
     /// A bias rather than a weight.
     pub is_bias: bool,
     /// Outermost dimension first; rows of a matrix are outputs.
@@ -37,7 +39,7 @@ impl Parameter {
     /// # Errors
     /// Where the checkpoint lacks it or has another shape. GGUF files order rows differently: convert them first.
     pub fn read(&self, source: &Source, config: &Config) -> Result<Vec<f32>, ModelError> {
-        self.tensor(&Tensors::new(source, config.family))?.to_flat_f32()
+        self.tensor(&Tensors::new(source, config.family), config)?.to_flat_f32()
     }
 
     /// The parameter as a file of either format holds it, rows in the file's order (which is the one that the file's own
@@ -47,13 +49,21 @@ impl Parameter {
     /// Where the file lacks it or has another shape.
     pub fn stored(&self, source: &Source, config: &Config) -> Result<(DataType, Vec<u8>), ModelError> {
         let tensors = Tensors::new(source, config.family);
-        let tensor = self.tensor(&tensors)?;
+        let tensor = self.tensor(&tensors, config)?;
         let stored = (tensor.data_type, tensor.bytes.to_vec());
-        tensors.release(&tensor);
+        // Experts may share a tensor, which is done with after the last of them.
+        let experts = config.moe.as_ref().map_or(0, |moe| moe.experts);
+        if self.expert.is_none_or(|expert| expert + 1 == experts) {
+            tensors.release(&tensor);
+        }
         Ok(stored)
     }
 
-    fn tensor<'a>(&self, tensors: &Tensors<'a>) -> Result<Tensor<'a>, ModelError> {
+    fn tensor<'a>(&self, tensors: &Tensors<'a>, config: &Config) -> Result<Tensor<'a>, ModelError> {
+        if let (Some(layer), Some(expert), [rows, columns]) = (self.layer, self.expert, self.shape.as_slice()) {
+            let experts = config.moe.as_ref().map_or(0, |moe| moe.experts);
+            return tensors.expert(self.role, layer, expert, experts, *rows, *columns);
+        }
         let part = if self.is_bias { Part::Bias } else { Part::Weight };
         let tensor = tensors.needed(self.role, self.layer, part)?;
         tensor.expect(&self.shape)?;
@@ -64,20 +74,20 @@ impl Parameter {
 impl Config {
     /// All parameters: the embedding, layer by layer, the last norm, the output matrix where it is not the embedding.
     /// `norm_biases` says whether layer norms have biases (RMS norms never do).
-    ///
-    /// # Errors
-    /// [`ModelError::ExpertsNotTrainable`] where a layer has experts.
-    pub fn parameters(&self, norm_biases: bool) -> Result<Vec<Parameter>, ModelError> {
-        if self.layers.iter().any(|layer| layer.sparse) {
-            return Err(ModelError::ExpertsNotTrainable);
-        }
-        let mut list =
-            List { config: self, layer: None, norm_biases: norm_biases && self.norm == Norm::Layer, found: Vec::new() };
-        let (hidden, query, kv, inner) = (self.hidden, self.query_width(), self.kv_width(), self.intermediate);
+    #[must_use]
+    pub fn parameters(&self, norm_biases: bool) -> Vec<Parameter> {
+        let mut list = List {
+            config: self,
+            layer: None,
+            expert: None,
+            norm_biases: norm_biases && self.norm == Norm::Layer,
+            found: Vec::new(),
+        };
+        let (hidden, query, kv) = (self.hidden, self.query_width(), self.kv_width());
         let (before, after) = (self.norm_position.before(), self.norm_position.after());
         list.weight(Role::TokenEmbedding, &[self.vocabulary, hidden]);
-        for layer in 0..self.layers.len() {
-            list.layer = Some(layer);
+        for (index, layer) in self.layers.iter().enumerate() {
+            list.layer = Some(index);
             list.norm(before, Role::AttentionNorm, hidden);
             list.linear(Role::Query, query, hidden, self.attention_bias);
             list.linear(Role::Key, kv, hidden, self.attention_bias);
@@ -89,11 +99,10 @@ impl Config {
             list.linear(Role::AttentionOutput, hidden, query, self.output_bias);
             list.norm(after, Role::AttentionPostNorm, hidden);
             list.norm(before, Role::FeedForwardNorm, hidden);
-            if self.gated {
-                list.linear(Role::Gate, inner, hidden, self.feed_forward_bias);
+            match self.moe.as_ref().filter(|_| layer.sparse) {
+                Some(moe) => list.sparse(moe),
+                None => list.dense([Role::Gate, Role::Up, Role::Down], self.intermediate),
             }
-            list.linear(Role::Up, inner, hidden, self.feed_forward_bias);
-            list.linear(Role::Down, hidden, inner, self.feed_forward_bias);
             list.norm(after, Role::FeedForwardPostNorm, hidden);
         }
         list.layer = None;
@@ -101,7 +110,7 @@ impl Config {
         if !self.tied {
             list.weight(Role::Output, &[self.vocabulary, hidden]);
         }
-        Ok(list.found)
+        list.found
     }
 
     /// Whether a checkpoint's layer norms have biases.
@@ -114,16 +123,51 @@ impl Config {
 struct List<'a> {
     config: &'a Config,
     layer: Option<usize>,
+    expert: Option<usize>,
     norm_biases: bool,
     found: Vec<Parameter>,
 }
 
 impl List<'_> {
     fn push(&mut self, role: Role, is_bias: bool, shape: &[usize]) {
-        let layer: Vec<usize> = self.layer.into_iter().collect();
-        let suffix = if is_bias { ".bias" } else { ".weight" };
-        let name = fill(hf_pattern(self.config.family, role), &layer) + suffix;
-        self.found.push(Parameter { name, role, layer: self.layer, is_bias, shape: shape.to_vec() });
+        let numbers: Vec<usize> = self.layer.into_iter().chain(self.expert).collect();
+        let suffix = match role {
+            Role::RouterCorrection => "",
+            _ if is_bias => ".bias",
+            _ => ".weight",
+        };
+        let name = fill(hf_pattern(self.config.family, role), &numbers) + suffix;
+        let (layer, expert) = (self.layer, self.expert);
+        self.found.push(Parameter { name, role, layer, expert, is_bias, shape: shape.to_vec() });
+    }
+
+    /// A feed-forward layer that every token passes.
+    fn dense(&mut self, [gate, up, down]: [Role; 3], inner: usize) {
+        let Config { hidden, gated, feed_forward_bias: bias, .. } = *self.config;
+        if gated {
+            self.linear(gate, inner, hidden, bias);
+        }
+        self.linear(up, inner, hidden, bias);
+        self.linear(down, hidden, inner, bias);
+    }
+
+    /// A router, its experts, and the one that every token passes.
+    fn sparse(&mut self, moe: &Moe) {
+        let hidden = self.config.hidden;
+        self.weight(Role::Router, &[moe.experts, hidden]);
+        if moe.correction_bias {
+            self.weight(Role::RouterCorrection, &[moe.experts]);
+        }
+        for expert in 0..moe.experts {
+            self.expert = Some(expert);
+            self.weight(Role::ExpertGate, &[moe.intermediate, hidden]);
+            self.weight(Role::ExpertUp, &[moe.intermediate, hidden]);
+            self.weight(Role::ExpertDown, &[hidden, moe.intermediate]);
+        }
+        self.expert = None;
+        if moe.shared_intermediate > 0 {
+            self.dense([Role::SharedGate, Role::SharedUp, Role::SharedDown], moe.shared_intermediate);
+        }
     }
 
     fn weight(&mut self, role: Role, shape: &[usize]) {

@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             texts.push(&tokens);
         }
         let begin = Instant::now();
-        let objective = Objective { factor: 1.0 / texts.target_count() as f32, z: 0.0 };
+        let objective = Objective { factor: 1.0 / texts.target_count() as f32, ..Objective::default() };
         gradients.fill(0.0);
         let loss = decoder.gradients(&pool, &weights, &mut gradients, &texts, &objective, &mut buffers)?;
         let norm = square_sum(&pool, &gradients).sqrt();

@@ -7,25 +7,28 @@ use saem_kernels::gradient::{
 use saem_kernels::ops;
 use saem_model::config;
 
-use crate::buffers::{Saved, Scratch};
+use crate::buffers::{Inside, Saved, Scratch};
 use crate::forward::Pass;
-use crate::layout::{Layer, Norm, Place, Slot};
+use crate::layout::{Dense, FeedForward, Layer, Norm, Place, Slot};
+use crate::linear::Room;
 
 impl Pass<'_> {
     /// Turns the gradient of the layer's output, `dx`, into that of its input (where that is wanted: nothing is trained
-    /// below some layer), and adds to those of its parameters. What the forward pass saved is used up.
+    /// below some layer), and adds to those of its parameters. What the forward pass saved is used up; the inside of the
+    /// feed-forward layer is computed again where it was not kept.
     pub(crate) fn layer_backward(
         &self,
         index: usize,
         layer: &Layer,
         stream: &[f32],
         dx: &mut [f32],
-        saved: &mut Saved,
+        (saved, inside): (&mut Saved, &mut Inside),
+        is_inside_kept: bool,
         scratch: &mut Scratch,
         gradients: &mut [f32],
         to_input: bool,
     ) {
-        self.feed_forward_backward(layer, dx, saved, scratch, gradients);
+        self.feed_forward_backward(layer, dx, saved, inside, is_inside_kept, scratch, gradients);
         self.attention_sub_layer_backward(index, layer, stream, dx, saved, scratch, gradients, to_input);
     }
 
@@ -33,34 +36,61 @@ impl Pass<'_> {
         &self,
         layer: &Layer,
         dx: &mut [f32],
-        saved: &mut Saved,
+        saved: &Saved,
+        inside: &mut Inside,
+        is_inside_kept: bool,
         scratch: &mut Scratch,
         gradients: &mut [f32],
     ) {
-        let Self { pool, config, tokens, .. } = *self;
-        let (hidden, inner) = (dx.len(), tokens * config.intermediate);
-        let Saved { middle, gate, up, feed_forward_output, .. } = saved;
-        let norm = layer.feed_forward_post_norm.as_ref();
-        self.add_backward(norm, feed_forward_output, dx, scratch, gradients);
-        let Scratch { output, wide, room, .. } = scratch;
-        let (dy, activated, up) = (&output[..hidden], &mut wide[..inner], &mut up[..inner]);
-        self.input_backward(&layer.down, dy, activated, Output::Replace, room);
-        match &layer.gate {
-            Some(_) => gated_backward(pool, config.activation, &mut gate[..inner], up, activated),
-            None => activate_backward(pool, config.activation, up, activated),
+        let Saved { middle, feed_forward_output, .. } = saved;
+        let (hidden, middle) = (dx.len(), &middle[..dx.len()]);
+        let norm = layer.feed_forward_norm.as_ref();
+        self.add_backward(layer.feed_forward_post_norm.as_ref(), feed_forward_output, dx, scratch, gradients);
+        self.norm_input(norm, middle, scratch);
+        match &layer.feed_forward {
+            FeedForward::Dense(dense) => {
+                let Scratch { normed, output, wide, room, .. } = scratch;
+                let (x, inner) = (&normed[..hidden], self.tokens * dense.up.outputs);
+                let (mut gate, up) = (inside.gate.get_mut(..inner), &mut inside.up[..inner]);
+                if !is_inside_kept {
+                    self.dense_inside(dense, x, (gate.as_deref_mut(), &mut *up), room);
+                }
+                let (dy, activated) = (&mut output[..hidden], &mut wide[..inner]);
+                self.input_backward(&dense.down, dy, activated, Output::Replace, room);
+                self.dense_backward(dense, x, (gate, up), activated, dy, gradients, room);
+            }
+            FeedForward::Sparse(sparse) => self.sparse_backward(sparse, inside, is_inside_kept, scratch, gradients),
         }
-        self.weight_backward(&layer.down, activated, dy, gradients, room);
-        let middle = &middle[..hidden];
-        self.norm_input(layer.feed_forward_norm.as_ref(), middle, scratch);
-        let Scratch { normed, output, room, .. } = scratch;
-        let (x, sum) = (&normed[..hidden], &mut output[..hidden]);
-        self.weight_backward(&layer.up, x, up, gradients, room);
-        self.input_backward(&layer.up, up, sum, Output::Replace, room);
-        if let Some(linear) = &layer.gate {
-            self.weight_backward(linear, x, &gate[..inner], gradients, room);
-            self.input_backward(linear, &gate[..inner], sum, Output::Add, room);
+        self.norm_input_backward(norm, middle, dx, scratch, gradients);
+    }
+
+    /// From the gradient of the activations, in `activated`: turns the gradient of the output, `dy`, into that of the input,
+    /// and adds to those of the parameters.
+    pub(crate) fn dense_backward(
+        &self,
+        dense: &Dense,
+        x: &[f32],
+        (gate, up): (Option<&mut [f32]>, &mut [f32]),
+        activated: &mut [f32],
+        dy: &mut [f32],
+        gradients: &mut [f32],
+        room: &mut Room,
+    ) {
+        let activation = self.config.activation;
+        let gate = dense.gate.as_ref().zip(gate).map(|(linear, gate)| {
+            gated_backward(self.pool, activation, gate, up, activated);
+            (linear, &*gate)
+        });
+        if gate.is_none() {
+            activate_backward(self.pool, activation, up, activated);
         }
-        self.norm_input_backward(layer.feed_forward_norm.as_ref(), middle, dx, scratch, gradients);
+        self.weight_backward(&dense.down, activated, dy, gradients, room);
+        self.weight_backward(&dense.up, x, up, gradients, room);
+        self.input_backward(&dense.up, up, dy, Output::Replace, room);
+        if let Some((linear, gate)) = gate {
+            self.weight_backward(linear, x, gate, gradients, room);
+            self.input_backward(linear, gate, dy, Output::Add, room);
+        }
     }
 
     fn attention_sub_layer_backward(

@@ -28,9 +28,10 @@ pub(crate) fn draw(decoder: &Decoder, config: &Value, seed: u64, weights: &mut [
         let values = &mut weights[slot];
         match parameter.role {
             _ if parameter.is_bias => {}
+            Role::RouterCorrection => {}
             role if role.is_norm() => values.fill(1.0 - decoder.config.norm_offset),
             role => {
-                let writes = matches!(role, Role::AttentionOutput | Role::Down);
+                let writes = matches!(role, Role::AttentionOutput | Role::Down | Role::ExpertDown | Role::SharedDown);
                 let deviation = if writes { narrow } else { deviation };
                 values.iter_mut().for_each(|value| *value = (random.normal() * deviation) as f32);
             }

@@ -1,7 +1,8 @@
 //! Every buffer of a pass, sized once.
 
 use saem_kernels::gemm::{Size, shared_len};
-use saem_model::{Angles, Config};
+use saem_model::config::{LayerConfig, Moe};
+use saem_model::{Angles, Config, Routing};
 
 use crate::linear::Room;
 use crate::pass::Decoder;
@@ -26,6 +27,9 @@ pub enum Recompute {
     /// All.
     #[default]
     None,
+    /// All but the insides of feed-forward layers, which are the widest and take two of their three products to compute
+    /// again.
+    Selective,
     /// The input of each layer; the rest is computed again (Chen et al. 2016, arXiv 1604.06174).
     Full,
 }
@@ -36,6 +40,7 @@ impl Recompute {
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Selective => "selective",
             Self::Full => "full",
         }
     }
@@ -58,8 +63,6 @@ pub(crate) struct Saved {
     pub(crate) attention_output: Vec<f32>,
     /// The stream between the sub-layers.
     pub(crate) middle: Vec<f32>,
-    pub(crate) gate: Vec<f32>,
-    pub(crate) up: Vec<f32>,
     pub(crate) feed_forward_output: Vec<f32>,
 }
 
@@ -78,8 +81,6 @@ impl Saved {
             log_sums: buffer(true, config.heads),
             attention_output: buffer(after, hidden),
             middle: buffer(true, hidden),
-            gate: buffer(config.gated, config.intermediate),
-            up: buffer(true, config.intermediate),
             feed_forward_output: buffer(after, hidden),
         }
     }
@@ -88,8 +89,78 @@ impl Saved {
         let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
         let raw = if config.qk_norm { query + kv } else { 0 };
         let outputs = if config.norm_position.after() { 2 * hidden } else { 0 };
-        let inner = config.intermediate * if config.gated { 2 } else { 1 };
-        tokens * (2 * query + 2 * kv + raw + config.heads + outputs + hidden + inner)
+        tokens * (2 * query + 2 * kv + raw + config.heads + outputs + hidden)
+    }
+}
+
+/// What a feed-forward layer's forward pass leaves for its backward pass.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    /// Before the activation, `[tokens, inner]`; with experts `[tokens * used, inner]`, expert by expert, and then those of
+    /// the one that every token passes.
+    pub(crate) gate: Vec<f32>,
+    pub(crate) up: Vec<f32>,
+    /// Where tokens went.
+    pub(crate) routing: Option<Routing>,
+}
+
+impl Inside {
+    /// For the layers of these kinds.
+    fn new(config: &Config, tokens: usize, layers: &[LayerConfig]) -> Self {
+        let len = tokens * Self::width(config, layers);
+        let moe = Self::sparse(config, layers);
+        Self {
+            gate: vec![0.0; if config.gated { len } else { 0 }],
+            up: vec![0.0; len],
+            routing: moe.map(|moe| Routing::new(moe, tokens)),
+        }
+    }
+
+    fn bytes(config: &Config, tokens: usize, layers: &[LayerConfig]) -> usize {
+        let buffers = if config.gated { 2 } else { 1 };
+        let routing = Self::sparse(config, layers).map_or(0, |moe| Routing::byte_len(moe, tokens));
+        4 * buffers * tokens * Self::width(config, layers) + routing
+    }
+
+    fn sparse<'a>(config: &'a Config, layers: &[LayerConfig]) -> Option<&'a Moe> {
+        config.moe.as_ref().filter(|_| layers.iter().any(|layer| layer.sparse))
+    }
+
+    fn width(config: &Config, layers: &[LayerConfig]) -> usize {
+        let width = |layer: &LayerConfig| match Self::sparse(config, &[*layer]) {
+            Some(moe) => moe.used * moe.intermediate + moe.shared_intermediate,
+            None => config.intermediate,
+        };
+        layers.iter().map(width).max().unwrap_or(0)
+    }
+}
+
+/// Working memory of layers with experts, empty where there are none.
+#[derive(Debug, Default)]
+pub(crate) struct ExpertRoom {
+    /// One expert's input rows, `[tokens, hidden]`.
+    pub(crate) x: Vec<f32>,
+    /// One expert's output rows, or their gradients, `[tokens, hidden]`.
+    pub(crate) y: Vec<f32>,
+    /// One expert's activations, `[tokens, inner]`.
+    pub(crate) activated: Vec<f32>,
+    /// Gradients of scores, `[tokens, experts]`.
+    pub(crate) scores: Vec<f32>,
+}
+
+impl ExpertRoom {
+    fn new(config: &Config, tokens: usize) -> Self {
+        let Some(moe) = &config.moe else { return Self::default() };
+        Self {
+            x: vec![0.0; tokens * config.hidden],
+            y: vec![0.0; tokens * config.hidden],
+            activated: vec![0.0; tokens * moe.intermediate],
+            scores: vec![0.0; tokens * moe.experts],
+        }
+    }
+
+    fn floats(config: &Config, tokens: usize) -> usize {
+        config.moe.as_ref().map_or(0, |moe| tokens * (2 * config.hidden + moe.intermediate + moe.experts))
     }
 }
 
@@ -116,6 +187,7 @@ pub(crate) struct Scratch {
     /// The rows of the stream whose logits are wanted, and their gradients.
     pub(crate) picked: Vec<f32>,
     pub(crate) encoded: Encoded,
+    pub(crate) experts: ExpertRoom,
     /// For each rotation, the angles and the opposite sines.
     pub(crate) angles: Vec<(Angles, Vec<f32>)>,
 }
@@ -128,6 +200,8 @@ pub struct Buffers {
     pub(crate) streams: Vec<Vec<f32>>,
     /// For each layer, or one for all.
     pub(crate) saved: Vec<Saved>,
+    /// The same.
+    pub(crate) insides: Vec<Inside>,
     pub(crate) scratch: Scratch,
 }
 
@@ -147,6 +221,7 @@ impl Buffers {
             tokens,
             streams: (0..=layers).map(|_| vec![0.0; tokens * config.hidden]).collect(),
             saved: (0..Self::kept(config, recompute)).map(|_| Saved::new(config, tokens)).collect(),
+            insides: Self::inside(config, recompute).map(|layers| Inside::new(config, tokens, layers)).collect(),
             scratch: Scratch {
                 normed: vec![0.0; tokens * config.hidden],
                 output: vec![0.0; tokens * config.hidden],
@@ -164,6 +239,7 @@ impl Buffers {
                 losses: vec![0.0; rows],
                 picked: vec![0.0; 2 * rows * config.hidden],
                 encoded: Encoded::new(layout),
+                experts: ExpertRoom::new(config, tokens),
                 angles: angles.collect(),
             },
         }
@@ -177,6 +253,7 @@ impl Buffers {
         let layers = config.layers.len();
         let activations =
             (layers + 1) * tokens * config.hidden + Self::kept(config, recompute) * Saved::floats(config, tokens);
+        let insides: usize = Self::inside(config, recompute).map(|layers| Inside::bytes(config, tokens, layers)).sum();
         let logits = rows * (config.vocabulary * if config.logit_soft_cap.is_some() { 2 } else { 1 } + 1);
         let angles: usize = config.ropes.iter().map(|rope| tokens * rope.rotary / 2 * 3).sum();
         let working = tokens * (3 * config.hidden + Self::wide(config) + config.query_width())
@@ -186,19 +263,26 @@ impl Buffers {
             + tokens * layout.rank()
             + 2 * rows * config.hidden
             + Encoded::floats(layout)
+            + ExpertRoom::floats(config, tokens)
             + angles;
-        [activations, logits, working].map(|floats| 4 * floats as u64)
+        [4 * activations + insides, 4 * logits, 4 * working].map(|bytes| bytes as u64)
     }
 
     fn kept(config: &Config, recompute: Recompute) -> usize {
         match recompute {
-            Recompute::None => config.layers.len(),
+            Recompute::None | Recompute::Selective => config.layers.len(),
             Recompute::Full => 1,
         }
     }
 
+    /// The layers that share an [`Inside`].
+    fn inside(config: &Config, recompute: Recompute) -> impl Iterator<Item = &[LayerConfig]> {
+        let together = if recompute == Recompute::None { 1 } else { config.layers.len() };
+        config.layers.chunks(together.max(1))
+    }
+
     fn wide(config: &Config) -> usize {
-        config.intermediate.max(config.query_width() + 2 * config.kv_width())
+        config.widest_intermediate().max(config.query_width() + 2 * config.kv_width())
     }
 
     /// Rows of a norm for each token.
@@ -207,7 +291,7 @@ impl Buffers {
     }
 
     fn shared(config: &Config, tokens: usize) -> usize {
-        let most = config.hidden.max(config.intermediate).max(config.vocabulary).max(tokens);
+        let most = config.hidden.max(config.widest_intermediate()).max(config.vocabulary).max(tokens);
         shared_len(Size { m: 1, n: most, k: most })
     }
 }

@@ -43,7 +43,7 @@ impl Decoder {
         // Losses are the opposites of likelihoods.
         for (is_adapted, sign) in [(true, -1.0), (false, 1.0)] {
             wanted.is_adapted = is_adapted;
-            let objective = Objective { factor: 0.0, z: 0.0 };
+            let objective = Objective::default();
             let each = &mut |row: usize, loss: f32| gains[texts[row]] += sign * f64::from(loss);
             self.run(pool, weights, None, batch, &wanted, &objective, buffers, each)?;
         }
@@ -61,7 +61,7 @@ impl Decoder {
         if gradients.is_some() {
             wanted.is_adapted = true;
             wanted.shares = texts.iter().map(|text| shares[*text]).collect();
-            let objective = Objective { factor: 1.0, z: 0.0 };
+            let objective = Objective { factor: 1.0, ..Objective::default() };
             self.run(pool, weights, gradients, batch, &wanted, &objective, buffers, &mut |_, _| {})?;
         }
         Ok(found)

@@ -58,7 +58,7 @@ impl Feed {
             prepare.read(&data.validation, progress)?
         };
         examples.limit(data.examples, data.balance, train.seed);
-        held_out.limit(data.validation_examples, false, train.seed);
+        held_out.limit(data.validation_examples, data.validation_balance, train.seed);
         if examples.is_empty() {
             return Err(TrainError::TooLittleData { tokens: 0, sequence: train.sequence });
         }

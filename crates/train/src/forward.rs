@@ -9,9 +9,10 @@ use saem_kernels::{ThreadPool, ops};
 use saem_model::config;
 use saem_model::{Angles, Config};
 
-use crate::buffers::{Saved, Scratch};
+use crate::buffers::{Inside, Saved, Scratch};
 use crate::frozen::Weights;
-use crate::layout::{Layer, Norm, Place};
+use crate::layout::{Dense, FeedForward, Layer, Norm, Place};
+use crate::linear::Room;
 
 /// What a pass works with.
 #[derive(Clone, Copy)]
@@ -25,6 +26,8 @@ pub(crate) struct Pass<'a> {
     /// Texts that do not see each other, covering all tokens.
     pub(crate) documents: &'a [Range<usize>],
     pub(crate) tokens: usize,
+    /// How much an uneven use of experts counts (see [`crate::Objective`]), for the passes of a step.
+    pub(crate) balance: f32,
 }
 
 impl Pass<'_> {
@@ -35,7 +38,7 @@ impl Pass<'_> {
         layer: &Layer,
         stream: &[f32],
         out: &mut [f32],
-        saved: &mut Saved,
+        (saved, inside): (&mut Saved, &mut Inside),
         scratch: &mut Scratch,
     ) {
         let Self { pool, config, tokens, .. } = *self;
@@ -73,26 +76,62 @@ impl Pass<'_> {
         self.add(layer.attention_post_norm.as_ref(), attention_output, middle, scratch);
 
         self.norm_input(layer.feed_forward_norm.as_ref(), middle, scratch);
-        let inner = tokens * config.intermediate;
-        let Saved { gate, up, middle, feed_forward_output, .. } = saved;
-        let Scratch { normed, wide, output, room, .. } = scratch;
-        let (x, activated, up) = (&normed[..hidden], &mut wide[..inner], &mut up[..inner]);
-        self.linear(&layer.up, x, up, room);
-        match &layer.gate {
-            Some(linear) => {
-                let gate = &mut gate[..inner];
-                self.linear(linear, x, gate, room);
+        let Saved { middle, feed_forward_output, .. } = saved;
+        match &layer.feed_forward {
+            FeedForward::Dense(dense) => {
+                let Scratch { normed, wide, output, room, .. } = scratch;
+                let inner = tokens * dense.up.outputs;
+                let (gate, up) = (inside.gate.get_mut(..inner), &mut inside.up[..inner]);
+                self.dense(dense, &normed[..hidden], (gate, up), &mut wide[..inner], &mut output[..hidden], room);
+            }
+            FeedForward::Sparse(sparse) => self.sparse(sparse, inside, scratch),
+        }
+        out.copy_from_slice(&middle[..hidden]);
+        self.add(layer.feed_forward_post_norm.as_ref(), feed_forward_output, out, scratch);
+    }
+
+    /// `y = down(activation(gate x) * up x)`. What stands before the activation goes to `gate` and `up`.
+    pub(crate) fn dense(
+        &self,
+        dense: &Dense,
+        x: &[f32],
+        (gate, up): (Option<&mut [f32]>, &mut [f32]),
+        activated: &mut [f32],
+        y: &mut [f32],
+        room: &mut Room,
+    ) {
+        let mut gate = gate;
+        self.dense_inside(dense, x, (gate.as_deref_mut(), &mut *up), room);
+        self.activate(gate.as_deref(), up, activated);
+        self.linear(&dense.down, activated, y, room);
+    }
+
+    /// What stands before the activation.
+    pub(crate) fn dense_inside(
+        &self,
+        dense: &Dense,
+        x: &[f32],
+        (gate, up): (Option<&mut [f32]>, &mut [f32]),
+        room: &mut Room,
+    ) {
+        self.linear(&dense.up, x, up, room);
+        if let Some((linear, gate)) = dense.gate.as_ref().zip(gate) {
+            self.linear(linear, x, gate, room);
+        }
+    }
+
+    /// `activation(gate) * up`, or `activation(up)`.
+    pub(crate) fn activate(&self, gate: Option<&[f32]>, up: &[f32], activated: &mut [f32]) {
+        match gate {
+            Some(gate) => {
                 activated.copy_from_slice(gate);
-                ops::gated(pool, config.activation, activated, up);
+                ops::gated(self.pool, self.config.activation, activated, up);
             }
             None => {
                 activated.copy_from_slice(up);
-                ops::activate(pool, config.activation, activated);
+                ops::activate(self.pool, self.config.activation, activated);
             }
         }
-        self.linear(&layer.down, activated, &mut output[..hidden], room);
-        out.copy_from_slice(&middle[..hidden]);
-        self.add(layer.feed_forward_post_norm.as_ref(), feed_forward_output, out, scratch);
     }
 
     /// The norm before a sub-layer, or its input as it is, to `scratch.normed`.

@@ -6,8 +6,10 @@
 //! Which parameters are trained is the whole difference between the methods: all of the decoder's own, or only what a
 //! [`Method`] adds to them. The passes are the same.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use saem_model::config::Moe;
 use saem_model::{Config, ModelError, Parameter, Role};
 
 use crate::method::{Lora, Method};
@@ -77,10 +79,32 @@ pub(crate) struct Layer {
     pub(crate) attention_output: Linear,
     pub(crate) attention_post_norm: Option<Norm>,
     pub(crate) feed_forward_norm: Option<Norm>,
+    pub(crate) feed_forward: FeedForward,
+    pub(crate) feed_forward_post_norm: Option<Norm>,
+}
+
+/// What every token passes, or some experts for each.
+#[derive(Clone, Debug)]
+pub(crate) enum FeedForward {
+    Dense(Dense),
+    Sparse(Sparse),
+}
+
+/// `down(activation(gate x) * up x)`, or `down(activation(up x))`.
+#[derive(Clone, Debug)]
+pub(crate) struct Dense {
     pub(crate) gate: Option<Linear>,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
-    pub(crate) feed_forward_post_norm: Option<Norm>,
+}
+
+/// A router, its experts, and the one that every token passes.
+#[derive(Clone, Debug)]
+pub(crate) struct Sparse {
+    pub(crate) router: Linear,
+    pub(crate) correction: Option<Place>,
+    pub(crate) experts: Vec<Dense>,
+    pub(crate) shared: Option<Dense>,
 }
 
 /// Rows that stand before every text where otherwise rows of the embedding would be.
@@ -144,29 +168,38 @@ pub struct Layout {
     pub(crate) output_norm: Norm,
     pub(crate) layers: Vec<Layer>,
     pub(crate) soft: Option<Soft>,
+    /// Where parameters begin that no gradient moves.
+    by_gradient: usize,
     len: usize,
 }
 
 impl Layout {
-    /// The layout of a dense decoder of which everything is trained. `norm_biases`: see [`Config::parameters`].
+    /// The layout of a decoder of which everything is trained. `norm_biases`: see [`Config::parameters`].
     ///
     /// # Errors
-    /// [`ModelError::ExpertsNotTrainable`].
+    /// Where the configuration contradicts itself.
     pub fn new(config: &Config, norm_biases: bool) -> Result<Self, ModelError> {
         Self::with(config, norm_biases, &Method::Full)
     }
 
-    /// The layout of a dense decoder that is tuned by this method.
+    /// The layout of a decoder that is tuned by this method.
     ///
     /// # Errors
     /// As [`Layout::new`].
     pub fn with(config: &Config, norm_biases: bool, method: &Method) -> Result<Self, ModelError> {
-        let own = config.parameters(norm_biases)?;
+        let mut own = config.parameters(norm_biases);
+        // What counts move and not gradients stands last, so that a prefix of the buffer is all that has a gradient.
+        own.sort_by_key(|parameter| parameter.role == Role::RouterCorrection);
         let mut flat = Flat::default();
         let mut frozen = Vec::new();
-        let places: Vec<Place> = own
-            .iter()
-            .map(|parameter| match method {
+        let mut by_gradient = None;
+        let mut places = HashMap::with_capacity(own.len());
+        for parameter in own {
+            let key = (parameter.role, parameter.layer, parameter.expert, parameter.is_bias);
+            if parameter.role == Role::RouterCorrection {
+                by_gradient.get_or_insert(flat.len);
+            }
+            let place = match method {
                 Method::Full => {
                     let (name, shape) = (parameter.name.clone(), parameter.shape.clone());
                     Place::Trained(flat.push(Trained { name, shape, kind: Kind::Own(parameter.clone()) }))
@@ -175,12 +208,16 @@ impl Layout {
                     frozen.push(parameter.clone());
                     Place::Frozen(frozen.len() - 1)
                 }
-            })
-            .collect();
+            };
+            places.insert(key, (place, parameter));
+        }
         let lora = if let Method::Lora(lora) = method { Some(lora) } else { None };
-        let mut find = Find { own: &own, places: &places, lora, flat: &mut flat };
-        let layers = (0..config.layers.len())
-            .map(|index| {
+        let mut find = Find { places: &places, lora, flat: &mut flat, expert: None };
+        let layers = config
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, of_layer)| {
                 let layer = Some(index);
                 Ok(Layer {
                     attention_norm: find.norm(Role::AttentionNorm, layer),
@@ -192,9 +229,10 @@ impl Layout {
                     attention_output: find.linear(Role::AttentionOutput, layer)?,
                     attention_post_norm: find.norm(Role::AttentionPostNorm, layer),
                     feed_forward_norm: find.norm(Role::FeedForwardNorm, layer),
-                    gate: find.linear(Role::Gate, layer).ok(),
-                    up: find.linear(Role::Up, layer)?,
-                    down: find.linear(Role::Down, layer)?,
+                    feed_forward: match config.moe.as_ref().filter(|_| of_layer.sparse) {
+                        None => FeedForward::Dense(find.dense([Role::Gate, Role::Up, Role::Down], layer)?),
+                        Some(moe) => FeedForward::Sparse(find.sparse(moe, layer)?),
+                    },
                     feed_forward_post_norm: find.norm(Role::FeedForwardPostNorm, layer),
                 })
             })
@@ -209,13 +247,20 @@ impl Layout {
             None
         };
         let Flat { trained, slots, len } = flat;
-        Ok(Self { embedding, output, output_norm, layers, soft, len, slots, trained, frozen })
+        let by_gradient = by_gradient.filter(|_| frozen.is_empty()).unwrap_or(len);
+        Ok(Self { embedding, output, output_norm, layers, soft, by_gradient, len, slots, trained, frozen })
     }
 
     /// Floats of a buffer with this layout.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// The part of a buffer that holds gradients. What follows is moved by counts: the corrections of routers.
+    #[must_use]
+    pub fn by_gradient(&self) -> Range<usize> {
+        0..self.by_gradient
     }
 
     /// Whether there is nothing to train.
@@ -309,31 +354,49 @@ impl Flat {
     }
 }
 
+/// A decoder's own parameters by role, layer, expert, and whether they are biases.
+type Places = HashMap<(Role, Option<usize>, Option<usize>, bool), (Place, Parameter)>;
+
 struct Find<'a> {
-    own: &'a [Parameter],
-    places: &'a [Place],
+    places: &'a Places,
     lora: Option<&'a Lora>,
     flat: &'a mut Flat,
+    /// The expert whose parameters are looked for.
+    expert: Option<usize>,
 }
 
 impl Find<'_> {
-    fn position(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<usize> {
-        let fits = |p: &Parameter| p.role == role && p.layer == layer && p.is_bias == is_bias;
-        self.own.iter().position(fits)
-    }
-
     fn place(&self, role: Role, layer: Option<usize>, is_bias: bool) -> Option<Place> {
-        self.places.get(self.position(role, layer, is_bias)?).cloned()
+        Some(self.places.get(&(role, layer, self.expert, is_bias))?.0.clone())
     }
 
     fn norm(&self, role: Role, layer: Option<usize>) -> Option<Norm> {
         Some(Norm { weight: self.place(role, layer, false)?, bias: self.place(role, layer, true) })
     }
 
+    fn dense(&mut self, [gate, up, down]: [Role; 3], layer: Option<usize>) -> Result<Dense, ModelError> {
+        Ok(Dense { gate: self.linear(gate, layer).ok(), up: self.linear(up, layer)?, down: self.linear(down, layer)? })
+    }
+
+    fn sparse(&mut self, moe: &Moe, layer: Option<usize>) -> Result<Sparse, ModelError> {
+        let router = self.linear(Role::Router, layer)?;
+        let correction = self.place(Role::RouterCorrection, layer, false);
+        let mut experts = Vec::with_capacity(moe.experts);
+        for expert in 0..moe.experts {
+            self.expert = Some(expert);
+            experts.push(self.dense([Role::ExpertGate, Role::ExpertUp, Role::ExpertDown], layer)?);
+        }
+        self.expert = None;
+        let shared = match moe.shared_intermediate {
+            0 => None,
+            _ => Some(self.dense([Role::SharedGate, Role::SharedUp, Role::SharedDown], layer)?),
+        };
+        Ok(Sparse { router, correction, experts, shared })
+    }
+
     fn linear(&mut self, role: Role, layer: Option<usize>) -> Result<Linear, ModelError> {
         let missing = || ModelError::MissingTensor { name: format!("{role:?} of layer {layer:?}") };
-        let index = self.position(role, layer, false).ok_or_else(missing)?;
-        let (parameter, weight) = self.own.get(index).zip(self.places.get(index)).ok_or_else(missing)?;
+        let (weight, parameter) = self.places.get(&(role, layer, self.expert, false)).ok_or_else(missing)?;
         let [outputs, inputs] = parameter.shape.as_slice() else { return Err(missing()) };
         let (outputs, inputs) = (*outputs, *inputs);
         let bias = self.place(role, layer, true);

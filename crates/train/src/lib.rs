@@ -12,6 +12,7 @@
 //! | rotations (plain, linear, Llama 3, YaRN; per layer) | Llama, Qwen 2, Gemma 3, EXAONE 4.0 |
 //! | grouped heads, windows, biases, soft caps | Mistral, Qwen 2 and 3, Gemma 2 |
 //! | multipliers, tied matrices, GELU and gates | Granite, HyperCLOVA X, StarCoder 2 |
+//! | experts, one that all tokens pass, groups, balance | Qwen 3 MoE, K-EXAONE |
 //!
 //! Methods of tuning are **the same pass with other trainable sets** ([`Method`]). A parameter of the decoder is either in
 //! the flat buffer of what is trained or among the [`Frozen`], which stay as their file holds them, quantised or not; what
@@ -29,8 +30,6 @@
 //! - **A checkpoint is complete or not there**, and any reader of Hugging Face checkpoints understands it.
 //! - **Gradients are PyTorch's** within 1e-5 of their length on every switch (`tests/it/gradients.rs`), and those of tuning
 //!   are those of `peft` (`tests/it/tuning.rs`).
-//!
-//! Decoders with experts are refused.
 #![forbid(unsafe_code)]
 
 mod backward;
@@ -42,6 +41,7 @@ mod data;
 mod dpo;
 mod error;
 mod examples;
+mod experts;
 mod feed;
 mod folder;
 mod forward;

@@ -59,6 +59,7 @@ impl Algorithm {
 /// What a parameter has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
+    None,
     Means,
     Codes,
     Momentum,
@@ -72,6 +73,7 @@ impl Form {
         let is_in_layer =
             role.is_some_and(|role| !role.is_norm() && !matches!(role, Role::TokenEmbedding | Role::Output));
         match algorithm {
+            _ if role == Some(Role::RouterCorrection) => Self::None,
             Algorithm::AdamW8bit if is_matrix && numbers >= LEAST_QUANTISED && role != Some(Role::TokenEmbedding) => {
                 Self::Codes
             }
@@ -84,9 +86,21 @@ impl Form {
 /// The states of a parameter.
 #[derive(Debug)]
 enum States {
-    Means { mean: Vec<f32>, square: Vec<f32> },
-    Codes { mean: Vec<u8>, mean_scales: Vec<f32>, square: Vec<u8>, square_scales: Vec<f32> },
-    Momentum { momentum: Vec<f32> },
+    /// Of a router's correction, which goes a fixed step against what its expert got too many or too few tokens.
+    None,
+    Means {
+        mean: Vec<f32>,
+        square: Vec<f32>,
+    },
+    Codes {
+        mean: Vec<u8>,
+        mean_scales: Vec<f32>,
+        square: Vec<u8>,
+        square_scales: Vec<f32>,
+    },
+    Momentum {
+        momentum: Vec<f32>,
+    },
 }
 
 /// All states.
@@ -102,6 +116,8 @@ pub(crate) struct Rates {
     /// AdamW's, its decay that of matrices.
     pub(crate) adam: AdamW,
     pub(crate) precision: Precision,
+    /// The step of routers' corrections.
+    pub(crate) correction: f32,
 }
 
 impl Optimizer {
@@ -109,6 +125,7 @@ impl Optimizer {
         let states = layout.parameters().map(|(trained, slot)| {
             let (len, blocks) = (slot.len(), slot.len().div_ceil(BLOCK));
             match Form::of(algorithm, trained) {
+                Form::None => States::None,
                 Form::Means => States::Means { mean: vec![0.0; len], square: vec![0.0; len] },
                 Form::Momentum => States::Momentum { momentum: vec![0.0; len] },
                 Form::Codes => States::Codes {
@@ -125,6 +142,7 @@ impl Optimizer {
     /// Bytes that [`Optimizer::new`] takes.
     pub(crate) fn bytes(algorithm: Algorithm, layout: &Layout) -> u64 {
         let states = layout.parameters().map(|(trained, slot)| match Form::of(algorithm, trained) {
+            Form::None => 0,
             Form::Means => 8 * slot.len() as u64,
             Form::Momentum => 4 * slot.len() as u64,
             Form::Codes => 2 * slot.len() as u64 + 8 * slot.len().div_ceil(BLOCK) as u64,
@@ -146,6 +164,14 @@ impl Optimizer {
             let adam = AdamW { weight_decay: if is_matrix { rates.adam.weight_decay } else { 0.0 }, ..rates.adam };
             let (weights, gradients) = (&mut weights[slot.clone()], &gradients[slot]);
             match states {
+                States::None => {
+                    let steps = weights.iter_mut().zip(gradients);
+                    steps.for_each(|(weight, excess)| {
+                        if *excess != 0.0 {
+                            *weight -= rates.correction * excess.signum();
+                        }
+                    });
+                }
                 States::Means { mean, square } => adam.step(pool, weights, gradients, mean, square),
                 States::Codes { mean, mean_scales, square, square_scales } => {
                     let mean = Quantised { codes: mean, scales: mean_scales };
@@ -246,6 +272,7 @@ fn floats<'a>(trained: &Trained, states: &'a States) -> Vec<(String, Vec<usize>,
         States::Means { mean, square } => {
             vec![(name("mean"), shape(), mean.as_slice()), (name("square"), shape(), square.as_slice())]
         }
+        States::None => Vec::new(),
         States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum.as_slice())],
         States::Codes { mean_scales, square_scales, .. } => vec![
             (name("mean_scales"), vec![mean_scales.len()], mean_scales.as_slice()),
@@ -261,6 +288,7 @@ fn floats_mut<'a>(trained: &Trained, states: &'a mut States) -> Vec<(String, Vec
         States::Means { mean, square } => {
             vec![(name("mean"), shape(), mean.as_mut_slice()), (name("square"), shape(), square.as_mut_slice())]
         }
+        States::None => Vec::new(),
         States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum.as_mut_slice())],
         States::Codes { mean_scales, square_scales, .. } => vec![
             (name("mean_scales"), vec![mean_scales.len()], mean_scales.as_mut_slice()),

@@ -82,12 +82,16 @@ pub struct Decoder {
 }
 
 /// What a loss is made of.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Objective {
     /// Factor on the gradients: one over the positions that count in a step.
     pub factor: f32,
     /// Weight of the squared logarithm of each softmax's sum (z-loss).
     pub z: f32,
+    /// Weight of the loss that an uneven use of experts is: in each sparse layer the number of experts times the sum, over
+    /// experts, of the share of choices that fell on it times its mean score (Fedus et al. 2021, arXiv 2101.03961, section
+    /// 2.2), which is 1 where all are used alike; the mean over those layers. It is no part of the loss that is returned.
+    pub balance: f32,
 }
 
 /// What of a pass is wanted.
@@ -136,7 +140,7 @@ impl Decoder {
         batch: &Batch,
         buffers: &mut Buffers,
     ) -> Result<f64, TrainError> {
-        let objective = Objective { factor: 0.0, z: 0.0 };
+        let objective = Objective::default();
         self.run(pool, weights, None, batch, &Wanted::of(batch), &objective, buffers, &mut |_, _| {})
     }
 
@@ -159,7 +163,7 @@ impl Decoder {
             }
         }
         let (rows, targets) = wanted.iter().map(|(row, token)| (*row, Some(*token))).unzip();
-        let objective = Objective { factor: 0.0, z: 0.0 };
+        let objective = Objective::default();
         let mut losses = vec![0.0; wanted.len()];
         let each = &mut |index: usize, loss: f32| losses[index] = loss;
         self.run(pool, weights, None, batch, &Wanted::rows(rows, targets), &objective, buffers, each)?;
@@ -202,7 +206,8 @@ impl Decoder {
         is_adapted: bool,
     ) -> Pass<'a> {
         let weights = Weights { trained, frozen: &self.frozen };
-        Pass { pool, precision: self.precision, config: &self.config, weights, is_adapted, documents, tokens }
+        let config = &self.config;
+        Pass { pool, precision: self.precision, config, weights, is_adapted, documents, tokens, balance: 0.0 }
     }
 
     pub(crate) fn run(
@@ -222,8 +227,11 @@ impl Decoder {
         if tokens == 0 {
             return Ok(0.0);
         }
-        let Buffers { streams, saved, scratch, .. } = buffers;
-        let pass = self.pass(pool, weights, &batch.documents, tokens, wanted.is_adapted);
+        let Buffers { streams, saved, insides, scratch, .. } = buffers;
+        let mut pass = self.pass(pool, weights, &batch.documents, tokens, wanted.is_adapted);
+        // Of the step's positions that count, these are the batch's.
+        let sparse = config.layers.iter().filter(|layer| layer.sparse).count().max(1);
+        pass.balance = objective.balance * objective.factor * batch.target_count() as f32 / sparse as f32;
         let used = tokens * config.hidden;
         for (angles, opposite) in &mut scratch.angles {
             for document in &batch.documents {
@@ -234,12 +242,14 @@ impl Decoder {
         }
         self.input(&pass, &batch.tokens, &mut streams[0][..used], scratch);
         // With one set of saved activations for all layers, each layer overwrites the last one's.
-        let all_kept = saved.len() == layout.layers.len();
+        let layers = layout.layers.len();
+        let (all_kept, insides_kept) = (saved.len() == layers, insides.len() == layers);
         let place = |index: usize| if all_kept { index } else { 0 };
+        let inside = |index: usize| if insides_kept { index } else { 0 };
         for (index, layer) in layout.layers.iter().enumerate() {
             let (before, after) = streams.split_at_mut(index + 1);
             let (stream, out) = (&before[index][..used], &mut after[0][..used]);
-            pass.layer(index, layer, stream, out, &mut saved[place(index)], scratch);
+            pass.layer(index, layer, stream, out, (&mut saved[place(index)], &mut insides[inside(index)]), scratch);
         }
         let last = layout.layers.len();
         let Some(gradients) = gradients else {
@@ -251,15 +261,17 @@ impl Decoder {
         let loss = self.output(&pass, dx, Some(gradients), wanted, objective, scratch, each);
         for (index, layer) in layout.layers.iter().enumerate().rev() {
             let stream = &inputs[index][..used];
-            let saved = &mut saved[place(index)];
-            if !all_kept && index + 1 < last {
+            let kept = (&mut saved[place(index)], &mut insides[inside(index)]);
+            let is_last = index + 1 == last;
+            if !all_kept && !is_last {
                 // Where the layer's result goes does not matter any more, but its scratch would be too short for it.
                 let mut out = std::mem::take(&mut scratch.gradient);
-                pass.layer(index, layer, stream, &mut out[..used], saved, scratch);
+                pass.layer(index, layer, stream, &mut out[..used], (&mut *kept.0, &mut *kept.1), scratch);
                 scratch.gradient = out;
             }
             let to_input = index > 0 || layout.trains_input();
-            pass.layer_backward(index, layer, stream, dx, saved, scratch, gradients, to_input);
+            let is_inside_kept = insides_kept || !all_kept || is_last;
+            pass.layer_backward(index, layer, stream, dx, kept, is_inside_kept, scratch, gradients, to_input);
         }
         self.input_backward(&pass, &batch.tokens, dx, gradients, scratch);
         Ok(loss)

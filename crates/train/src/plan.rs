@@ -48,21 +48,29 @@ impl Plan {
         let buffer = 4 * decoder.layout.len() as u64;
         let [activations, logits, working] = Buffers::bytes(decoder, tokens, recompute);
         let in_products = |role: Role| !role.is_norm() && (role != Role::TokenEmbedding || config.tied);
-        let products: usize = decoder
-            .layout
-            .own()
-            .filter(|parameter| in_products(parameter.role) && !parameter.is_bias)
-            .map(saem_model::Parameter::elements)
-            .sum();
+        // A token is sent to some experts only.
+        let share = |role: Role| match config.moe.as_ref().filter(|_| role.is_expert()) {
+            Some(moe) => moe.used as f64 / moe.experts as f64,
+            None => 1.0,
+        };
+        let elements = |of: &dyn Fn(Role) -> bool| -> f64 {
+            let matrices = decoder.layout.own().filter(|parameter| of(parameter.role) && !parameter.is_bias);
+            matrices.map(|parameter| share(parameter.role) * parameter.elements() as f64).sum()
+        };
+        let matrices = elements(&in_products);
         let added: usize =
             decoder.layout.parameters().filter(|(trained, _)| trained.is_lora()).map(|(_, slot)| slot.len()).sum();
         let is_frozen = !decoder.layout.frozen().is_empty();
-        let products = if is_frozen { 4.0 } else { 6.0 } * products as f64 + 8.0 * added as f64;
+        let products = if is_frozen { 4.0 } else { 6.0 } * matrices + 8.0 * added as f64;
         // Half the keys are seen on average: 2 products of 2 operations forward, twice that backward.
         let seen = |window: Option<usize>| window.map_or(tokens, |window| window.min(tokens)) as f64 / 2.0;
         let attention: f64 =
             config.layers.iter().map(|layer| 12.0 * seen(layer.window) * config.query_width() as f64).sum();
-        let again = if recompute == Recompute::Full { 4.0 / 3.0 } else { 1.0 };
+        let again = match recompute {
+            Recompute::None => 0.0,
+            Recompute::Selective => 2.0 * elements(&Role::is_inside),
+            Recompute::Full => 2.0 * matrices + attention / 3.0,
+        };
         Self {
             parameters: decoder.layout.parameter_count() as u64,
             weights: buffer,
@@ -74,7 +82,7 @@ impl Plan {
             working,
             texts: 4 * text_tokens as u64,
             program: 0,
-            operations_per_token: (products + attention) * again,
+            operations_per_token: products + attention + again,
         }
     }
 

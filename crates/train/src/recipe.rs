@@ -171,6 +171,9 @@ pub struct DataRecipe {
     /// Learn from as many examples of each label.
     #[serde(default)]
     pub balance: bool,
+    /// Measure with as many examples of each label.
+    #[serde(default)]
+    pub validation_balance: bool,
 }
 
 /// How a row becomes an example.
@@ -220,7 +223,7 @@ impl DataRecipe {
             Template::parse(template).map_err(|problem| format!("[data] {problem}"))?;
         }
         let Some(label) = &self.label else {
-            return if self.labels.is_empty() && !self.balance {
+            return if self.labels.is_empty() && !self.balance && !self.validation_balance {
                 Ok(())
             } else {
                 Err("[data] label must name the column that labels and balance speak of".into())
@@ -295,6 +298,9 @@ pub struct TrainRecipe {
     /// Weight of the squared logarithm of each softmax's sum.
     #[serde(default)]
     pub z_loss: f64,
+    /// Weight of the loss that an uneven use of experts is, where the model has experts.
+    #[serde(default = "defaults::expert_balance")]
+    pub expert_balance: f64,
     /// What is computed twice to save memory.
     #[serde(default)]
     pub recompute: Recompute,
@@ -328,6 +334,10 @@ enum PrecisionName {
 }
 
 mod defaults {
+    /// Fedus et al. 2021, arXiv 2101.03961, section 2.2.
+    pub(super) fn expert_balance() -> f64 {
+        0.01
+    }
     use crate::method::Target;
 
     pub(super) fn rank() -> usize {
@@ -510,6 +520,7 @@ impl Recipe {
             ("[train] beta2", train.beta2, 0.0, 0.999_999),
             ("[train] clip", train.clip, 0.0, 1e9),
             ("[train] z_loss", train.z_loss, 0.0, 1.0),
+            ("[train] expert_balance", train.expert_balance, 0.0, 10.0),
         ];
         match shares.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
             Some((name, value, least, most)) => Err(format!("{name} is {value}, and must be from {least} to {most}")),

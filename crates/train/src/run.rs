@@ -39,6 +39,9 @@ use crate::prepare::{DataReport, WriteChat};
 use crate::publish;
 use crate::recipe::Recipe;
 
+/// The first step of routers' corrections (DeepSeek-V3, arXiv 2412.19437, section 4.2); it falls with the learning rate.
+const CORRECTION: f64 = 0.001;
+
 /// Where things are.
 pub struct Setup {
     /// What to do.
@@ -236,7 +239,8 @@ impl Run {
         let beta = self.recipe.beta();
         let count = |batch: &Batch| if beta.is_some() { batch.documents.len() / 2 } else { batch.target_count() };
         let count = batches.iter().map(count).sum::<usize>().max(1) as f64;
-        let objective = Objective { factor: 1.0 / count as f32, z: train.z_loss as f32 };
+        let objective =
+            Objective { factor: 1.0 / count as f32, z: train.z_loss as f32, balance: train.expert_balance as f32 };
         self.gradients.fill(0.0);
         let mut loss = 0.0;
         for batch in &batches {
@@ -250,14 +254,14 @@ impl Run {
             };
         }
         let loss = loss / count;
-        let norm = square_sum(&self.pool, &self.gradients).sqrt();
+        let norm = square_sum(&self.pool, &self.gradients[self.decoder.layout.by_gradient()]).sqrt();
         if !loss.is_finite() || !norm.is_finite() {
             return Err(TrainError::Diverged { step, what: self.culprit(loss) });
         }
         let train = &self.recipe.train;
         let factor = train.schedule.factor(step, train.steps, train.warm_up, train.final_share);
         let learning_rate = train.learning_rate * factor;
-        self.update(step, learning_rate, norm);
+        self.update(step, factor, norm);
         let tokens = batches.iter().map(|batch| batch.tokens.len()).sum::<usize>();
         self.state = State { step, tokens: self.state.tokens + tokens as u64 };
         let mut report = StepReport {
@@ -346,11 +350,11 @@ impl Run {
         }
     }
 
-    fn update(&mut self, step: u64, learning_rate: f64, norm: f64) {
+    fn update(&mut self, step: u64, factor: f64, norm: f64) {
         let train = &self.recipe.train;
         let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
         let adam = AdamW {
-            rate: learning_rate as f32,
+            rate: (train.learning_rate * factor) as f32,
             beta1: train.beta1 as f32,
             beta2: train.beta2 as f32,
             epsilon: 1e-8,
@@ -358,7 +362,7 @@ impl Run {
             step,
             gradient_scale: scale as f32,
         };
-        let rates = Rates { adam, precision: train.precision };
+        let rates = Rates { adam, precision: train.precision, correction: (CORRECTION * factor) as f32 };
         let Self { optimizer, pool, decoder, weights, gradients, .. } = self;
         optimizer.step(pool, &decoder.layout, &rates, weights, gradients);
     }

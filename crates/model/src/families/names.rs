@@ -78,8 +78,16 @@ impl Role {
         )
     }
 
-    /// Whether the tensor holds all experts in GGUF files.
-    pub(crate) fn is_expert(self) -> bool {
+    /// Whether its matrix makes what stands before the activation of a feed-forward layer.
+    #[must_use]
+    pub fn is_inside(self) -> bool {
+        use Role::{ExpertGate, ExpertUp, Gate, Router, SharedGate, SharedUp, Up};
+        matches!(self, Gate | Up | Router | ExpertGate | ExpertUp | SharedGate | SharedUp)
+    }
+
+    /// Whether there is one for each expert of a layer; in GGUF files one tensor holds them all.
+    #[must_use]
+    pub fn is_expert(self) -> bool {
         matches!(self, Self::ExpertGate | Self::ExpertUp | Self::ExpertDown)
     }
 }

@@ -155,11 +155,14 @@ fn ways(asked: Choice, batch: usize) -> Vec<(Choice, Reason)> {
     let halves = || std::iter::successors(Some(most), |count| (*count > 1).then(|| count / 2));
     let mut ways = vec![(Choice { micro_batch: most, ..asked }, Reason::AsAsked)];
     ways.extend(halves().skip(1).map(|micro_batch| (Choice { micro_batch, ..asked }, Reason::SmallerMicroBatch)));
-    if asked.recompute != Recompute::Full {
-        ways.extend(
-            halves()
-                .map(|micro_batch| (Choice { micro_batch, recompute: Recompute::Full, ..asked }, Reason::Recompute)),
-        );
+    let more: &[Recompute] = match asked.recompute {
+        Recompute::None => &[Recompute::Selective, Recompute::Full],
+        Recompute::Selective => &[Recompute::Full],
+        Recompute::Full => &[],
+    };
+    for recompute in more {
+        let choice = |micro_batch| (Choice { micro_batch, recompute: *recompute, ..asked }, Reason::Recompute);
+        ways.extend(halves().map(choice));
     }
     if asked.optimizer == Algorithm::AdamW {
         // The last resort: it changes what is learnt, if by little.
@@ -176,9 +179,13 @@ fn ways(asked: Choice, batch: usize) -> Vec<(Choice, Reason)> {
 mod tests {
     use super::*;
 
-    /// 1000 bytes of states; a sequence takes 100, or 10 where layers are computed twice.
+    /// 1000 bytes of states; a sequence takes 100, or 50 or 10 where layers are computed twice, in part or wholly.
     fn plan(choice: Choice) -> Plan {
-        let each = if choice.recompute == Recompute::Full { 10 } else { 100 };
+        let each = match choice.recompute {
+            Recompute::None => 100,
+            Recompute::Selective => 50,
+            Recompute::Full => 10,
+        };
         let optimizer = if choice.optimizer == Algorithm::AdamW8bit { 125 } else { 500 };
         Plan { weights: 500, optimizer, activations: each * choice.micro_batch as u64, ..Plan::default() }
     }
@@ -194,7 +201,8 @@ mod tests {
             (1800, 8, Recompute::None, Reason::AsAsked, 1800),
             (1799, 4, Recompute::None, Reason::SmallerMicroBatch, 1400),
             (1100, 1, Recompute::None, Reason::SmallerMicroBatch, 1100),
-            (1099, 8, Recompute::Full, Reason::Recompute, 1080),
+            (1099, 1, Recompute::Selective, Reason::Recompute, 1050),
+            (1049, 4, Recompute::Full, Reason::Recompute, 1040),
             (1010, 1, Recompute::Full, Reason::Recompute, 1010),
             (1009, 8, Recompute::Full, Reason::Optimizer, 705),
             (635, 1, Recompute::Full, Reason::Optimizer, 635),
@@ -210,6 +218,6 @@ mod tests {
             assert_eq!((found.total, found.fits), (total, total <= limit));
             assert_eq!(found.missing, total.saturating_sub(limit));
         }
-        assert_eq!(choose(0).tried.len(), 12);
+        assert_eq!(choose(0).tried.len(), 16);
     }
 }

@@ -149,7 +149,7 @@ mod tests {
         assert!(roomy.fits && roomy.total <= 24 << 30, "{roomy:?}");
         assert!((roomy.plan.parameters as f64 / 600e6 - 1.0).abs() < 0.1, "{roomy:?}");
         let tight = plan(11 << 30);
-        assert!(tight.fits && tight.choice.recompute == Recompute::Full, "{tight:?}");
+        assert!(tight.fits && tight.choice.recompute != Recompute::None, "{tight:?}");
         let tighter = plan(8 << 30);
         assert!(tighter.fits && tighter.choice.optimizer == Algorithm::AdamW8bit, "{tighter:?}");
         let none = plan(4 << 30);

@@ -127,6 +127,47 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn experts_learn_are_kept_in_balance_and_go_on_to_the_same_bytes() {
+    let place = Place::new();
+    let shape = r#"model_type = "exaone_moe"
+num_experts = 8
+num_experts_per_tok = 2
+moe_intermediate_size = 16
+num_shared_experts = 1
+n_group = 1
+topk_group = 1
+norm_topk_prob = true
+routed_scaling_factor = 2.5
+mlp_layer_types = ["dense", "sparse"]
+layer_types = ["full_attention", "full_attention"]"#;
+    place.recipe("experts.toml", &RECIPE.replace("model_type = \"llama\"", shape).replace("steps = 12", "steps = 24"));
+    let mut run = place.open("experts.toml", "whole", 1, false).unwrap();
+    let whole = steps(&mut run, 24);
+    run.finish().unwrap();
+    assert!(whole[23].loss < whole[0].loss * 0.8, "it learns: {} {}", whole[0].loss, whole[23].loss);
+
+    let mut run = place.open("experts.toml", "parts", 2, false).unwrap();
+    steps(&mut run, 10);
+    drop(run);
+    let mut run = place.open("experts.toml", "parts", 3, true).unwrap();
+    steps(&mut run, 24);
+    run.finish().unwrap();
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    assert!(read("whole/model/model.safetensors") == read("parts/model/model.safetensors"));
+
+    // Every step moved the correction of each expert by the same amount, up or down, or left it.
+    let model = Source::open(place.path("whole/model")).unwrap();
+    let config = saem_model::Config::from_source(&model).unwrap();
+    let corrections =
+        config.parameters(false).into_iter().find(|found| found.role == saem_model::Role::RouterCorrection);
+    let corrections = corrections.unwrap().read(&model, &config).unwrap();
+    assert!(corrections.iter().any(|value| *value != 0.0), "{corrections:?}");
+    assert!(corrections.iter().all(|value| value.abs() < 0.0241), "{corrections:?}");
+    let pool = saem_kernels::ThreadPool::new(1).unwrap();
+    saem_model::Model::load(&model, &pool, &saem_model::LoadOptions::default(), &mut |_, _| {}).unwrap();
+}
+
+#[test]
 fn a_model_can_be_gone_on_from_and_recomputation_changes_nothing() {
     let place = Place::new();
     let base = RECIPE.split("[model.config]").next().unwrap().replace("tokenizer", "base");

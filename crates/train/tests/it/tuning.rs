@@ -98,7 +98,7 @@ impl Case {
             return (found.unwrap().loss, gradients);
         }
         let count = self.batch.target_count();
-        let objective = Objective { factor: 1.0 / count as f32, z: 0.0 };
+        let objective = Objective { factor: 1.0 / count as f32, ..Objective::default() };
         let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
         (sum.unwrap() / count as f64, gradients)
     }
