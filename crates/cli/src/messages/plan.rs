@@ -99,6 +99,10 @@ messages! {
         en: "attention",
         ko: "어텐션",
     }
+    plan_recompute_insides() {
+        en: "insides",
+        ko: "층 안쪽",
+    }
     plan_recompute_full() {
         en: "layers",
         ko: "층 전체",
@@ -207,9 +211,9 @@ messages! {
         en: "It fits {limit} with micro_batch = {micro_batch}: fewer sequences in memory at a time, the same step",
         ko: "micro_batch = {micro_batch}이면 {limit}에 들어갑니다. 한 번에 올리는 시퀀스만 적을 뿐 같은 단계입니다",
     }
-    plan_fits_recomputed(limit: &str, micro_batch: &str) {
-        en: "It fits {limit} with recompute = \"full\" and micro_batch = {micro_batch}: layers are computed twice, a third more work for a fraction of the activations",
-        ko: "recompute = \"full\", micro_batch = {micro_batch}이면 {limit}에 들어갑니다. 층을 다시 계산하여 일은 3분의 1 늘고 활성값은 크게 줄어듭니다",
+    plan_fits_recomputed(limit: &str, recompute: &str, micro_batch: &str) {
+        en: "It fits {limit} with recompute = \"{recompute}\" and micro_batch = {micro_batch}: some of the forward pass is computed twice instead of kept",
+        ko: "recompute = \"{recompute}\", micro_batch = {micro_batch}이면 {limit}에 들어갑니다. 순전파의 일부를 보관하지 않고 다시 계산합니다",
     }
     plan_fits_8bit(limit: &str, micro_batch: &str) {
         en: "It fits {limit} with optimizer = \"adamw8bit\", recompute = \"full\" and micro_batch = {micro_batch}: the optimizer's means take 8 bits each, which changes what is learnt by little",

@@ -105,7 +105,7 @@ fn show(plan: &MachinePlan, step: Step, json: bool, language: Language) -> anyho
     let why = match plan.reason {
         Reason::AsAsked => l.plan_fits(&limit, &micro_batch),
         Reason::SmallerMicroBatch => l.plan_fits_smaller(&limit, &micro_batch),
-        Reason::Recompute => l.plan_fits_recomputed(&limit, &micro_batch),
+        Reason::Recompute => l.plan_fits_recomputed(&limit, plan.choice.recompute.name(), &micro_batch),
         Reason::Optimizer => l.plan_fits_8bit(&limit, &micro_batch),
         Reason::NothingFits => l.plan_fits_not(&bytes(plan.missing), &limit),
     };
@@ -147,6 +147,7 @@ fn tried(plan: &MachinePlan, language: Language) -> String {
             tried.choice.micro_batch.to_string(),
             match tried.choice.recompute {
                 Recompute::None => l.plan_none(),
+                Recompute::Selective => l.plan_recompute_insides(),
                 Recompute::Full => l.plan_recompute_full(),
             },
             tried.choice.optimizer.name().to_owned(),
