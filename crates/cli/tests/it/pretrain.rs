@@ -27,6 +27,9 @@ learning_rate = 3e-3
 checkpoint_every = 2
 "#;
 
+/// How often runs are killed.
+const KILLS: u64 = 50;
+
 /// A recipe and its texts in a folder of their own.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -48,38 +51,66 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
     assert_eq!(steps.len(), 40);
     assert!(steps[39]["loss"].as_f64() < steps[0]["loss"].as_f64());
 
-    let parts = path("parts");
-    let mut kills = 0;
-    for attempt in 0_u64.. {
-        assert!(attempt < 400, "it does not get on");
-        let mut arguments = vec!["pretrain", &recipe, "--run", &parts, "--threads", "2"];
-        if Path::new(&parts).join("recipe.toml").exists() {
-            arguments.push("--resume");
+    let bytes = |run: &str| fs::read(Path::new(&path(run)).join("model/model.safetensors")).unwrap();
+    let (mut kills, mut runs) = (0, 0);
+    while kills < KILLS || runs == 0 {
+        let name = format!("parts-{runs}");
+        let mut arguments = vec!["pretrain".to_owned(), recipe.clone(), "--run".into(), path(&name)];
+        arguments.extend(["--threads".into(), "2".into()]);
+        if Path::new(&path(&name)).join("recipe.toml").exists() {
+            arguments.push("--resume".into());
         }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut child = saem(folder.path(), &arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
-        // Another moment each time, later and later, so that it ends in the end.
-        std::thread::sleep(Duration::from_millis(15 + attempt * 37 % 53 + 2 * attempt));
-        if child.try_wait().unwrap().is_none() {
-            child.kill().unwrap();
-            kills += 1;
+        if kills < KILLS {
+            // Another moment each time.
+            std::thread::sleep(Duration::from_millis(15 + kills * 37 % 53));
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                kills += 1;
+            }
         }
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
-            break;
+            assert!(bytes("whole") == bytes(&name), "the same weights after {kills} kills");
+            runs += 1;
+            continue;
         }
         // Killed (no code), or, at worst, a message; never anything that was half written.
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code().is_none(), "{said}");
     }
-    println!("killed {kills} times");
-    assert!(kills > 0);
-    let bytes = |run: &str| fs::read(Path::new(&path(run)).join("model/model.safetensors")).unwrap();
-    assert!(bytes("whole") == bytes("parts"), "the same weights");
 
     let model = path("whole/model");
     let said = run(folder.path(), &["run", "--model", &model, "--temperature", "0", "--max-tokens", "4", "The water"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(!said.stdout.is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_loses_nothing() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let recipe = path("recipe.toml");
+    let whole = run(folder.path(), &["pretrain", &recipe, "--run", &path("whole"), "--threads", "1"]);
+    assert_eq!(whole.code, 0, "{}", whole.stderr);
+    // A limit on the size of files stands for a disk that is full: the write fails in the middle of the optimizer's means.
+    let model = fs::metadata(path("whole/checkpoints/000040/model.safetensors")).unwrap().len();
+    let limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", model * 3 / 2 / 512);
+    let saem = env!("CARGO_BIN_EXE_saem");
+    let full = std::process::Command::new("sh")
+        .args(["-c", &limit, "sh", saem, "pretrain", &recipe, "--run", &path("parts"), "--threads", "1"])
+        .envs([("SAEM_HOME", folder.path().as_os_str()), ("LANG", "C".as_ref())])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&full.stderr);
+    assert!(full.status.code() == Some(1) && said.contains("optimizer.safetensors"), "{said}");
+    assert!(!Path::new(&path("parts/checkpoints/000002")).exists(), "half a checkpoint is none");
+    let on = run(folder.path(), &["pretrain", &recipe, "--run", &path("parts"), "--resume", "--threads", "1"]);
+    assert_eq!(on.code, 0, "{}", on.stderr);
+    let bytes = |run: &str| fs::read(Path::new(&path(run)).join("model/model.safetensors")).unwrap();
+    assert!(bytes("whole") == bytes("parts"), "the same weights");
 }
 
 #[test]
