@@ -184,6 +184,8 @@ pub(crate) struct Scratch {
     /// A second copy, where logits are capped.
     pub(crate) capped: Vec<f32>,
     pub(crate) losses: Vec<f32>,
+    /// The likeliest token, where it was asked for.
+    pub(crate) likeliest: u32,
     /// The rows of the stream whose logits are wanted, and their gradients.
     pub(crate) picked: Vec<f32>,
     pub(crate) encoded: Encoded,
@@ -237,6 +239,7 @@ impl Buffers {
                 logits: vec![0.0; rows * config.vocabulary],
                 capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * config.vocabulary } else { 0 }],
                 losses: vec![0.0; rows],
+                likeliest: 0,
                 picked: vec![0.0; 2 * rows * config.hidden],
                 encoded: Encoded::new(layout),
                 experts: ExpertRoom::new(config, tokens),

@@ -153,7 +153,7 @@ impl Texts {
         away
     }
 
-    fn text(&self, index: usize) -> &[u32] {
+    pub(crate) fn text(&self, index: usize) -> &[u32] {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.tokens[start..self.ends[index]]
     }

@@ -7,12 +7,13 @@ use saem_tokenizer::Tokenizer;
 use crate::TrainError;
 use crate::buffers::Buffers;
 use crate::data::{Sequences, Texts};
-use crate::examples::{Before, Examples, Lessons};
+use crate::examples::{Before, Example, Examples, Lessons};
 use crate::layout::Layout;
-use crate::measure::{Measurement, measure, measure_pairs};
+use crate::measure::{Measurement, measure, measure_pairs, prompt};
 use crate::pass::{Batch, Decoder};
 use crate::prepare::{Choices, DataReport, Prepare, WriteChat};
 use crate::recipe::{Recipe, TrainRecipe};
+use crate::samples::{BEGINNING, Beginning, SAMPLES, WRITTEN};
 
 /// Held-out sequences that a measurement takes at most.
 const MEASURED: usize = 64;
@@ -134,6 +135,36 @@ impl Feed {
             Self::Examples { reports, .. } => {
                 let [train, held_out] = reports.as_ref();
                 Some((train, held_out))
+            }
+        }
+    }
+
+    /// Beginnings of texts that are not learnt from, where there are any, with what follows; none where there are labels to
+    /// count instead. With what is written they take at most `rows` tokens.
+    pub(crate) fn beginnings(&self, rows: usize) -> Vec<Beginning> {
+        let most = rows.saturating_sub(WRITTEN);
+        match self {
+            Self::Texts { sequences, held_out } => {
+                let texts = held_out.as_ref().unwrap_or(sequences).texts();
+                let cut = |index: usize| {
+                    let text = texts.text(index);
+                    let (tokens, following) = text.split_at(BEGINNING.min(text.len() / 2).min(most));
+                    Beginning { tokens: tokens.to_vec(), following: following.to_vec() }
+                };
+                (0..texts.len().min(SAMPLES)).map(cut).filter(|beginning| !beginning.tokens.is_empty()).collect()
+            }
+            Self::Examples { choices, .. } if !choices.answers.is_empty() => Vec::new(),
+            Self::Examples { lessons, held_out, .. } => {
+                let (examples, before) =
+                    (if held_out.is_empty() { lessons.examples() } else { held_out }, lessons.before());
+                let cut = |example: Example<'_>| {
+                    let (prompt, following) = example.tokens.split_at(prompt(example).len());
+                    let soft = (0..before.rows).map(|row| (before.vocabulary + row) as u32);
+                    Beginning { tokens: soft.chain(prompt.iter().copied()).collect(), following: following.to_vec() }
+                };
+                let fits = |beginning: &Beginning| !beginning.tokens.is_empty() && beginning.tokens.len() <= most;
+                let first = (0..examples.len()).filter_map(|index| examples.texts(index).next());
+                first.map(cut).filter(fits).take(SAMPLES).collect()
             }
         }
     }

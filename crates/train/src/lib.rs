@@ -63,6 +63,7 @@ mod recipe;
 mod report;
 mod rows;
 mod run;
+mod samples;
 mod scaling;
 mod schedule;
 mod soft;
@@ -78,7 +79,8 @@ pub use examples::Examples;
 pub use frozen::Frozen;
 pub use layout::{Kind, Layout, Trained};
 pub use machine::{
-    Choice, Machine, MachinePlan, Reason, Speed, Step, Tried, available_memory, peak_memory, plan_of_size, plan_recipe,
+    Choice, LoraPlan, Machine, MachinePlan, Reason, Speed, Step, Tried, available_memory, peak_memory, plan_of_size,
+    plan_recipe,
 };
 pub use measure::Measurement;
 pub use method::{Lora, Method, Prompt, Target};
@@ -90,5 +92,6 @@ pub use prepare::{DataReport, Refusal, WriteChat};
 pub use recipe::{DataRecipe, MethodName, ModelRecipe, Recipe, TrainRecipe, TuneRecipe};
 pub use report::write_report;
 pub use run::{Run, Setup, StepReport};
+pub use samples::Sample;
 pub use scaling::{Point, PowerLaw, Prediction, ScalingFit};
 pub use schedule::Schedule;

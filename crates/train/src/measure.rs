@@ -124,7 +124,7 @@ fn questions(answers: &[Vec<u32>]) -> Vec<Question> {
 }
 
 /// The tokens before those that are learnt.
-fn prompt<'a>(example: Example<'a>) -> &'a [u32] {
+pub(crate) fn prompt<'a>(example: Example<'a>) -> &'a [u32] {
     let end = example.learnt.iter().position(|learnt| *learnt).unwrap_or(example.tokens.len());
     &example.tokens[..end]
 }

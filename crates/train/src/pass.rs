@@ -105,6 +105,8 @@ pub(crate) struct Wanted {
     pub(crate) shares: Vec<f32>,
     /// Whether what a LoRA adds is added.
     pub(crate) is_adapted: bool,
+    /// Whether the likeliest token of the last row is looked for.
+    asks_likeliest: bool,
 }
 
 impl Wanted {
@@ -124,7 +126,7 @@ impl Wanted {
     }
 
     fn rows(rows: Vec<usize>, targets: Vec<Option<u32>>) -> Self {
-        Self { rows, targets, shares: Vec::new(), is_adapted: true }
+        Self { rows, targets, shares: Vec::new(), is_adapted: true, asks_likeliest: false }
     }
 }
 
@@ -168,6 +170,24 @@ impl Decoder {
         let each = &mut |index: usize, loss: f32| losses[index] = loss;
         self.run(pool, weights, None, batch, &Wanted::rows(rows, targets), &objective, buffers, each)?;
         Ok(losses)
+    }
+
+    /// The likeliest token after the batch's last one.
+    ///
+    /// # Errors
+    /// As [`Decoder::loss`].
+    pub fn likeliest(
+        &self,
+        pool: &ThreadPool,
+        weights: &[f32],
+        batch: &Batch,
+        buffers: &mut Buffers,
+    ) -> Result<u32, TrainError> {
+        let last = batch.tokens.len().checked_sub(1).into_iter().collect();
+        // The loss of no token in particular.
+        let wanted = Wanted { asks_likeliest: true, ..Wanted::rows(last, vec![Some(0)]) };
+        self.run(pool, weights, None, batch, &wanted, &Objective::default(), buffers, &mut |_, _| {})?;
+        Ok(buffers.scratch.likeliest)
     }
 
     /// The sum of losses over the batch's targets; adds `factor` times its gradients to `gradients`.
@@ -339,8 +359,20 @@ impl Decoder {
         let Self { config, layout, .. } = self;
         let (pool, width, vocabulary) = (pass.pool, config.hidden, config.vocabulary);
         pass.norm_input(Some(&layout.output_norm), stream, scratch);
-        let Scratch { normed, output, gradient, statistics, norm_weight, room, logits, capped, losses, picked, .. } =
-            scratch;
+        let Scratch {
+            normed,
+            output,
+            gradient,
+            statistics,
+            norm_weight,
+            room,
+            logits,
+            capped,
+            losses,
+            picked,
+            likeliest,
+            ..
+        } = scratch;
         let (normed, dnormed) = (&normed[..stream.len()], &mut output[..stream.len()]);
         let Room { shared, .. } = room;
         let mut total = 0.0;
@@ -368,6 +400,10 @@ impl Decoder {
             if let Some(cap) = config.logit_soft_cap {
                 ops::soft_cap(pool, logits, cap);
                 capped[..logits.len()].copy_from_slice(logits);
+            }
+            if wanted.asks_likeliest {
+                let last = &logits[(count - 1) * vocabulary..];
+                *likeliest = (0..vocabulary).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap_or(0) as u32;
             }
             let losses = &mut losses[..count];
             cross_entropy(pool, logits, targets, objective.z, objective.factor, losses);

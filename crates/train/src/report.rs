@@ -81,6 +81,7 @@ fn page(name: &str, lines: &[Value], plan: &Value, recipe: &str) -> String {
     chart(&mut out, "Learning rate · 학습률", &[("", &series("learning_rate"))]);
     chart(&mut out, "Length of the gradient · 기울기의 크기", &[("", &series("gradient_norm"))]);
     chart(&mut out, "Tokens a second · 초당 토큰", &[("", &series("tokens_per_second"))]);
+    samples(&mut out, lines);
     memory(&mut out, plan, series("memory").last().map(|(_, bytes)| *bytes));
     if !recipe.is_empty() {
         let _ = write!(out, "<h2>Recipe · 레시피</h2>\n<pre>{}</pre>\n", escaped(recipe));
@@ -102,6 +103,23 @@ fn summary(out: &mut String, loss: &[(f64, f64)], measured: &[(f64, f64)], lines
     for (name, value) in rows {
         if let Some(value) = value {
             let _ = writeln!(out, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", number(value));
+        }
+    }
+    *out += "</table>\n";
+}
+
+/// What the model wrote when it was looked at first and last.
+fn samples(out: &mut String, lines: &[Value]) {
+    let mut taken = lines.iter().filter(|line| line.get("samples").is_some());
+    let (Some(first), last) = (taken.next(), taken.next_back()) else { return };
+    *out += "<h2>What it writes · 모델이 쓰는 글</h2>\n<table>\n<tr><th>step · 단계</th><th>beginning · 앞부분</th>\
+             <th>written · 쓴 글</th><th>in the text · 원문</th></tr>\n";
+    for line in std::iter::once(first).chain(last) {
+        let step = line.get("step").and_then(Value::as_u64).unwrap_or(0);
+        for sample in line.get("samples").and_then(Value::as_array).into_iter().flatten() {
+            let of = |field: &str| escaped(sample.get(field).and_then(Value::as_str).unwrap_or_default());
+            let (prompt, text, expected) = (of("prompt"), of("text"), of("expected"));
+            let _ = writeln!(out, "<tr><td>{step}</td><td>{prompt}</td><td>{text}</td><td>{expected}</td></tr>");
         }
     }
     *out += "</table>\n";

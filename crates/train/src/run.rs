@@ -17,6 +17,7 @@ use saem_formats::Source;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_kernels::{DataType, ThreadPool};
 use saem_model::{Config, Family, convert, load_tokenizer};
+use saem_tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -38,6 +39,7 @@ use crate::plan::Plan;
 use crate::prepare::{DataReport, WriteChat};
 use crate::publish;
 use crate::recipe::Recipe;
+use crate::samples::{self, Sample};
 
 /// The first step of routers' corrections (DeepSeek-V3, arXiv 2412.19437, section 4.2); it falls with the learning rate.
 const CORRECTION: f64 = 0.001;
@@ -91,6 +93,9 @@ pub struct StepReport {
     /// The most memory that the process had at once, in bytes, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// What the model writes now, where that was looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
 }
 
 /// A run in memory.
@@ -104,6 +109,7 @@ pub struct Run {
     decoder: Decoder,
     pool: ThreadPool,
     feed: Feed,
+    tokenizer: Tokenizer,
     weights: Vec<f32>,
     gradients: Vec<f32>,
     optimizer: Optimizer,
@@ -166,6 +172,7 @@ impl Run {
             config_json,
             pool,
             feed,
+            tokenizer,
             weights,
             gradients: vec![0.0; len],
             optimizer,
@@ -275,6 +282,7 @@ impl Run {
             validation_accuracy: None,
             validation_f1: None,
             memory: None,
+            samples: Vec::new(),
         };
         let train = &self.recipe.train;
         let is_last = step == train.steps;
@@ -285,6 +293,7 @@ impl Run {
             report.validation_loss = measured.map(|measured| measured.loss);
             report.validation_accuracy = measured.and_then(|measured| measured.accuracy);
             report.validation_f1 = measured.and_then(|measured| measured.macro_f1);
+            report.samples = self.samples()?;
         }
         report.memory = machine::peak_memory();
         self.record(&report)?;
@@ -323,6 +332,12 @@ impl Run {
         let Self { decoder, pool, weights, feed, buffers, recipe, .. } = self;
         let most = if all { usize::MAX } else { recipe.train.evaluate_examples };
         feed.measure(decoder, pool, weights, most, recipe.beta(), (feed.rows(&recipe.train), buffers))
+    }
+
+    fn samples(&mut self) -> Result<Vec<Sample>, TrainError> {
+        let Self { decoder, pool, weights, feed, buffers, recipe, tokenizer, .. } = self;
+        let beginnings = feed.beginnings(feed.rows(&recipe.train));
+        samples::write(decoder, pool, weights, &beginnings, tokenizer, buffers)
     }
 
     /// Writes a checkpoint, and removes those that are too many.

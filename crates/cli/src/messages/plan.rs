@@ -227,6 +227,14 @@ messages! {
         en: "weights that stay",
         ko: "고정된 가중치",
     }
+    plan_lora_fits(rank: &str, bits: &str, total: &str) {
+        en: "Tuned with LoRA instead (`saem tune`, rank {rank}, the weights staying as they are at {bits} bits) it fits: {total}",
+        ko: "대신 LoRA로 튜닝하면(`saem tune`, 랭크 {rank}, 가중치는 {bits}비트인 채로) 들어갑니다: {total}",
+    }
+    plan_lora_fits_not(rank: &str, bits: &str, total: &str) {
+        en: "Even tuned with LoRA (`saem tune`, rank {rank}, the weights staying as they are at {bits} bits) it takes {total}",
+        ko: "LoRA로 튜닝해도(`saem tune`, 랭크 {rank}, 가중치는 {bits}비트인 채로) {total}가 듭니다",
+    }
     plan_fits_not(missing: &str, limit: &str) {
         en: "It does not fit: {missing} more than {limit} even at the least. A smaller model would, or a machine with more memory",
         ko: "들어가지 않습니다: 가장 적게 써도 {limit}보다 {missing} 더 필요합니다. 모델을 줄이거나 메모리가 더 많은 컴퓨터를 쓰십시오",

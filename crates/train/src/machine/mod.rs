@@ -98,6 +98,24 @@ pub struct MachinePlan {
     pub tried: Vec<Tried>,
     /// How long it takes, where the machine was measured.
     pub speed: Option<Speed>,
+    /// Where nothing fits: what would if thin matrices were trained instead of all weights.
+    pub lora: Option<LoraPlan>,
+}
+
+/// Tuning with a LoRA of all projections instead of all weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LoraPlan {
+    /// Rank of the thin matrices.
+    pub rank: usize,
+    /// Bits of a weight that stays.
+    pub bits: f64,
+    /// How.
+    #[serde(flatten)]
+    pub choice: Choice,
+    /// All bytes.
+    pub total: u64,
+    /// Whether there are as many.
+    pub fits: bool,
 }
 
 /// A step, as far as plans are concerned.
@@ -145,7 +163,7 @@ impl MachinePlan {
         });
         let missing = limit.map_or(0, |limit| total.saturating_sub(limit));
         let kind = "machine";
-        Self { kind, plan: found, total, limit, fits: fits(total), missing, choice, reason, tried, speed }
+        Self { kind, plan: found, total, limit, fits: fits(total), missing, choice, reason, tried, speed, lora: None }
     }
 }
 

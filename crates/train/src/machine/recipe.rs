@@ -4,16 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use saem_formats::Source;
+use saem_kernels::DataType;
 use saem_kernels::gemm::Precision;
-use saem_model::{Config, load_tokenizer};
+use saem_model::{Config, Parameter, load_tokenizer};
 use serde_json::{Value, json};
 
-use super::{Choice, Machine, MachinePlan, Step, available_memory, resident_memory};
+use super::{Choice, LoraPlan, Machine, MachinePlan, Reason, Step, available_memory, resident_memory};
 use crate::TrainError;
 use crate::buffers::Recompute;
 use crate::cluster::Shape;
 use crate::frozen::Frozen;
 use crate::layout::Layout;
+use crate::method::{Lora, Method, Target};
 use crate::optimizer::Algorithm;
 use crate::pass::Decoder;
 use crate::plan::Plan;
@@ -22,6 +24,10 @@ use crate::run::config_json;
 
 /// Bytes of text in a token, about.
 const BYTES_PER_TOKEN: u64 = 4;
+/// The rank of a LoRA that is proposed.
+const LORA_RANK: usize = 16;
+/// Numbers in a block of [`DataType::Q8_0`], which a size without a file is assumed to be in.
+const QUANTISED_BLOCK: usize = 32;
 
 /// What a recipe asks for.
 fn asked(train: &TrainRecipe) -> Choice {
@@ -84,8 +90,35 @@ pub fn plan_recipe(
     let step = step(train);
     let tokens = (texts / BYTES_PER_TOKEN) as usize;
     let program = resident_memory().unwrap_or(0);
-    let plan = |choice| Plan { program, ..plan(&decoder, choice, step, tokens) };
-    Ok(MachinePlan::new(asked(train), step, limit, machine, &plan))
+    let memory = |choice| Plan { program, ..plan(&decoder, choice, step, tokens) };
+    let mut found = MachinePlan::new(asked(train), step, limit, machine, &memory);
+    if found.reason == Reason::NothingFits && recipe.model.base.is_some() && decoder.layout.frozen().is_empty() {
+        let bytes = source.weight_bytes();
+        let others = Plan { program, texts: found.plan.texts, ..Plan::default() };
+        found.lora = Some(lora(decoder.config, norm_biases, bytes, &found, step, others)?);
+    }
+    Ok(found)
+}
+
+/// What a LoRA takes, on weights of so many bytes.
+fn lora(
+    config: Config,
+    norm_biases: bool,
+    frozen: u64,
+    instead_of: &MachinePlan,
+    step: Step,
+    others: Plan,
+) -> Result<LoraPlan, TrainError> {
+    let method = Method::Lora(Lora { rank: LORA_RANK, alpha: 2.0 * LORA_RANK as f64, targets: Target::ALL.to_vec() });
+    let layout = Layout::with(&config, norm_biases, &method)?;
+    let weights: usize = layout.frozen().iter().map(Parameter::elements).sum();
+    let decoder = Decoder { layout, config, frozen: Frozen::default(), precision: Precision::default() };
+    let memory =
+        |choice| Plan { frozen, program: others.program, texts: others.texts, ..plan(&decoder, choice, step, 0) };
+    let asked = Choice { micro_batch: step.batch, recompute: Recompute::None, optimizer: Algorithm::AdamW };
+    let MachinePlan { choice, total, fits, .. } = MachinePlan::new(asked, step, instead_of.limit, None, &memory);
+    let bits = 8.0 * frozen as f64 / weights.max(1) as f64;
+    Ok(LoraPlan { rank: LORA_RANK, bits, choice, total, fits })
 }
 
 /// Bytes of a file, or of all files of a folder; nothing where there is none yet.
@@ -133,7 +166,11 @@ pub fn plan_of_size(
         precision: Precision::default(),
     };
     let asked = Choice { micro_batch: step.batch, recompute: Recompute::None, optimizer: Algorithm::AdamW };
-    let found = MachinePlan::new(asked, step, limit, machine, &|choice| plan(&decoder, choice, step, 0));
+    let mut found = MachinePlan::new(asked, step, limit, machine, &|choice| plan(&decoder, choice, step, 0));
+    if found.reason == Reason::NothingFits {
+        let bytes = DataType::Q8_0.bytes_for(decoder.layout.parameter_count().next_multiple_of(QUANTISED_BLOCK));
+        found.lora = Some(lora(decoder.config, true, bytes.unwrap_or(0) as u64, &found, step, Plan::default())?);
+    }
     Ok((found, json))
 }
 
@@ -154,6 +191,9 @@ mod tests {
         assert!(tighter.fits && tighter.choice.optimizer == Algorithm::AdamW8bit, "{tighter:?}");
         let none = plan(4 << 30);
         assert!(!none.fits && none.missing == none.total - (4 << 30), "{none:?}");
+        let lora = none.lora.unwrap();
+        assert!(lora.fits && lora.total < 4 << 30 && lora.bits == 8.5, "{lora:?}");
+        assert!(tighter.lora.is_none());
         assert!(none.missing > 1 << 30, "weights and gradients alone are 8 bytes for each parameter: {none:?}");
     }
 }

@@ -131,6 +131,21 @@ fn losses_and_gradients_are_those_of_pytorch() {
 }
 
 #[test]
+fn the_likeliest_token_has_the_least_loss() {
+    for name in ["llama", "gemma2"] {
+        let case = Case::open(name);
+        let pool = ThreadPool::new(1).unwrap();
+        let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None);
+        let all: Vec<(usize, u32)> =
+            (0..case.decoder.config.vocabulary as u32).map(|token| (case.batch.tokens.len() - 1, token)).collect();
+        let losses = case.decoder.losses(&pool, &case.weights, &case.batch, &all, &mut buffers).unwrap();
+        let least = (0..losses.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).unwrap();
+        let likeliest = case.decoder.likeliest(&pool, &case.weights, &case.batch, &mut buffers).unwrap();
+        assert_eq!(likeliest as usize, least, "{name}");
+    }
+}
+
+#[test]
 fn neither_threads_nor_recomputation_change_a_bit() {
     for name in ["llama", "gemma2", "exaone4", "starcoder2", "qwen3_moe", "exaone_moe"] {
         let case = Case::open(name);

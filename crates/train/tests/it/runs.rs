@@ -82,6 +82,11 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     run.finish().unwrap();
     assert!(whole[11].loss < whole[0].loss * 0.9, "it learns: {} {}", whole[0].loss, whole[11].loss);
     assert!(whole[3].validation_loss.is_some() && whole[4].validation_loss.is_none());
+    let written = &whole[11].samples;
+    assert!(written.len() == 2 && written.iter().all(|sample| !sample.prompt.is_empty() && !sample.text.is_empty()));
+    assert!(whole[4].samples.is_empty());
+    let page = fs::read_to_string(place.path("whole/report.html")).unwrap();
+    assert!(page.contains("What it writes") && page.contains(&written[0].prompt), "{written:?}");
 
     // Left two steps after a checkpoint, as a crash would; half a checkpoint and half a line lie about.
     let mut run = place.open("recipe.toml", "parts", 2, false).unwrap();

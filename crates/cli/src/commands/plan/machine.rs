@@ -110,6 +110,15 @@ fn show(plan: &MachinePlan, step: Step, json: bool, language: Language) -> anyho
         Reason::NothingFits => l.plan_fits_not(&bytes(plan.missing), &limit),
     };
     text += &format!("\n{why}\n");
+    if let Some(lora) = &plan.lora {
+        let (rank, bits, total) = (lora.rank.to_string(), format!("{:.1}", lora.bits), bytes(lora.total));
+        text += &if lora.fits {
+            l.plan_lora_fits(&rank, &bits, &total)
+        } else {
+            l.plan_lora_fits_not(&rank, &bits, &total)
+        };
+        text += "\n";
+    }
     if plan.tried.len() > 1 {
         text += &tried(plan, language);
     }
