@@ -1,6 +1,7 @@
 // Where everything begins.
 import { render } from "preact";
 import { App } from "./pages/app";
+import { loadSession } from "./state/account";
 import { startCounting } from "./state/counter";
 import { loadModels } from "./state/models";
 import { startSaving } from "./state/project";
@@ -11,5 +12,6 @@ if (place) {
   render(<App />, place);
   startCounting();
   startSaving();
+  void loadSession();
   void loadModels();
 }

@@ -30,6 +30,7 @@ struct Inner {
     batches: Notify,
     tunings: Notify,
     plans: Mutex<()>,
+    loading: Mutex<()>,
 }
 
 impl App {
@@ -70,6 +71,7 @@ impl App {
             batches: Notify::new(),
             tunings: Notify::new(),
             plans: Mutex::default(),
+            loading: Mutex::default(),
         }))
     }
 
@@ -141,6 +143,11 @@ impl App {
     /// Held while a tuning is planned: one at a time.
     pub(crate) fn plans(&self) -> &Mutex<()> {
         &self.0.plans
+    }
+
+    /// Held while a model is loaded: one at a time.
+    pub(crate) fn loading(&self) -> &Mutex<()> {
+        &self.0.loading
     }
 
     /// Starts a request on behalf of `caller`.

@@ -135,6 +135,13 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message)
     }
 
+    /// 401: not the administrator's password.
+    #[must_use]
+    pub fn wrong_password() -> Self {
+        let message = "This is not the administrator's password";
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "wrong_password", message)
+    }
+
     /// 403: known, but not allowed to do this.
     #[must_use]
     pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {

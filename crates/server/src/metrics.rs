@@ -101,7 +101,7 @@ impl Metrics {
     /// All of it as text, with what the models are doing now.
     pub(crate) fn encode(&self, service: &Service) -> String {
         // A model with an adapter is the same thread once more.
-        for model in service.models().iter().filter(|model| !model.is_adapted()) {
+        for model in service.all_models().iter().filter(|model| !model.is_adapted()) {
             let labels = ModelLabels { model: model.name().to_owned() };
             let status = model.status();
             self.running.get_or_create(&labels).set(status.running() as i64);

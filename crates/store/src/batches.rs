@@ -226,12 +226,20 @@ impl Store {
     }
 
     /// Starts a batch that does not run: with a task, or with the one that it has. Rows that failed are tried again.
-    /// False where it runs already.
+    /// A draft's rows are asked `ways` times each: row `r` of the table becomes the rows from `(r - 1) * ways + 1` on,
+    /// one for each way. False where it runs already.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotFound`], and what the database reports.
-    pub async fn start_batch(&self, id: &str, task: Option<&Value>, key: &str, origin: &Origin) -> Result<bool> {
+    pub async fn start_batch(
+        &self,
+        id: &str,
+        task: Option<&Value>,
+        ways: i64,
+        key: &str,
+        origin: &Origin,
+    ) -> Result<bool> {
         let batch = self.batch(id).await?;
         let database = &self.database;
         let mut write = database.write().await?;
@@ -249,6 +257,9 @@ impl Store {
         .map_err(database.failed())?;
         if started.rows_affected() == 0 {
             return Ok(false);
+        }
+        if batch.state == BatchState::Draft && ways > 1 {
+            multiply_rows(database, &mut write.transaction, &batch.id, ways).await?;
         }
         sqlx::query("UPDATE batch_rows SET state = 'waiting', error = '' WHERE batch = $1 AND state = 'failed'")
             .bind(&batch.id)
@@ -347,24 +358,54 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Rows of a batch in this state, or in any, in their order, after so many.
+    /// Rows of a batch's table, each with all the ways that it is asked, in their order: `limit` after `offset` of those
+    /// of which one is in this state, or of all.
     ///
     /// # Errors
     ///
     /// What the database reports.
-    pub async fn batch_rows(&self, id: &str, state: Option<&str>, offset: i64, limit: u32) -> Result<Vec<BatchRow>> {
+    pub async fn batch_rows(
+        &self,
+        id: &str,
+        ways: i64,
+        state: Option<&str>,
+        offset: i64,
+        limit: u32,
+    ) -> Result<Vec<BatchRow>> {
         let rows = sqlx::query(
-            "SELECT * FROM batch_rows WHERE batch = $1 AND (state = $2 OR $3 = 1) ORDER BY number LIMIT $4 OFFSET $5",
+            "SELECT * FROM batch_rows WHERE batch = $1 AND (number - 1) / $6 IN (
+                SELECT DISTINCT (number - 1) / $6 FROM batch_rows WHERE batch = $1 AND (state = $2 OR $3 = 1)
+                ORDER BY 1 LIMIT $4 OFFSET $5) ORDER BY number",
         )
         .bind(text::line(id))
         .bind(state.unwrap_or_default())
         .bind(i64::from(state.is_none()))
         .bind(i64::from(limit))
         .bind(offset)
+        .bind(ways.max(1))
         .fetch_all(&self.database.pool)
         .await
         .map_err(self.database.failed())?;
         rows.iter().map(|row| read_row(&self.database, row)).collect()
+    }
+
+    /// How many rows of a batch's table [`Store::batch_rows`] has in this state.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn batch_rows_in(&self, id: &str, ways: i64, state: &str) -> Result<i64> {
+        let failed = self.database.failed();
+        let row = sqlx::query(
+            "SELECT COUNT(DISTINCT (number - 1) / $3) AS count FROM batch_rows WHERE batch = $1 AND state = $2",
+        )
+        .bind(text::line(id))
+        .bind(state)
+        .bind(ways.max(1))
+        .fetch_one(&self.database.pool)
+        .await
+        .map_err(&failed)?;
+        row.try_get("count").map_err(failed)
     }
 
     /// Rows of a batch above this number, in any state or waiting, in their order.
@@ -416,24 +457,57 @@ impl Store {
         self.database.commit(write).await
     }
 
-    /// How often each label was answered where each was right, over the rows that are done.
+    /// How often each label was answered where each was right, over the rows that are done: the way, counted from 0, the
+    /// right label, the answer, and how often.
     ///
     /// # Errors
     ///
     /// What the database reports.
-    pub async fn batch_labels(&self, id: &str) -> Result<Vec<(String, String, i64)>> {
+    pub async fn batch_labels(&self, id: &str, ways: i64) -> Result<Vec<(i64, String, String, i64)>> {
         let failed = self.database.failed();
         let rows = sqlx::query(
-            "SELECT gold, COALESCE(answer, '') AS answer, COUNT(*) AS count FROM batch_rows
-            WHERE batch = $1 AND state = 'done' AND gold IS NOT NULL GROUP BY gold, COALESCE(answer, '')",
+            "SELECT (number - 1) % $2 AS way, gold, COALESCE(answer, '') AS answer, COUNT(*) AS count FROM batch_rows
+            WHERE batch = $1 AND state = 'done' AND gold IS NOT NULL GROUP BY 1, 2, 3",
         )
         .bind(text::line(id))
+        .bind(ways.max(1))
         .fetch_all(&self.database.pool)
         .await
         .map_err(&failed)?;
-        let pair = |row: &AnyRow| Ok((row.try_get("gold")?, row.try_get("answer")?, row.try_get("count")?));
-        rows.iter().map(pair).collect::<std::result::Result<_, sqlx::Error>>().map_err(failed)
+        let of = |row: &AnyRow| {
+            Ok((row.try_get("way")?, row.try_get("gold")?, row.try_get("answer")?, row.try_get("count")?))
+        };
+        rows.iter().map(of).collect::<std::result::Result<_, sqlx::Error>>().map_err(failed)
     }
+}
+
+/// Makes each row of a draft so many, one after the other.
+async fn multiply_rows(
+    database: &Database,
+    transaction: &mut Transaction<'static, Any>,
+    id: &str,
+    ways: i64,
+) -> Result<()> {
+    // By way of negative numbers, so that none is taken twice meanwhile.
+    let spread = "UPDATE batch_rows SET number = -((number - 1) * $2 + 1) WHERE batch = $1";
+    let spread = sqlx::query(spread).bind(id).bind(ways).execute(&mut **transaction).await;
+    spread.map_err(database.failed())?;
+    for way in 1..ways {
+        sqlx::query(
+            "INSERT INTO batch_rows (batch, number, line, input, state, output, finish_reason, error, prompt_tokens,
+                completion_tokens)
+            SELECT batch, $2 - number, line, input, 'waiting', '', '', '', 0, 0 FROM batch_rows
+            WHERE batch = $1 AND number < 0",
+        )
+        .bind(id)
+        .bind(way)
+        .execute(&mut **transaction)
+        .await
+        .map_err(database.failed())?;
+    }
+    let back = sqlx::query("UPDATE batch_rows SET number = -number WHERE batch = $1 AND number < 0");
+    back.bind(id).execute(&mut **transaction).await.map_err(database.failed())?;
+    Ok(())
 }
 
 async fn insert_rows(

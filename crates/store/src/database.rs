@@ -86,6 +86,7 @@ impl Database {
         let batches = include_str!("../migrations/5-batches.sql").into_sql_str();
         let datasets = include_str!("../migrations/6-datasets.sql").into_sql_str();
         let tunings = include_str!("../migrations/7-tunings.sql").into_sql_str();
+        let sessions = include_str!("../migrations/8-sessions.sql").into_sql_str();
         let migrator = Migrator::with_migrations(vec![
             migration(1, "tables", tables),
             migration(2, "append only", append_only),
@@ -94,6 +95,7 @@ impl Database {
             migration(5, "batches", batches),
             migration(6, "datasets", datasets),
             migration(7, "tunings", tunings),
+            migration(8, "sessions", sessions),
         ]);
         let failed = |source| StoreError::Migration { location: self.location.to_string(), source };
         if is_sqlite {

@@ -149,6 +149,16 @@ impl Store {
         Ok(found.is_some())
     }
 
+    /// Whether requests must show who they are from: there is a key, as [`Store::has_any_key`] counts, or an
+    /// administrator's password.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports.
+    pub async fn is_guarded(&self) -> Result<bool> {
+        Ok(self.has_any_key().await? || self.has_admin_password().await?)
+    }
+
     /// Keys of an app that work, newest first.
     ///
     /// # Errors

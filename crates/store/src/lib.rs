@@ -19,7 +19,7 @@
 //! writing fails, and written to the end by [`Store::close`]. A crash loses at most that second, and never a key.
 //!
 //! Of a key, only a SHA-256 is stored; it has 256 random bits, so nobody guesses it from there. Of the administrator's
-//! password, an argon2id hash. Of prompts and answers, nothing, unless an app says that its calls may be kept.
+//! password, an argon2id hash; of whoever signed in with it, the SHA-256 of a session's token. Of prompts and answers, nothing, unless an app says that its calls may be kept.
 //!
 //! # Example
 //!
@@ -68,6 +68,7 @@ mod password;
 mod projects;
 mod records;
 mod secret;
+mod sessions;
 mod text;
 mod tunings;
 mod usage;
@@ -90,6 +91,7 @@ pub use location::Location;
 pub use mask::mask_personal_data;
 pub use password::SHORTEST_PASSWORD;
 pub use projects::{AUTOSAVES, LONGEST_DOCUMENT, MOST_PROJECTS, Project, ProjectVersion, Save, Saved};
+pub use sessions::SESSION_TIME;
 pub use tunings::{MOST_TUNINGS, NewTuning, Tuning, TuningState};
 pub use usage::{AppDay, Usage, Used, UsedBy};
 

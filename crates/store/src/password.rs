@@ -19,13 +19,26 @@ const LONGEST: usize = 1024;
 const NAME: &str = "admin";
 
 impl Store {
-    /// Sets the administrator's password.
+    /// Sets the administrator's password. Whoever was signed in is not any more.
     ///
     /// # Errors
     ///
     /// [`StoreError::Invalid`] where it has fewer than [`SHORTEST_PASSWORD`] letters or more than 1024 bytes, and what
     /// the database reports.
     pub async fn set_admin_password(&self, password: &str, origin: &Origin) -> Result<()> {
+        self.write_admin_password(password, true, origin).await.map(drop)
+    }
+
+    /// Sets the administrator's password where there is none. False where there is one: it stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::set_admin_password`].
+    pub async fn set_first_admin_password(&self, password: &str, origin: &Origin) -> Result<bool> {
+        self.write_admin_password(password, false, origin).await
+    }
+
+    async fn write_admin_password(&self, password: &str, replaces: bool, origin: &Origin) -> Result<bool> {
         let password = normalised(password);
         if password.chars().count() < SHORTEST_PASSWORD || password.len() > LONGEST {
             return Err(StoreError::Invalid { field: "password", expected: "10 letters or more, 1024 bytes at most" });
@@ -35,19 +48,26 @@ impl Store {
             .map_err(|error| StoreError::Password { reason: error.to_string() })?;
         let database = &self.database;
         let mut write = database.write().await?;
-        sqlx::query(
+        let written = sqlx::query(
             "INSERT INTO secrets (name, hash, changed_at) VALUES ($1, $2, $3)
-            ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at",
+            ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at WHERE $4 = 1",
         )
         .bind(NAME)
         .bind(hash)
         .bind(clock::now())
+        .bind(i64::from(replaces))
         .execute(&mut *write.transaction)
         .await
         .map_err(database.failed())?;
+        if written.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let ended = sqlx::query("DELETE FROM sessions").execute(&mut *write.transaction).await;
+        ended.map_err(database.failed())?;
         let entry = origin.entry(DEFAULT_TENANT, "admin.password", NAME);
         audit::append(database, &mut write.transaction, &[entry]).await?;
-        database.commit(write).await
+        database.commit(write).await?;
+        Ok(true)
     }
 
     /// Whether this is the administrator's password. Takes as long where none is set.

@@ -35,9 +35,19 @@ pub(crate) fn new_id() -> Result<String> {
 
 /// The full text of a new key with this id.
 pub(crate) fn new_key(id: &str) -> Result<String> {
+    Ok(format!("saem_{id}_{}", new_token()?))
+}
+
+/// A new secret of 32 random bytes, in 43 digits.
+pub(crate) fn new_token() -> Result<String> {
     let mut bytes = [0; 32];
     fill(&mut bytes)?;
-    Ok(format!("saem_{id}_{}", base62(bytes)))
+    Ok(base62(bytes))
+}
+
+/// Whether a text has the form of [`new_token`].
+pub(crate) fn is_token(text: &str) -> bool {
+    text.len() == SECRET_DIGITS && text.bytes().all(|byte| DIGITS.contains(&byte))
 }
 
 /// What is stored of a key: the SHA-256 of its text, in hex. A key has 256 random bits, so nothing slower is needed.

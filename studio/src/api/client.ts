@@ -84,7 +84,8 @@ export function isAbort(error: unknown): boolean {
 async function refusal(response: Response): Promise<ApiError> {
   const text = await response.text();
   const error = read(text, response.status);
-  if (error.status === 401) signOut(error.message);
+  // Whoever showed nothing knows what is missing; a wrong password is said where it was written.
+  if (error.status === 401 && error.code !== "wrong_password") signOut(key.value ? error.message : "");
   return error;
 }
 

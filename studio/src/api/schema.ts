@@ -10,6 +10,12 @@ export interface Operations {
   "POST /v1/api-tools/segmentation": { body: ClovaSegmentationRequest; result: Clova_ClovaSegmentationResult };
   "POST /v1/api-tools/summarization/v2": { body: ClovaSummarizationRequest; result: Clova_ClovaSummarizationResult };
   "POST /v1/api-tools/sliding/chat-messages/{model}": { body: ClovaSlidingRequest; result: Clova_ClovaSlidingResult };
+  "GET /api/studio/session": { body: undefined; result: StudioSession };
+  "POST /api/studio/session": { body: StudioPassword; result: undefined };
+  "DELETE /api/studio/session": { body: undefined; result: undefined };
+  "POST /api/studio/password": { body: StudioPassword; result: undefined };
+  "GET /api/studio/engines": { body: undefined; result: StudioEngines };
+  "POST /api/studio/engines/load": { body: StudioEngineLoad; result: StudioEngine };
   "GET /api/studio/projects": { body: undefined; result: StudioProjects };
   "POST /api/studio/projects": { body: StudioNewProject; result: StudioProject };
   "GET /api/studio/projects/{id}": { body: undefined; result: StudioProject };
@@ -572,8 +578,10 @@ export interface StudioBatch {
   rows: number;
   /** The first rows; not in lists. */
   sample?: Array<Record<string, unknown>> | null;
-  /** Where the task has a column with labels. */
+  /** Where the task has a column with labels, and one variant. */
   score?: StudioScore | null;
+  /** The same, for each of several variants. */
+  scores?: Array<StudioScoreOf>;
   started_at?: string | null;
   /** `draft`, `running`, `done`, `cancelled` or `failed`. */
   state: string;
@@ -581,7 +589,20 @@ export interface StudioBatch {
   usage: StudioBatchUsage;
 }
 
-/** How many rows are in each state. */
+/** What one of several variants made of a row. */
+export interface StudioBatchAnswer {
+  /** What went wrong. */
+  error?: string | null;
+  /** `stop` or `length`. */
+  finish_reason?: string | null;
+  output?: string | null;
+  /** `waiting`, `done` or `failed`. */
+  state: string;
+  /** Its letter. */
+  variant: string;
+}
+
+/** How many answers are in each state: one for each row, and where there are several variants one for each of them. */
 export interface StudioBatchProgress {
   done: number;
   failed: number;
@@ -590,6 +611,8 @@ export interface StudioBatchProgress {
 
 /** A row. */
 export interface StudioBatchRow {
+  /** What each made of it, where there are several variants. */
+  answers?: Array<StudioBatchAnswer>;
   /** What went wrong. */
   error?: string | null;
   /** `stop` or `length`. */
@@ -601,7 +624,7 @@ export interface StudioBatchRow {
   output?: string | null;
   /** Its number, from 1. */
   row: number;
-  /** `waiting`, `done` or `failed`. */
+  /** `waiting`, `done` or `failed`; with several variants `failed` or `waiting` where one of them is. */
   state: string;
 }
 
@@ -624,6 +647,8 @@ export interface StudioBatchStart {
   project?: string | null;
   /** Which of the document's variants. */
   variant?: number | null;
+  /** Several of them, so that each row goes through each: `A` is the document itself, `B` its first variant, and so on. */
+  variants?: Array<string> | null;
   /** Its version; the current one where absent. */
   version?: number | null;
 }
@@ -636,6 +661,8 @@ export interface StudioBatchTask {
   model: string;
   project: string;
   variant?: number | null;
+  /** Where rows go through several. */
+  variants?: Array<StudioBatchVariant>;
   version: number;
 }
 
@@ -643,6 +670,13 @@ export interface StudioBatchTask {
 export interface StudioBatchUsage {
   completion_tokens: number;
   prompt_tokens: number;
+}
+
+/** One of several variants. */
+export interface StudioBatchVariant {
+  model: string;
+  /** Its letter. */
+  variant: string;
 }
 
 /** Batches, the newest first. */
@@ -793,6 +827,34 @@ export interface StudioDuplicate {
   name?: string | null;
   /** The version; the current one where absent. */
   version?: number | null;
+}
+
+/** A model that writes. */
+export interface StudioEngine {
+  /** What it is good for. */
+  about?: StudioWords | null;
+  /** Bytes that serving it takes; of one that is away, a guess by the size of its files. */
+  bytes?: number | null;
+  /** Whether that fits in what is free. */
+  fits?: boolean | null;
+  /** The name of its licence. */
+  licence?: string | null;
+  name: string;
+  /** `served`, `here` on this machine, or `away`: to be fetched with `saem pull`. */
+  state: string;
+}
+
+/** Which model to load. */
+export interface StudioEngineLoad {
+  /** Its name in the list. */
+  name: string;
+}
+
+/** Models, and the memory that they would have to fit in. */
+export interface StudioEngines {
+  engines: Array<StudioEngine>;
+  /** Bytes that are free for one more; absent where the system does not tell. */
+  memory?: number | null;
 }
 
 /** A row. */
@@ -955,6 +1017,12 @@ export interface StudioParameters {
   top_p?: number;
 }
 
+/** The administrator's password. */
+export interface StudioPassword {
+  /** 10 letters or more, 1024 bytes at most. */
+  password: string;
+}
+
 /** A size, and what there is for it. */
 export interface StudioPlanRequest {
   /** Days that it may take; 90 where null. */
@@ -1058,6 +1126,25 @@ export interface StudioScore {
   per_label: Array<StudioLabelScore>;
   /** Rows that have an answer and a label. */
   scored: number;
+}
+
+/** How right one of several variants is. */
+export interface StudioScoreOf {
+  score?: StudioScore | null;
+  /** Its letter. */
+  variant: string;
+}
+
+/** Who asks, and what is asked of them. */
+export interface StudioSession {
+  /** Whether requests must show a session or a key. */
+  guarded: boolean;
+  /** Whether the one who asks may set the first one: there is none, and they sit at the server's machine. */
+  may_set_password: boolean;
+  /** Whether there is an administrator's password to sign in with. */
+  password: boolean;
+  /** Whether the one who asks has signed in. */
+  signed_in: boolean;
 }
 
 /** Who speaks. */
@@ -1258,6 +1345,12 @@ export interface StudioVersions {
   /** Whether older ones follow. */
   has_more: boolean;
   versions: Array<StudioVersion>;
+}
+
+/** A sentence in both languages. */
+export interface StudioWords {
+  en: string;
+  ko: string;
 }
 
 /** One text. */

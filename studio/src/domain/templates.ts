@@ -80,6 +80,17 @@ export function templates(language: "en" | "ko", model: string): Template[] {
         message: say({ en: "Summarise the following text in three sentences.\n\n{{text}}", ko: "다음 글을 세 문장으로 요약해 주세요.\n\n{{글}}" }),
       }),
     ],
+    [
+      { en: "Questions about a text", ko: "글에 묻고 답하기" },
+      { en: "A text and a question: the answer keeps to what is written.", ko: "글과 질문을 넣으면 글에 있는 내용으로 답합니다." },
+      (title) => make(title, model, { maxTokens: 100, temperature: 0.1 }, {
+        mode: "chat",
+        variables: { [say({ en: "text", ko: "글" })]: "", [say({ en: "question", ko: "질문" })]: "" },
+        message: say({ en: "{{text}}\n\nQuestion: {{question}}", ko: "{{글}}\n\n질문: {{질문}}" }),
+      }, {
+        system: say({ en: "Answer the question in one sentence, from the text alone. Where the text does not say it, say so.", ko: "글에 있는 내용만으로 질문에 한 문장으로 답합니다. 글에 없으면 없다고 말합니다." }),
+      }),
+    ],
   ];
   return list.map(([name, about, build]) => ({ name: say(name), about: say(about), document: build(say(name)) }));
 }

@@ -1,14 +1,15 @@
 // The frame around all pages.
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { t } from "../i18n";
 import { Icon, Mark } from "../parts/icons";
+import { leave, welcomes } from "../state/account";
 import { announced } from "../state/announcer";
 import { engines, loadModels, models, modelsError } from "../state/models";
 import { chooseLanguage, chooseTheme, language, theme } from "../state/preferences";
 import type { Theme } from "../state/preferences";
 import { route } from "../state/route";
-import { key, refused, signOut } from "../state/session";
+import { key, refused, session } from "../state/session";
 import { current } from "../state/studio";
 import { Apps } from "./apps";
 import { Batches } from "./batches";
@@ -19,6 +20,7 @@ import { Playground } from "./playground";
 import { Projects } from "./projects";
 import { SignIn } from "./sign-in";
 import { Tunings } from "./tunings";
+import { PasswordDialog } from "./welcome";
 
 const PAGES = [
   ["playground", "page.playground", Playground],
@@ -34,6 +36,9 @@ const PAGES = [
 export function App(): JSX.Element {
   const shown = PAGES.find(([name]) => name === route.value[0]) ?? PAGES[0];
   const [name, label, Page] = shown;
+  const [setsPassword, setSetsPassword] = useState(false);
+  const known = session.value;
+  const signedIn = key.value !== "" || (known?.signed_in ?? false);
   useEffect(() => {
     const title = name === "playground" ? current.value.title : "";
     document.title = `${title || t(label)} · Saem Studio`;
@@ -47,7 +52,8 @@ export function App(): JSX.Element {
           {PAGES.map(([each, text]) => <a key={each} href={`#/${each}`} aria-current={each === name ? "page" : undefined}>{t(text)}</a>)}
         </nav>
         <div class="preferences">
-          {key.value && <button type="button" class="quiet small" onClick={() => signOut()}><Icon name="leave" />{t("app.signOut")}</button>}
+          {signedIn && refused.value === null && <button type="button" class="quiet small" onClick={() => void leave()}><Icon name="leave" />{t(key.value ? "app.signOut" : "app.leave")}</button>}
+          {known?.may_set_password && !known.guarded && !welcomes.value && <button type="button" class="quiet small" onClick={() => setSetsPassword(true)}>{t("password.set")}</button>}
           <label>
             <span class="unseen">{t("app.theme")}</span>
             <select value={theme.value} onChange={(event) => chooseTheme(event.currentTarget.value as Theme)}>
@@ -61,6 +67,7 @@ export function App(): JSX.Element {
         </div>
       </header>
       <Content page={Page} />
+      {setsPassword && <PasswordDialog onClose={() => setSetsPassword(false)} />}
       <div class="unseen" role="status" aria-live="polite">{announced.value}</div>
     </>
   );

@@ -13,8 +13,8 @@ import { kindOf, pickFile, saveBlob } from "../parts/files";
 import { Icon } from "../parts/icons";
 import { announce } from "../state/announcer";
 import { route } from "../state/route";
-import { VariantSelect, letter } from "../parts/variant-select";
-import { ScoreTables } from "./score";
+import { VariantChecks, letter } from "../parts/variant-select";
+import { ScoreTables, ScoresOfVariants } from "./score";
 
 /** Milliseconds between two looks at a batch that runs. */
 const PULSE = 1000;
@@ -93,13 +93,14 @@ function BatchView({ id }: { id: string }): JSX.Element {
     void call("DELETE /api/studio/batches/{id}", undefined, { path }).then(() => { location.hash = "#/batches"; }).catch((reason: unknown) => setError(explain(reason)));
   };
   const { waiting, done, failed } = batch.progress;
+  const ways = batch.task?.variants ?? [];
   const goesOn = ["cancelled", "failed", "done"].includes(batch.state) && waiting + failed > 0;
   return (
     <>
       <header class="page-head">
         <p><a href="#/batches">{t("page.batches")}</a></p>
         <h1>{batch.name}</h1>
-        <p class="facts"><span data-testid="batch-state">{t(`batches.${batch.state}` as Key)}</span><span>{t("batches.rows", { count: batch.rows })}</span><span>{batch.format.toUpperCase()} · {batch.encoding.toUpperCase()}</span>{batch.task && <span>{batch.task.model}</span>}{batch.task?.variant != null && <span>{t("compare.variant", { name: letter(batch.task.variant + 1) })}</span>}</p>
+        <p class="facts"><span data-testid="batch-state">{t(`batches.${batch.state}` as Key)}</span><span>{t("batches.rows", { count: batch.rows })}</span><span>{batch.format.toUpperCase()} · {batch.encoding.toUpperCase()}</span>{batch.task && ways.length === 0 && <span>{batch.task.model}</span>}{ways.map((way) => <span key={way.variant}>{way.variant} · {way.model}</span>)}{batch.task?.variant != null && <span>{t("compare.variant", { name: letter(batch.task.variant + 1) })}</span>}</p>
       </header>
       {error && <p class="error" role="alert">{error}</p>}
       {batch.reason && <p class="error">{batch.reason}</p>}
@@ -112,7 +113,7 @@ function BatchView({ id }: { id: string }): JSX.Element {
       {batch.state === "draft" ? <Start batch={batch} onStart={(next) => setBatch(next)} /> : (
         <>
           <div class="meter">
-            <progress max={batch.rows} value={done + failed} aria-label={t("batches.progress")} />
+            <progress max={waiting + done + failed} value={done + failed} aria-label={t("batches.progress")} />
             <p class="facts"><span>{t("batches.counts", { done, failed, waiting })}</span><span>{t("run.tokens", { prompt: batch.usage.prompt_tokens, answer: batch.usage.completion_tokens })}</span></p>
           </div>
           <div class="row">
@@ -123,6 +124,7 @@ function BatchView({ id }: { id: string }): JSX.Element {
             <button type="button" class="quiet" onClick={remove}><Icon name="trash" />{t("action.remove")}</button>
           </div>
           {batch.score && <ScoreTables score={batch.score} />}
+          {batch.scores?.some((each) => each.score) && <ScoresOfVariants batch={batch} />}
           <Rows batch={batch} />
         </>
       )}
@@ -137,7 +139,7 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
   const [columns, setColumns] = useState<Record<string, string>>({});
   const [choices, setChoices] = useState("");
   const [gold, setGold] = useState("");
-  const [variant, setVariant] = useState("");
+  const [chosen, setChosen] = useState([0]);
   const [error, setError] = useState("");
   useEffect(() => {
     call("GET /api/studio/projects", undefined, { query: { limit: "200" } }).then((found) => {
@@ -149,12 +151,12 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
   const choose = (id: string) => {
     call("GET /api/studio/projects/{id}", undefined, { path: { id } }).then((found) => {
       setProject(found as Project);
-      setVariant("");
+      setChosen([0]);
       setChoices((found as Project).document.choices.join(", "));
     }).catch((reason: unknown) => setError(explain(reason)));
   };
   const document = project && fromServer(project.document, project.name);
-  const names = document ? variableNames(textsOf(document, document.variants.slice(Number(variant || -1) + 1).slice(0, 1))) : [];
+  const names = document ? variableNames(textsOf(document, document.variants.filter((_, at) => chosen.includes(at)))) : [];
   const columnOf = (name: string) => columns[name] ?? (batch.columns.includes(name) ? name : (batch.columns[0] ?? ""));
   const start = async () => {
     if (!project) return;
@@ -164,7 +166,7 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
       columns: Object.fromEntries(names.map((name) => [name, columnOf(name)])),
       choices: allowed,
       ...(gold ? { gold } : {}),
-      ...(variant ? { variant: Number(variant) } : {}),
+      ...(chosen.length > 1 ? { variants: chosen.map(letter) } : chosen[0] ? { variant: chosen[0] - 1 } : {}),
     };
     try {
       onStart(await call("POST /api/studio/batches/{id}/start", body, { path: { id: batch.id } }) as Batch);
@@ -185,17 +187,22 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
       {projects.length === 0 ? <p class="empty">{t("batches.noProject")}</p> : (
         <div class="card form">
           <Select label={t("batches.project")} value={project?.id ?? ""} options={projects.map((each) => [each.id, each.name] as const)} onChange={choose} />
-          {document && <VariantSelect count={document.variants.length} value={variant} onChange={setVariant} />}
+          {document && <VariantChecks variants={document.variants} chosen={chosen} onChange={setChosen} />}
           {project && names.length === 0 && <p class="error">{t("batches.noVariable")}</p>}
           {names.map((name) => <Select key={name} label={t("batches.column", { name })} value={columnOf(name)} options={options} onChange={(column) => setColumns({ ...columns, [name]: column })} />)}
           <LineField label={t("batches.choices")} hint={t("batches.choices.hint")} value={choices} onInput={setChoices} />
           <Select label={t("batches.gold")} hint={t("batches.gold.hint")} value={gold} options={[["", t("batches.gold.none")], ...options]} onChange={setGold} />
           {error && <p class="error" role="alert">{error}</p>}
-          <button type="button" class="primary" disabled={!project} onClick={() => void start()}><Icon name="run" />{t("batches.start", { count: batch.rows })}</button>
+          <button type="button" class="primary" disabled={!project || chosen.length === 0} onClick={() => void start()}><Icon name="run" />{t("batches.start", { count: batch.rows })}</button>
         </div>
       )}
     </>
   );
+}
+
+/** What one of several variants made of a row. */
+function AnswerCell({ answer }: { answer: NonNullable<BatchRow["answers"]>[number] | undefined }): JSX.Element {
+  return <td>{answer?.error ? <span class="bad">{answer.error}</span> : <span class="said small">{answer?.output?.trim()}</span>}</td>;
 }
 
 const STATES = ["", "done", "failed", "waiting"] as const;
@@ -206,6 +213,7 @@ function Rows({ batch }: { batch: Batch }): JSX.Element {
   const [rows, setRows] = useState<BatchRow[]>([]);
   const [total, setTotal] = useState(0);
   const { done, failed } = batch.progress;
+  const ways = batch.task?.variants ?? [];
   useEffect(() => {
     const query: Record<string, string> = { offset: String(offset), limit: String(PAGE) };
     if (state) query["state"] = state;
@@ -222,13 +230,13 @@ function Rows({ batch }: { batch: Batch }): JSX.Element {
       </div>
       <div class="scroll" tabIndex={0} role="region" aria-label={t("batches.rowsTitle")}>
         <table class="plain-table">
-          <thead><tr><th scope="col" class="amount">{t("examples.number")}</th>{batch.columns.map((column) => <th key={column} scope="col">{column}</th>)}<th scope="col">{t("examples.output")}</th><th scope="col">{t("batches.state")}</th></tr></thead>
+          <thead><tr><th scope="col" class="amount">{t("examples.number")}</th>{batch.columns.map((column) => <th key={column} scope="col">{column}</th>)}{ways.length > 0 ? ways.map((way) => <th key={way.variant} scope="col">{t("compare.variant", { name: way.variant })}</th>) : <th scope="col">{t("examples.output")}</th>}<th scope="col">{t("batches.state")}</th></tr></thead>
           <tbody>
             {rows.map((row) => (
               <tr key={row.row}>
                 <td class="amount">{number(row.row)}</td>
                 {batch.columns.map((column) => <td key={column}>{String(row.input[column] ?? "")}</td>)}
-                <td><span class="said small">{row.output?.trim()}</span></td>
+                {ways.length > 0 ? ways.map((way) => <AnswerCell key={way.variant} answer={row.answers?.find((each) => each.variant === way.variant)} />) : <td><span class="said small">{row.output?.trim()}</span></td>}
                 <td>{row.error ? <span class="bad">{row.error}</span> : t(`batches.row.${row.state}` as Key)}</td>
               </tr>
             ))}

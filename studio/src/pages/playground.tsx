@@ -5,6 +5,7 @@ import { MOST_VARIANTS } from "../domain/document";
 import { t } from "../i18n";
 import { Segmented } from "../parts/fields";
 import { Icon } from "../parts/icons";
+import { welcomes } from "../state/account";
 import { clearRuns, running, start, stop } from "../state/run";
 import { addVariant, canUndo, current, undo, update } from "../state/studio";
 import { ChatDesk } from "./chat-desk";
@@ -15,6 +16,7 @@ import { Settings } from "./settings";
 import { TemplatesDialog } from "./templates-dialog";
 import { TextDesk } from "./text-desk";
 import { Variables } from "./variables";
+import { Welcome } from "./welcome";
 
 type Open = "code" | "templates" | null;
 
@@ -79,6 +81,7 @@ export function Playground(): JSX.Element {
             </div>
           </div>
         </header>
+        {welcomes.value && <Welcome />}
         {!compare && !wide && (
           <details class="settings-fold">
             <summary><Icon name="sliders" />{t("settings.title")}</summary>

@@ -1,7 +1,42 @@
 // How right the answers were: figures, and which label was taken for which.
 import type { JSX } from "preact";
-import type { Score } from "../api/studio";
+import { useState } from "preact/hooks";
+import type { Batch, Score } from "../api/studio";
 import { number, percent, t } from "../i18n";
+import { Bars } from "../parts/bars";
+import { Segmented } from "../parts/fields";
+
+/** Several variants beside each other, and one of them in full. */
+export function ScoresOfVariants({ batch }: { batch: Batch }): JSX.Element {
+  const scores = batch.scores ?? [];
+  const [shown, setShown] = useState(scores[0]?.variant ?? "");
+  const name = (variant: string) => t("compare.variant", { name: variant });
+  const full = scores.find((each) => each.variant === shown)?.score;
+  return (
+    <>
+      <section class="score" aria-label={t("score.variants")}>
+        <h2>{t("score.variants")}</h2>
+        <Bars caption={t("score.accuracy")} head={[t("variant.label"), t("score.accuracy")]} whole={0}
+          bars={scores.map((each, at) => ({ name: name(each.variant), value: each.score?.accuracy ?? 0, text: percent(each.score?.accuracy ?? 0), tone: at }))} />
+        <div class="scroll" tabIndex={0} role="region" aria-label={t("variant.label")}>
+          <table class="plain-table variant-scores">
+            <thead><tr><th scope="col">{t("variant.label")}</th><th scope="col">{t("engine.label")}</th><th scope="col" class="amount">{t("score.accuracy")}</th><th scope="col" class="amount">{t("score.f1")}</th><th scope="col" class="amount">{t("score.scored")}</th></tr></thead>
+            <tbody>
+              {scores.map(({ variant, score }) => (
+                <tr key={variant}>
+                  <th scope="row">{variant}</th><td>{batch.task?.variants?.find((each) => each.variant === variant)?.model}</td>
+                  <td class="amount">{score && percent(score.accuracy)}</td><td class="amount">{score && number(score.macro_f1, 3)}</td><td class="amount">{number(score?.scored ?? 0)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+        <Segmented label={t("variant.label")} value={shown} onChange={setShown} options={scores.map((each) => [each.variant, name(each.variant)] as const)} />
+      </section>
+      {full && <ScoreTables score={full} />}
+    </>
+  );
+}
 
 export function ScoreTables({ score }: { score: Score }): JSX.Element {
   const { labels, confusion, other, per_label } = score;

@@ -7,6 +7,7 @@ import { Check, NumberField, Segmented, Select, Slider, StopSequences, TextArea 
 import { contextOf, engines } from "../state/models";
 import { probabilities } from "../state/run";
 import { current, main, update, updateParameters, updateVariant } from "../state/studio";
+import { EngineNote } from "./engines-dialog";
 
 export function EngineChooser({ variant, explains }: { variant: Variant; explains?: boolean }): JSX.Element {
   const options: [string, string][] = engines.value.map((model) => {
@@ -61,6 +62,7 @@ export function Settings(): JSX.Element {
     <div class="settings">
       <h2>{t("settings.title")}</h2>
       <EngineChooser variant={main.value} explains />
+      <EngineNote variant={main.value} />
       <Sampling variant={main.value} />
       <Probabilities />
     </div>

@@ -1,5 +1,7 @@
-// The key of this tab. It lives as long as the tab does and is never written to disk by us.
+// Who sits here: by the key of this tab, which is never written to disk by us, or by a session, of which only the browser
+// knows the cookie.
 import { signal } from "@preact/signals";
+import type { Operations } from "../api/schema";
 
 const PLACE = "saem-key";
 
@@ -7,6 +9,8 @@ const PLACE = "saem-key";
 export const key = signal(read());
 /** What the server said when it asked for a key; null while nobody has to sign in. */
 export const refused = signal<string | null>(null);
+/** What the server knows of whoever asks; null until it was asked. */
+export const session = signal<Operations["GET /api/studio/session"]["result"] | null>(null);
 
 function read(): string {
   try {
@@ -16,7 +20,7 @@ function read(): string {
   }
 }
 
-export function signIn(text: string): void {
+export function takeKey(text: string): void {
   key.value = text.trim();
   try {
     sessionStorage.setItem(PLACE, key.value);

@@ -78,3 +78,45 @@ export async function a_batch_goes_on_after_a_restart_of_the_server(here, world,
     await server.close();
   }
 }
+
+export async function a_table_goes_through_the_variants_that_are_chosen(here) {
+  const { page, t, button, field } = here;
+  await project(here, "Review: {{review}}\nMood:", `variants ${here.language} ${here.size}`);
+  await button("compare.open").click();
+  const column = (name) => page.getByRole("region", { name: t("compare.variant", { name }), exact: true });
+  await column("B").getByLabel(t("text.prompt"), { exact: true }).fill("Is this {{word}} good or bad? {{review}}\nIt is");
+  await button("project.save").click();
+  await page.getByText(t("project.current", { version: 2 }), { exact: true }).waitFor();
+  const rows = [["review", "word", "label"], ["great", "thing", "positive"], ["awful", "thing", "negative"], ["lovely", "thing", "positive"]];
+  const done = () => page.waitForFunction((text) => document.querySelector("[data-testid=batch-state]")?.textContent === text, t("batches.done"));
+  const way = (name) => page.getByRole("checkbox", { name: `${t("compare.variant", { name })} · smollm2-135m`, exact: true });
+  // One of them: its prompt has a variable more.
+  await upload(here, table(rows));
+  await way("A").waitFor();
+  assert.equal(await field("batches.column", { name: "word" }).count(), 0);
+  await way("B").check();
+  await way("A").uncheck();
+  await field("batches.column", { name: "word" }).waitFor();
+  await button("batches.start", { count: 3 }).click();
+  await done();
+  await page.locator(".page-head .facts").getByText(t("compare.variant", { name: "B" }), { exact: true }).waitFor();
+  // Both, beside each other, each with its score.
+  await upload(here, table(rows));
+  await way("B").check();
+  await field("batches.choices").fill("positive, negative");
+  await field("batches.gold").selectOption("label");
+  await here.look("batch-variants");
+  await button("batches.start", { count: 3 }).click();
+  await done();
+  await page.locator(".variant-scores tbody tr").nth(1).waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll(".batch-rows tbody td:nth-child(n+5):not(:last-child)")].filter((cell) => cell.textContent !== "").length === 6);
+  const answers = await page.locator(".batch-rows tbody td:nth-child(n+5):not(:last-child)").allTextContents();
+  assert.ok(answers.every((answer) => ["positive", "negative"].includes(answer.trim())), answers.join());
+  await page.getByRole("region", { name: t("score.variants"), exact: true }).getByRole("button", { name: t("compare.variant", { name: "B" }), exact: true }).click();
+  await here.look("batch-variants-score");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
+  const lines = readFileSync(await download.path(), "utf8").trim().split(/\r?\n/);
+  assert.match(lines[0], /output_A.*output_B/);
+  assert.deepEqual([lines.length, lines[1].split(",").length], [4, 9]);
+}
+a_table_goes_through_the_variants_that_are_chosen.settings = 2;

@@ -2,7 +2,8 @@
 //
 //     node tests/browser/run.mjs <saem> <folder for screenshots> [word of a test's name]
 //
-// With STUDIO_DIST, pages come from that folder and not from the program: what is being worked on, without a build.
+// With STUDIO_DIST, pages come from that folder and not from the program: what is being worked on, without a build. With
+// STUDIO_THREADS, servers compute with so many threads: one waits for no other on a machine that is busy with other things.
 //
 // Each test has a page of its own. Whatever a page asks of another origin, whatever it complains about and whatever a
 // screen reader could not use is a failure.
@@ -13,6 +14,8 @@ import path from "node:path";
 import { chromium } from "playwright-core";
 import { words } from "../../tools/check-words.mjs";
 import { Server } from "./servers.mjs";
+import * as firstSteps from "./first-steps.mjs";
+import * as flows from "./flows.mjs";
 import * as playground from "./playground.mjs";
 import * as explorer from "./explorer.mjs";
 import * as frame from "./frame.mjs";
@@ -36,8 +39,8 @@ const browser = await chromium.launch({
 });
 const open = await new Server(saem).start();
 
-/** What a test gets: a page, words, and the ways to look at it. */
-async function world(language, size, colours, server = open) {
+/** What a test gets: a page, words, and the ways to look at it. `isNew` is a person who was never here. */
+async function world(language, size, colours, server = open, { isNew = false } = {}) {
   const context = await browser.newContext({
     viewport: SIZES[size],
     locale: language === "ko" ? "ko-KR" : "en-US",
@@ -46,6 +49,7 @@ async function world(language, size, colours, server = open) {
     acceptDownloads: true,
     permissions: ["clipboard-read", "clipboard-write"],
   });
+  if (!isNew) await context.addInitScript(() => { if (location.protocol === "http:") localStorage.setItem("saem-welcome", "closed"); });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   const faults = [];
@@ -91,7 +95,7 @@ async function world(language, size, colours, server = open) {
 
 let failed = 0;
 let passed = 0;
-const tests = [...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(datasets), ...Object.entries(tunings), ...Object.entries(plan), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
+const tests = [...Object.entries(firstSteps), ...Object.entries(flows), ...Object.entries(playground), ...Object.entries(projects), ...Object.entries(batches), ...Object.entries(datasets), ...Object.entries(tunings), ...Object.entries(plan), ...Object.entries(apps), ...Object.entries(explorer), ...Object.entries(frame)];
 for (const [name, test] of tests) {
   const title = name.replaceAll("_", " ");
   if (!title.includes(only)) continue;
@@ -100,7 +104,7 @@ for (const [name, test] of tests) {
     const begun = Date.now();
     const here = await world(language, size, colours);
     try {
-      await test(here, (server) => world(language, size, colours, server), Server);
+      await test(here, (server, person) => world(language, size, colours, server, person), Server);
       assert.deepEqual(here.faults, []);
       passed += 1;
       console.log(`ok   ${((Date.now() - begun) / 1000).toFixed(1).padStart(5)} s  ${title} (${language}, ${size})`);

@@ -1,12 +1,15 @@
 // Real servers for the tests: each a process of its own, with records of its own.
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
 const home = process.env.SAEM_TEST_MODELS;
 if (!home) throw new Error("SAEM_TEST_MODELS names the folder with smollm2-135m.gguf and use-multilingual (see scripts/test)");
 const MODELS = ["smollm2-135m.gguf", "use-multilingual"].map((name) => path.join(home, name));
+
+/** Where one of the models for tests is. */
+export const modelFile = (name) => path.join(home, name);
 
 export class Server {
   constructor(saem, more = []) {
@@ -17,10 +20,21 @@ export class Server {
     this.port = 0;
   }
 
+  /** Puts one of the models for tests into its home, as `saem pull` would. */
+  install(name, file) {
+    const folder = path.join(this.folder, "models", name);
+    mkdirSync(folder, { recursive: true });
+    symlinkSync(path.join(home, file), path.join(folder, file));
+    const { size: bytes } = statSync(path.join(home, file));
+    const manifest = { name, source: "packages", entry: file, files: [{ name: file, bytes, sha256: "0".repeat(64) }], bytes, licence: null, accepted_at: null, fetched_at: "2026-01-01T00:00:00Z" };
+    writeFileSync(path.join(folder, "manifest.json"), JSON.stringify(manifest));
+  }
+
   /** Starts it, on the same port where it ran before. */
   async start() {
     const models = [...MODELS.flatMap((name) => ["--model", name]), ...this.more];
-    this.process = spawn(this.saem, ["serve", ...models, "--context", "2048", "--port", String(this.port)], { env: this.environment, stdio: ["ignore", "ignore", "pipe"] });
+    const threads = process.env.STUDIO_THREADS ? ["--threads", process.env.STUDIO_THREADS] : [];
+    this.process = spawn(this.saem, ["serve", ...models, ...threads, "--context", "2048", "--port", String(this.port)], { env: this.environment, stdio: ["ignore", "ignore", "pipe"] });
     let said = "";
     await new Promise((resolve, reject) => {
       this.process.on("exit", (code) => reject(new Error(`saem serve ended with ${code}: ${said}`)));

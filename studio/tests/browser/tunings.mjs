@@ -90,3 +90,45 @@ export async function a_tuning_is_stopped_and_goes_on_after_a_restart(here, worl
     await server.close();
   }
 }
+
+export async function a_prompt_is_learnt_and_is_there_again_after_a_restart(here, world, Server) {
+  const server = await new Server(here.saem).start();
+  const there = await world(server);
+  const { page, t, button, field, faults, context } = there;
+  try {
+    await begin(there, 24, 1);
+    await page.locator("input[value=p-tuning]").check();
+    const tokens = page.getByRole("spinbutton", { name: t("tuning.virtualTokens"), exact: true });
+    await tokens.fill("4");
+    await tokens.press("Enter");
+    await page.waitForFunction(() => document.querySelector(".takes")?.getAttribute("aria-busy") === "false");
+    await there.look("tuning-prompt");
+    await button("tuning.start").click();
+    await page.waitForFunction(() => /#\/tunings\/\w{12}$/.test(location.hash));
+    await reach(page, t("tuning.done"));
+    assert.ok((await page.locator(".training .twin tbody tr").count()) >= 4);
+    await field("tuning.modelName").fill("learnt");
+    await button("tuning.serveOnly").click();
+    const model = await page.getByTestId("tuned-model").textContent();
+    const ask = async () => {
+      const answer = await context.request.post(`${server.url}/v1/completions`, { data: { model, prompt: "배송이 빨라요", max_tokens: 8, temperature: 0 } });
+      return [answer.status(), (await answer.json()).choices?.[0].text];
+    };
+    const before = await ask();
+    assert.equal(before[0], 200);
+    await server.stop();
+    await server.start();
+    // It is served a moment after the others.
+    await page.waitForFunction(async (name) => (await (await fetch("/v1/models")).json()).data?.some((each) => each.id === name), model, { timeout: 60_000, polling: 200 });
+    assert.deepEqual(await ask(), before, "it answers as it did before");
+    await there.go("/#/playground");
+    await there.settings();
+    const engines = await page.getByLabel(t("engine.label"), { exact: true }).locator("option").allTextContents();
+    assert.ok(engines.some((each) => each.includes(":learnt")), engines.join());
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+    await server.close();
+  }
+}
+a_prompt_is_learnt_and_is_there_again_after_a_restart.settings = 2;

@@ -1,5 +1,7 @@
 //! `saem serve`.
 
+mod shelf;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use crate::language::Language;
 use crate::output::note;
 use crate::progress::{Progress, Unit};
 use crate::{models, records, resolve};
+
+use shelf::Shelf;
 
 /// Threads that move bytes; those that compute belong to the models.
 const RUNTIME_THREADS: usize = 2;
@@ -76,7 +80,7 @@ pub(crate) fn run(arguments: &Serve, language: Language) -> anyhow::Result<()> {
         }
     })?;
     drop(progress);
-    let service = service.with_embedders(embedders);
+    let service = service.with_embedders(embedders).with_shelf(Arc::new(Shelf::new(models::hub()?, options)));
     let url = format!("http://{}", running.address());
     note(&language.serving(&url));
     note(&language.serve_studio(&url));

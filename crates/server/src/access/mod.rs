@@ -1,22 +1,26 @@
 //! Keys, limits and records in front of the models.
 //!
 //! A server on the loopback without a single key answers whoever can reach it: that is one person's own machine. From
-//! the first key on, every request needs one, on the loopback too, and only then, with an administrator's password
-//! beside it, may the server listen to other machines ([`Access::may_be_public`]).
+//! the first key or the administrator's password on, every request shows a key or a session, on the loopback too; and
+//! with both, the server may listen to other machines ([`Access::may_be_public`]). A session is what a browser gets for
+//! the password ([`signing`], [`cookie`]); it may do what a key with every scope may.
 //!
 //! The border asks [`Access::identify`] who a request is from before any route sees it; starting a request asks
 //! [`Access::admit`] whether its key may use the model now and sets aside what it may take; and as a [`Recorder`],
 //! [`Access`] hears how it ended, gives back what was not used, counts the usage and writes the audit log. While that
 //! log cannot be written, nobody is let in.
 
+pub(crate) mod cookie;
+mod guesses;
 mod refusals;
+mod signing;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use saem_store::{
     DEFAULT_TENANT, Denied, Grant, Key, Origin, Refusal, Scope, State, Store, StoreError, Used, UsedBy, tenant_number,
 };
@@ -25,7 +29,9 @@ use crate::service::{Finished, Recorder};
 use crate::studio::run;
 use crate::{ApiError, Caller, RequestId, pages};
 
+use guesses::Guesses;
 use refusals::Refusals;
+pub(crate) use signing::is_local;
 
 /// Rows of the audit log that may wait to be written; beyond it the log is taken to be broken.
 const MOST_WAITING: usize = 10_000;
@@ -37,11 +43,14 @@ const COUNTED_FOR: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Access {
     store: Arc<Store>,
-    /// Keys are never deleted, so once there is one this stays.
-    has_keys: AtomicBool,
+    /// Keys and the password are never deleted, so once there is one this stays.
+    is_guarded: AtomicBool,
     /// Whether more than one works, and when that was found.
     several_keys: Mutex<Option<(Instant, bool)>>,
     refusals: Refusals,
+    guesses: Guesses,
+    /// Held while a password is hashed.
+    hashing: tokio::sync::Mutex<()>,
 }
 
 /// Whose request it is, from where, and what it does.
@@ -49,6 +58,8 @@ pub struct Access {
 pub(crate) struct Holder {
     access: Arc<Access>,
     key: Option<Key>,
+    /// Whether it is the administrator, by a session.
+    is_admin: bool,
     source: String,
     action: String,
     /// Whether the request was counted: one may ask a model several times.
@@ -68,9 +79,11 @@ impl Access {
     pub fn new(store: Arc<Store>) -> Arc<Self> {
         Arc::new(Self {
             store,
-            has_keys: AtomicBool::new(false),
+            is_guarded: AtomicBool::new(false),
             several_keys: Mutex::default(),
             refusals: Refusals::default(),
+            guesses: Guesses::default(),
+            hashing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -86,9 +99,9 @@ impl Access {
     pub(crate) async fn identify(
         self: &Arc<Self>,
         id: RequestId,
+        method: &Method,
         headers: &HeaderMap,
         route: Option<&str>,
-        action: String,
         source: Option<IpAddr>,
     ) -> Result<Caller, ApiError> {
         let Some(scopes) = scopes(route) else { return Ok(Caller::anonymous(id)) };
@@ -96,22 +109,16 @@ impl Access {
             return Err(ApiError::records_unavailable());
         }
         let source = source.map_or_else(|| "unknown".to_owned(), |source| source.to_string());
-        let mut holder =
-            Holder { access: Arc::clone(self), key: None, source, action, is_counted: AtomicBool::new(false) };
+        let action = format!("{method} {}", route.unwrap_or("other"));
+        let mut holder = Holder::new(self, source, action);
         // Pages of other origins may call apps, so whoever calls one shows a key, wherever the server listens.
-        if route == Some(run::PATH) || self.needs_key().await? {
-            let checked = match presented(headers) {
-                Some(text) => self.store.authenticate(text).await.map_err(failed)?.map_err(denied),
-                None => Err(ApiError::unauthorized(
-                    "You did not provide an API key: send the header Authorization: Bearer <key>",
-                )),
-            };
-            let key = match checked {
-                Ok(key) => key,
+        let is_app = route == Some(run::PATH);
+        if is_app || self.needs_key().await? {
+            match self.credentials(method, headers, is_app).await {
+                Ok(key) => (holder.is_admin, holder.key) = (key.is_none(), key),
                 Err(error) => return Err(holder.refused("", error)),
-            };
-            let may = scopes.iter().any(|scope| key.allows(*scope));
-            holder.key = Some(key);
+            }
+            let may = holder.key.as_ref().is_none_or(|key| scopes.iter().any(|scope| key.allows(*scope)));
             if !may {
                 let scope = scopes.first().map(|scope| scope.name()).unwrap_or_default();
                 let message = format!("This key does not have the scope `{scope}`");
@@ -121,6 +128,17 @@ impl Access {
         let app = holder.key.as_ref().and_then(|key| key.made.app.clone());
         let tenant = holder.key.as_ref().map_or(0, |key| tenant_number(&key.made.tenant));
         Ok(Caller { tenant, app: app.map(Into::into), holder: Some(Arc::new(holder)), ..Caller::anonymous(id) })
+    }
+
+    /// The key that a request shows; none where it shows the administrator's session instead.
+    async fn credentials(&self, method: &Method, headers: &HeaderMap, is_app: bool) -> Result<Option<Key>, ApiError> {
+        if let Some(text) = presented(headers) {
+            return self.store.authenticate(text).await.map_err(failed)?.map_err(denied).map(Some);
+        }
+        if !is_app && self.is_signed_in(headers).await? {
+            return cookie::check_origin(method, headers).map(|()| None);
+        }
+        Err(ApiError::unauthorized("You did not provide an API key: send the header Authorization: Bearer <key>"))
     }
 
     /// Whether more than one key works. What was found holds for some seconds: this is asked at every request.
@@ -153,7 +171,7 @@ impl Access {
         };
         let tenant = key.as_ref().map_or(0, |key| tenant_number(&key.made.tenant));
         let (source, action) = ("local".to_owned(), "batch".to_owned());
-        let holder = Holder { access: Arc::clone(self), key, source, action, is_counted: AtomicBool::new(false) };
+        let holder = Holder { key, ..Holder::new(self, source, action) };
         let line = Some(tenant_number(&format!("batch {batch}")));
         Ok(Caller { tenant, line, holder: Some(Arc::new(holder)), ..Caller::anonymous(RequestId::fresh()) })
     }
@@ -164,16 +182,22 @@ impl Access {
     }
 
     async fn needs_key(&self) -> Result<bool, ApiError> {
-        if self.has_keys.load(Ordering::Relaxed) {
+        if self.is_guarded.load(Ordering::Relaxed) {
             return Ok(true);
         }
-        let has_keys = self.store.has_any_key().await.map_err(failed)?;
-        self.has_keys.store(has_keys, Ordering::Relaxed);
-        Ok(has_keys)
+        let is_guarded = self.store.is_guarded().await.map_err(failed)?;
+        self.is_guarded.store(is_guarded, Ordering::Relaxed);
+        Ok(is_guarded)
     }
 }
 
 impl Holder {
+    /// Somebody of whom no more is known than where they are and what they do.
+    fn new(access: &Arc<Access>, source: String, action: String) -> Self {
+        let is_counted = AtomicBool::new(false);
+        Self { access: Arc::clone(access), key: None, is_admin: false, source, action, is_counted }
+    }
+
     /// A number for the key, and for those that it was rotated from.
     pub(crate) fn line(&self) -> Option<u64> {
         self.key.as_ref().map(|key| tenant_number(&key.lineage))
@@ -225,7 +249,11 @@ impl Holder {
 
     /// Who acts, and from where.
     pub(crate) fn origin(&self) -> Origin {
-        let who = self.key.as_ref().map_or_else(|| "anonymous".to_owned(), |key| format!("key:{}", key.id));
+        let who = match &self.key {
+            Some(key) => format!("key:{}", key.id),
+            None if self.is_admin => "admin".to_owned(),
+            None => "anonymous".to_owned(),
+        };
         Origin::new(who, &*self.source)
     }
 
@@ -277,9 +305,12 @@ fn scopes(route: Option<&str>) -> Option<&'static [Scope]> {
     match route {
         Some("/openapi.json" | "/health/live" | "/health/ready") => None,
         Some(route) if pages::is_page(route) => None,
+        // Who has not signed in yet comes here to do so.
+        Some("/api/studio/session" | "/api/studio/password") => None,
         Some("/metrics") => Some(&[Scope::Admin]),
         Some(run::PATH) => Some(&[Scope::App, Scope::Infer]),
         Some(route) if route.starts_with("/api/studio/apps") => Some(&[Scope::Admin]),
+        Some("/api/studio/engines/load") => Some(&[Scope::Admin]),
         Some(route) if route.starts_with("/api/studio/datasets") || route.starts_with("/api/studio/tunings") => {
             Some(&[Scope::Tune])
         }

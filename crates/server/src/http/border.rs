@@ -33,11 +33,10 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         Ok(allowed) => {
             foreign = allowed;
             let peer = request.extensions().get::<Peer>().copied();
-            let action = format!("{method} {}", route.as_deref().unwrap_or("other"));
             match foreign.is_some() && method == Method::OPTIONS {
                 // A browser asks before it sends the key.
                 true => Ok(None),
-                false => identify(&app, &id, request.headers(), route.as_deref(), action, peer).await.map(Some),
+                false => identify(&app, &id, &method, request.headers(), route.as_deref(), peer).await.map(Some),
             }
         }
         Err(error) => Err(error),
@@ -80,13 +79,13 @@ pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Ne
 async fn identify(
     app: &App,
     id: &RequestId,
+    method: &Method,
     headers: &HeaderMap,
     route: Option<&str>,
-    action: String,
     peer: Option<Peer>,
 ) -> Result<Caller, ApiError> {
     let Some(access) = app.access() else { return Ok(Caller::anonymous(id.clone())) };
-    access.identify(id.clone(), headers, route, action, peer.map(|peer| peer.0.ip())).await
+    access.identify(id.clone(), method, headers, route, peer.map(|peer| peer.0.ip())).await
 }
 
 /// Whether a request may be looked at; the origin of the page that sends it, where it is another one that an app allows.
@@ -120,7 +119,7 @@ async fn admit(
 }
 
 /// The name in `host[:port]`.
-fn name_of(host: &str) -> &str {
+pub(crate) fn name_of(host: &str) -> &str {
     match host.rfind(':') {
         // The last colon of an IPv6 address in brackets is inside them.
         Some(colon) if host.get(colon..).is_some_and(|rest| !rest.contains(']')) => host.get(..colon).unwrap_or(host),

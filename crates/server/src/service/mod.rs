@@ -10,6 +10,7 @@ mod keep;
 mod load;
 mod record;
 mod served;
+mod shelf;
 mod thread;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +20,7 @@ pub use generation::{Generation, GenerationEvent};
 pub use load::{AdapterFile, LoadError, ModelFile, Planned, ServiceOptions};
 pub use record::{Finished, Outcome, Recorder};
 pub use served::Served;
+pub use shelf::{Shelf, ShelfError, Shelved, Words};
 
 use crate::ApiError;
 
@@ -26,9 +28,10 @@ use crate::ApiError;
 #[derive(Debug, Default)]
 pub struct Service {
     models: Vec<Arc<Served>>,
-    /// Models with adapters that came while it served.
-    tuned: RwLock<Vec<Arc<Served>>>,
+    /// Models that came while it served: with adapters, or from the shelf.
+    later: RwLock<Vec<Arc<Served>>>,
     embedders: Vec<Arc<Embedder>>,
+    shelf: Option<Arc<dyn Shelf>>,
 }
 
 impl Service {
@@ -44,6 +47,18 @@ impl Service {
         Self { embedders: embedders.into_iter().map(Arc::new).collect(), ..self }
     }
 
+    /// The same, where more models can be had.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
+        Self { shelf: Some(shelf), ..self }
+    }
+
+    /// Where more models can be had.
+    #[must_use]
+    pub fn shelf(&self) -> Option<&Arc<dyn Shelf>> {
+        self.shelf.as_ref()
+    }
+
     /// The models in the order in which they were given.
     #[must_use]
     pub fn models(&self) -> &[Arc<Served>] {
@@ -53,26 +68,27 @@ impl Service {
     /// These, and after them those that came while it served.
     #[must_use]
     pub fn all_models(&self) -> Vec<Arc<Served>> {
-        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner);
-        self.models.iter().chain(tuned.iter()).map(Arc::clone).collect()
+        let later = self.later.read().unwrap_or_else(PoisonError::into_inner);
+        self.models.iter().chain(later.iter()).map(Arc::clone).collect()
     }
 
     /// Serves one more model. False where there is one of its name already.
-    pub fn add(&self, model: Served) -> bool {
-        let mut tuned = self.tuned.write().unwrap_or_else(PoisonError::into_inner);
-        let is_free = !self.models.iter().chain(tuned.iter()).any(|known| known.name() == model.name());
+    pub fn add(&self, model: impl Into<Arc<Served>>) -> bool {
+        let model = model.into();
+        let mut later = self.later.write().unwrap_or_else(PoisonError::into_inner);
+        let is_free = !self.models.iter().chain(later.iter()).any(|known| known.name() == model.name());
         if is_free {
-            tuned.push(Arc::new(model));
+            later.push(model);
         }
         is_free
     }
 
     /// Serves a model no longer that came while it served; requests at work go on. False where there is none of the name.
     pub fn withdraw(&self, name: &str) -> bool {
-        let mut tuned = self.tuned.write().unwrap_or_else(PoisonError::into_inner);
-        let before = tuned.len();
-        tuned.retain(|model| model.name() != name);
-        tuned.len() < before
+        let mut later = self.later.write().unwrap_or_else(PoisonError::into_inner);
+        let before = later.len();
+        later.retain(|model| model.name() != name);
+        later.len() < before
     }
 
     /// The model of this name.

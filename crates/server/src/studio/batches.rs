@@ -1,21 +1,14 @@
 //! Batches over HTTP: a table comes in, goes through a prompt, and goes out with its answers.
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::collections::{BTreeMap, BTreeSet};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
-use futures_core::Stream;
 use saem_engine::constraint::Constraint;
 use saem_store::{Batch as Stored, BatchRow, BatchState, NewBatch, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
 use super::apps::take;
@@ -28,9 +21,11 @@ use crate::nfc::nfc;
 use crate::{ApiError, App, Caller, ErrorBody};
 
 /// Rows that are shown of a draft.
-const SAMPLE: usize = 5;
+const SAMPLE: u32 = 5;
+/// The most variants that a row goes through.
+const MOST_WAYS: usize = 4;
 /// The most rows of one answer.
-const MOST_LISTED: u32 = 500;
+pub(super) const MOST_LISTED: u32 = 500;
 
 /// What is known of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +48,29 @@ pub(crate) struct Task {
     /// The column with the right labels.
     pub(crate) gold: Option<String>,
     pub(crate) document: Document,
+    /// The variants that each row goes through, where they are several: their letters, and the documents of those after
+    /// the first.
+    #[serde(default)]
+    pub(crate) letters: Vec<String>,
+    #[serde(default)]
+    pub(crate) beside: Vec<Document>,
+}
+
+impl Task {
+    /// How often each row of the table is asked.
+    pub(crate) fn ways(&self) -> i64 {
+        1 + self.beside.len() as i64
+    }
+
+    /// The document for a row of this number; see [`Store::start_batch`].
+    pub(crate) fn document(&self, number: i64) -> &Document {
+        let way = usize::try_from((number - 1).rem_euclid(self.ways())).unwrap_or_default();
+        way.checked_sub(1).and_then(|way| self.beside.get(way)).unwrap_or(&self.document)
+    }
+
+    fn documents(&self) -> impl Iterator<Item = &Document> {
+        std::iter::once(&self.document).chain(&self.beside)
+    }
 }
 
 /// What is to be done with a batch. Without fields, a batch that has come to an end goes on with what is left.
@@ -66,6 +84,10 @@ pub(crate) struct StartRequest {
     version: Option<i64>,
     /// Which of the document's variants.
     variant: Option<usize>,
+    /// Several of them, so that each row goes through each: `A` is the document itself, `B` its first variant, and so
+    /// on.
+    #[schema(max_items = 4)]
+    variants: Option<Vec<String>>,
     /// The column of each variable; of the same name where absent.
     #[serde(default)]
     columns: BTreeMap<String, String>,
@@ -97,15 +119,6 @@ pub(crate) struct RowsQuery {
     state: Option<String>,
 }
 
-/// In which form.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DownloadQuery {
-    /// `csv` or `jsonl`; as it came where absent.
-    format: Option<Format>,
-}
-
 /// A batch.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StudioBatch)]
@@ -134,8 +147,45 @@ pub(crate) struct Shown {
     task: Option<ShownTask>,
     progress: ShownProgress,
     usage: ShownUsage,
-    /// Where the task has a column with labels.
+    /// Where the task has a column with labels, and one variant.
     score: Option<Score>,
+    /// The same, for each of several variants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    scores: Vec<ScoreOf>,
+}
+
+/// How right one of several variants is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StudioScoreOf)]
+pub(crate) struct ScoreOf {
+    /// Its letter.
+    variant: String,
+    score: Option<Score>,
+}
+
+/// One of several variants.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StudioBatchVariant)]
+pub(crate) struct ShownVariant {
+    /// Its letter.
+    variant: String,
+    model: String,
+}
+
+/// What one of several variants made of a row.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StudioBatchAnswer)]
+pub(crate) struct ShownAnswer {
+    /// Its letter.
+    variant: String,
+    /// `waiting`, `done` or `failed`.
+    state: String,
+    output: Option<String>,
+    /// `stop` or `length`.
+    finish_reason: Option<String>,
+    /// What went wrong.
+    error: Option<String>,
 }
 
 /// What is done with each row.
@@ -145,13 +195,17 @@ pub(crate) struct ShownTask {
     project: String,
     version: i64,
     variant: Option<usize>,
+    /// Where rows go through several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    variants: Vec<ShownVariant>,
     model: String,
     columns: BTreeMap<String, String>,
     choices: Vec<String>,
     gold: Option<String>,
 }
 
-/// How many rows are in each state.
+/// How many answers are in each state: one for each row, and where there are several variants one for each of them.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StudioBatchProgress)]
 pub(crate) struct ShownProgress {
@@ -186,13 +240,17 @@ pub(crate) struct ShownRow {
     /// Its cells by the names of their columns.
     #[schema(value_type = Object)]
     input: Map<String, Value>,
-    /// `waiting`, `done` or `failed`.
+    /// `waiting`, `done` or `failed`; with several variants `failed` or `waiting` where one of them is.
     state: String,
     output: Option<String>,
     /// `stop` or `length`.
     finish_reason: Option<String>,
     /// What went wrong.
     error: Option<String>,
+    /// What each made of it, where there are several variants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    answers: Vec<ShownAnswer>,
 }
 
 /// Rows in their order.
@@ -274,7 +332,9 @@ pub(crate) async fn start(
         }
         _ => None,
     };
-    let started = store.start_batch(&stored.id, task.as_ref(), caller.key_id(), &caller.origin()).await;
+    let ways = task.as_ref().map_or(1, Task::ways);
+    let task = task.map(|task| stored_form(&task)).transpose()?;
+    let started = store.start_batch(&stored.id, task.as_ref(), ways, caller.key_id(), &caller.origin()).await;
     if !started.map_err(refused)? {
         return Err(ApiError::conflict("batch_state", "The batch runs already"));
     }
@@ -283,12 +343,45 @@ pub(crate) async fn start(
     Ok(json(StatusCode::OK, &show(store, stored, true).await?))
 }
 
-async fn task(app: &App, caller: &Caller, stored: &Stored, body: StartRequest) -> Result<Value, ApiError> {
+/// The variants of a task by their letters: all of them, and the numbers that documents give them.
+fn lettered(variants: &[String]) -> Result<Vec<Option<usize>>, ApiError> {
+    let wrong = |field: String| ApiError::invalid_value(field, "variants must be different ones of A, B, C and D");
+    if !(1..=MOST_WAYS).contains(&variants.len()) {
+        return Err(wrong("variants".to_owned()));
+    }
+    let number = |(at, letter): (usize, &String)| {
+        let known = ["A", "B", "C", "D"].iter().position(|known| known == letter);
+        let fresh = known.filter(|_| variants.iter().take(at).all(|other| other != letter));
+        Ok(fresh.ok_or_else(|| wrong(format!("variants[{at}]")))?.checked_sub(1))
+    };
+    variants.iter().enumerate().map(number).collect()
+}
+
+/// As it is kept.
+fn stored_form(task: &Task) -> Result<Value, ApiError> {
+    let text = serde_json::to_string(task).map_err(|_| ApiError::internal())?;
+    serde_json::from_str(&text).map_err(|_| ApiError::internal())
+}
+
+async fn task(app: &App, caller: &Caller, stored: &Stored, body: StartRequest) -> Result<Task, ApiError> {
     let about = about(stored)?;
     let Some(project) = body.project else {
         return Err(ApiError::invalid("missing_required_parameter", "project", "Missing parameter: `project`"));
     };
-    let (project, version, mut document) = take(app, caller, &project, body.version, body.variant).await?;
+    let letters = body.variants.unwrap_or_default();
+    let wanted = match (letters.as_slice(), body.variant) {
+        ([], variant) => vec![variant],
+        (_, Some(_)) => return Err(ApiError::invalid_value("variant", "variant and variants exclude each other")),
+        (letters, None) => lettered(letters)?,
+    };
+    let mut documents = Vec::with_capacity(wanted.len());
+    let (mut project, mut version) = (project, body.version);
+    for variant in &wanted {
+        let (id, taken, document) = take(app, caller, &project, version, *variant).await?;
+        // All of one version, whoever saves meanwhile.
+        (project, version) = (id, Some(taken));
+        documents.push(document);
+    }
     let unknown = |field: String, column: &str| {
         let message = format!("The table has no column `{column}`");
         ApiError::invalid_value(field, message)
@@ -296,7 +389,8 @@ async fn task(app: &App, caller: &Caller, stored: &Stored, body: StartRequest) -
     let mut given: BTreeMap<String, String> =
         body.columns.into_iter().map(|(name, column)| (nfc(name), nfc(column))).collect();
     let mut columns = BTreeMap::new();
-    for name in document.used_variables() {
+    let names: BTreeSet<String> = documents.iter().flat_map(Document::used_variables).collect();
+    for name in names {
         let column = given.remove(&name);
         if let Some(column) = column.as_ref().filter(|column| !about.columns.contains(column)) {
             return Err(unknown(format!("columns.{name}"), column));
@@ -316,17 +410,25 @@ async fn task(app: &App, caller: &Caller, stored: &Stored, body: StartRequest) -
     if let Some(column) = gold.as_ref().filter(|column| !about.columns.contains(column)) {
         return Err(unknown("gold".to_owned(), column));
     }
-    if let Some(choices) = body.choices {
-        document.choices = choices.into_iter().map(|choice| nfc(choice.trim().to_owned())).collect();
+    let choices: Option<Vec<String>> =
+        body.choices.map(|choices| choices.into_iter().map(|choice| nfc(choice.trim().to_owned())).collect());
+    for document in &mut documents {
+        if let Some(choices) = &choices {
+            document.choices.clone_from(choices);
+        }
+        if !document.choices.is_empty() {
+            Constraint::choice(&document.choices).map_err(|error| ApiError::constraint(&error, "choices"))?;
+        }
+        // One answer for each row.
+        document.parameters.candidates = 1;
     }
-    if !document.choices.is_empty() {
-        Constraint::choice(&document.choices).map_err(|error| ApiError::constraint(&error, "choices"))?;
-    }
-    // One answer for each row.
-    document.parameters.candidates = 1;
-    let task = Task { project, version, variant: body.variant, columns, gold, document };
-    let text = serde_json::to_string(&task).map_err(|_| ApiError::internal())?;
-    serde_json::from_str(&text).map_err(|_| ApiError::internal())
+    let mut documents = documents.into_iter();
+    let (Some(document), Some(version)) = (documents.next(), version) else { return Err(ApiError::internal()) };
+    let beside: Vec<Document> = documents.collect();
+    // One alone is `variant`.
+    let variant = wanted.first().copied().flatten().filter(|_| beside.is_empty());
+    let letters = if beside.is_empty() { Vec::new() } else { letters };
+    Ok(Task { project, version, variant, columns, gold, document, letters, beside })
 }
 
 /// Stops a batch. What is answered stays.
@@ -365,134 +467,24 @@ pub(crate) async fn rows(
     }
     let store = store(&app)?;
     let stored = find(store, &caller, &id).await?;
-    let progress = store.batch_progress(&stored.id).await.map_err(refused)?;
+    let (columns, task) = (about(&stored)?.columns, task_of(&stored)?);
+    let ways = task.as_ref().map_or(1, Task::ways);
     let total = match query.state.as_deref() {
         None => stored.rows,
-        Some("waiting") => progress.waiting,
-        Some("done") => progress.done,
-        Some("failed") => progress.failed,
+        Some(state @ ("waiting" | "done" | "failed")) => {
+            store.batch_rows_in(&stored.id, ways, state).await.map_err(refused)?
+        }
         Some(_) => return Err(ApiError::invalid_value("state", "state must be waiting, done or failed")),
     };
-    let columns = about(&stored)?.columns;
     let offset = i64::from(query.offset.unwrap_or(0));
-    let rows = store.batch_rows(&stored.id, query.state.as_deref(), offset, limit).await.map_err(refused)?;
-    let rows = rows.into_iter().map(|row| shown_row(row, &columns)).collect();
+    let rows = store.batch_rows(&stored.id, ways, query.state.as_deref(), offset, limit).await.map_err(refused)?;
+    let letters = task.map(|task| task.letters).unwrap_or_default();
+    let rows = rows.chunks(letters.len().max(1)).map(|rows| shown_row(rows, &letters, &columns)).collect();
     Ok(json(StatusCode::OK, &Rows { rows, total }))
 }
 
-/// The table with its answers.
-#[utoipa::path(get, path = "/api/studio/batches/{id}/download", operation_id = "studioDownloadBatch", tag = "studio",
-    params(("id" = String, Path), DownloadQuery),
-    responses((status = 200, body = String, content_type = "text/csv"), (status = "4XX", body = ErrorBody)))]
-pub(crate) async fn download(
-    State(app): State<App>,
-    caller: Caller,
-    PathId(id): PathId,
-    QueryOf(query): QueryOf<DownloadQuery>,
-) -> Result<Response, ApiError> {
-    let store = Arc::clone(store(&app)?);
-    let stored = find(&store, &caller, &id).await?;
-    if stored.state == BatchState::Draft {
-        return Err(ApiError::conflict("batch_state", "The batch was not started yet"));
-    }
-    let about = about(&stored)?;
-    let format = query.format.unwrap_or(about.format);
-    // One page is read while the one before it goes out.
-    let (pages, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let names = names_beside(&about.columns);
-        let mut next = match format {
-            Format::Csv => {
-                let head: Vec<&str> = about.columns.iter().chain(&names).map(String::as_str).collect();
-                // The mark tells Excel that it is UTF-8.
-                format!("\u{feff}{}", line(&head))
-            }
-            Format::Jsonl => String::new(),
-        };
-        let mut last = 0;
-        loop {
-            match store.batch_rows_after(&stored.id, last, false, MOST_LISTED).await {
-                Ok(rows) => {
-                    let Some(end) = rows.last() else { break };
-                    last = end.number;
-                    rows.iter().for_each(|row| write(row, &about.columns, &names, format, &mut next));
-                }
-                Err(error) => {
-                    // Ends the response without its end, so that half a table is not taken for a whole one.
-                    let _ = pages.send(Err(std::io::Error::other(error.to_string()))).await;
-                    return;
-                }
-            }
-            if pages.send(Ok(Bytes::from(std::mem::take(&mut next)))).await.is_err() {
-                return;
-            }
-        }
-        let _ = pages.send(Ok(Bytes::from(next))).await;
-    });
-    let (kind, file) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"batch.csv\""),
-        Format::Jsonl => ("application/x-ndjson; charset=utf-8", "attachment; filename=\"batch.jsonl\""),
-    };
-    let mut response = Response::new(Body::from_stream(Pages(receiver)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(file));
-    Ok(response)
-}
-
-struct Pages(mpsc::Receiver<std::io::Result<Bytes>>);
-
-impl Stream for Pages {
-    type Item = std::io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
-    }
-}
-
-/// Names of the new columns, which the table does not have.
-fn names_beside(columns: &[String]) -> [String; 3] {
-    ["output", "finish_reason", "error"].map(|name| {
-        let numbered = (2..).map(|number| format!("{name}_{number}"));
-        std::iter::once(name.to_owned()).chain(numbered).find(|name| !columns.contains(name)).unwrap_or_default()
-    })
-}
-
-fn write(row: &BatchRow, columns: &[String], names: &[String; 3], format: Format, out: &mut String) {
-    let told = [&row.output, &row.finish_reason, &row.error];
-    match format {
-        Format::Csv => {
-            let cells = row.input.as_array().map(Vec::as_slice).unwrap_or_default();
-            // A spreadsheet computes what begins like a formula, and answers are not to be trusted with that.
-            let safe = |text: &String| match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-                true => format!("'{text}"),
-                false => text.clone(),
-            };
-            let new = told.map(safe);
-            let own = cells.iter().map(|cell| cell.as_str().unwrap_or_default());
-            let all: Vec<&str> = own.chain(new.iter().map(String::as_str)).collect();
-            out.push_str(&line(&all));
-        }
-        Format::Jsonl => {
-            let mut fields = named(&row.input, columns);
-            for (name, text) in names.iter().zip(told) {
-                fields.insert(name.clone(), Value::from(text.as_str()));
-            }
-            out.push_str(&Value::from(fields).to_string());
-            out.push('\n');
-        }
-    }
-}
-
-/// A line of CSV.
-fn line(cells: &[&str]) -> String {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    // Writing to memory does not fail, and cells are UTF-8.
-    let _ = writer.write_record(cells);
-    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
-}
-
 /// The cells of a row by the names of their columns.
-fn named(input: &Value, columns: &[String]) -> Map<String, Value> {
+pub(super) fn named(input: &Value, columns: &[String]) -> Map<String, Value> {
     let cells = input.as_array().map(Vec::as_slice).unwrap_or_default();
     columns.iter().cloned().zip(cells.iter().cloned()).collect()
 }
@@ -512,7 +504,7 @@ fn unread(stored: &Stored, error: &serde_json::Error) -> ApiError {
     ApiError::internal()
 }
 
-async fn find(store: &Store, caller: &Caller, id: &str) -> Result<Stored, ApiError> {
+pub(super) async fn find(store: &Store, caller: &Caller, id: &str) -> Result<Stored, ApiError> {
     let stored = store.batch(id).await.map_err(refused)?;
     if stored.tenant == caller.tenant_name() {
         return Ok(stored);
@@ -520,18 +512,34 @@ async fn find(store: &Store, caller: &Caller, id: &str) -> Result<Stored, ApiErr
     Err(refused(StoreError::NotFound { kind: "batch", id: stored.id }))
 }
 
-fn shown_row(row: BatchRow, columns: &[String]) -> ShownRow {
-    let text = |text: String| (!text.is_empty()).then_some(text);
-    let is_done = row.state == "done";
-    ShownRow {
-        row: row.number,
-        line: row.line,
-        input: named(&row.input, columns),
-        output: is_done.then_some(row.output),
-        state: row.state,
-        finish_reason: text(row.finish_reason),
-        error: text(row.error),
+/// A row of the table as it is shown, from what each way made of it.
+fn shown_row(rows: &[BatchRow], letters: &[String], columns: &[String]) -> ShownRow {
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let answer = |(row, letter): (&BatchRow, &String)| ShownAnswer {
+        variant: letter.clone(),
+        output: (row.state == "done").then(|| row.output.clone()),
+        state: row.state.clone(),
+        finish_reason: text(&row.finish_reason),
+        error: text(&row.error),
+    };
+    let mut answers: Vec<ShownAnswer> = rows.iter().zip(letters.iter().chain([&String::new()])).map(answer).collect();
+    let ways = answers.len().max(1) as i64;
+    let state = ["failed", "waiting", "done"].into_iter().find(|state| answers.iter().any(|one| one.state == *state));
+    let mut row = ShownRow {
+        row: rows.first().map_or(0, |row| (row.number - 1) / ways + 1),
+        line: rows.first().map_or(0, |row| row.line),
+        input: rows.first().map(|row| named(&row.input, columns)).unwrap_or_default(),
+        state: state.unwrap_or("waiting").to_owned(),
+        output: None,
+        finish_reason: None,
+        error: None,
+        answers: Vec::new(),
+    };
+    match (letters, answers.pop()) {
+        ([], Some(only)) => (row.output, row.finish_reason, row.error) = (only.output, only.finish_reason, only.error),
+        (_, last) => row.answers = answers.into_iter().chain(last).collect(),
     }
+    row
 }
 
 async fn show(store: &Store, stored: Stored, whole: bool) -> Result<Shown, ApiError> {
@@ -539,17 +547,20 @@ async fn show(store: &Store, stored: Stored, whole: bool) -> Result<Shown, ApiEr
     let progress = store.batch_progress(&stored.id).await.map_err(refused)?;
     let sample = match whole {
         true => {
-            let rows = store.batch_rows_after(&stored.id, 0, false, SAMPLE as u32).await.map_err(refused)?;
-            Some(rows.iter().map(|row| named(&row.input, &about.columns)).collect())
+            let ways = task.as_ref().map_or(1, Task::ways);
+            let rows = store.batch_rows(&stored.id, ways, None, 0, SAMPLE).await.map_err(refused)?;
+            let firsts = rows.iter().filter(|row| (row.number - 1) % ways == 0);
+            Some(firsts.map(|row| named(&row.input, &about.columns)).collect())
         }
         false => None,
     };
-    let score = match task.as_ref().filter(|task| task.gold.is_some()) {
-        Some(task) => {
-            let pairs = store.batch_labels(&stored.id).await.map_err(refused)?;
-            Score::of(&pairs, &task.document.choices)
-        }
-        None => None,
+    let mut scores = match task.as_ref().filter(|task| task.gold.is_some()) {
+        Some(task) => scores(store, &stored.id, task).await?,
+        None => Vec::new(),
+    };
+    let score = match scores.as_slice() {
+        [only] if only.variant.is_empty() => scores.pop().and_then(|only| only.score),
+        _ => None,
     };
     Ok(Shown {
         state: stored.state.name(),
@@ -566,17 +577,38 @@ async fn show(store: &Store, stored: Stored, whole: bool) -> Result<Shown, ApiEr
         faults: about.faults,
         faults_total: about.faults_total,
         sample,
-        task: task.map(|task| ShownTask {
-            project: task.project,
-            version: task.version,
-            variant: task.variant,
-            model: task.document.model,
-            columns: task.columns,
-            choices: task.document.choices,
-            gold: task.gold,
-        }),
+        task: task.map(shown_task),
         progress: ShownProgress { waiting: progress.waiting, done: progress.done, failed: progress.failed },
         usage: ShownUsage { prompt_tokens: progress.prompt_tokens, completion_tokens: progress.completion_tokens },
         score,
+        scores,
     })
+}
+
+fn shown_task(task: Task) -> ShownTask {
+    let named = task.letters.iter().zip(task.documents());
+    let variants = named.map(|(letter, document)| (letter.clone(), document.model.clone()));
+    let variants = variants.map(|(variant, model)| ShownVariant { variant, model }).collect();
+    ShownTask {
+        variants,
+        project: task.project,
+        version: task.version,
+        variant: task.variant,
+        model: task.document.model,
+        columns: task.columns,
+        choices: task.document.choices,
+        gold: task.gold,
+    }
+}
+
+/// How right each variant is; where there is one, it has no letter.
+async fn scores(store: &Store, id: &str, task: &Task) -> Result<Vec<ScoreOf>, ApiError> {
+    let labels = store.batch_labels(id, task.ways()).await.map_err(refused)?;
+    let score = |way: i64| {
+        let of_way = labels.iter().filter(|(found, ..)| *found == way);
+        let pairs: Vec<_> = of_way.map(|(_, gold, answer, count)| (gold.clone(), answer.clone(), *count)).collect();
+        Score::of(&pairs, &task.document.choices)
+    };
+    let letter = |way: i64| usize::try_from(way).ok().and_then(|way| task.letters.get(way)).cloned();
+    Ok((0..task.ways()).map(|way| ScoreOf { variant: letter(way).unwrap_or_default(), score: score(way) }).collect())
 }

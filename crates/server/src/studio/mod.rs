@@ -5,12 +5,15 @@
 //! differ. [`projects`] keeps documents with their versions; [`apps`] publishes one behind an address with a key of its
 //! own, and [`run`] answers there; [`batches`] take a [`table`] through one, worked on by [`runner`] and
 //! measured by [`score`]. [`datasets`] are tables that models are tuned on, with a [`report`] of what is in them, and [`tuning`] tunes. [`plan`] says what any
-//! size would take on other machines.
+//! size would take on other machines. [`engines`] are the models that
+//! could be asked, and [`session`] is who asks.
 
 pub(crate) mod apps;
 pub(crate) mod batches;
 pub(crate) mod datasets;
 pub(crate) mod document;
+pub(crate) mod download;
+pub(crate) mod engines;
 pub(crate) mod plan;
 pub(crate) mod projects;
 pub(crate) mod render;
@@ -18,6 +21,7 @@ mod report;
 pub(crate) mod run;
 pub(crate) mod runner;
 mod score;
+pub(crate) mod session;
 mod table;
 pub(crate) mod tuning;
 
@@ -35,6 +39,10 @@ use crate::{ApiError, App, access};
 /// The routes.
 pub(crate) fn routes() -> Router<App> {
     Router::new()
+        .route("/api/studio/session", get(session::read).post(session::sign_in).delete(session::sign_out))
+        .route("/api/studio/password", post(session::set_password))
+        .route("/api/studio/engines", get(engines::list))
+        .route("/api/studio/engines/load", post(engines::load))
         .route("/api/studio/render", post(render::render))
         .route("/api/studio/projects", get(projects::list).post(projects::create))
         .route(
@@ -56,7 +64,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/studio/batches/{id}/start", post(batches::start))
         .route("/api/studio/batches/{id}/cancel", post(batches::cancel))
         .route("/api/studio/batches/{id}/rows", get(batches::rows))
-        .route("/api/studio/batches/{id}/download", get(batches::download))
+        .route("/api/studio/batches/{id}/download", get(download::download))
         .route("/api/studio/datasets", get(datasets::list).post(datasets::create))
         .route("/api/studio/datasets/{id}", get(datasets::read).delete(datasets::remove))
         .route("/api/studio/datasets/{id}/rows", get(datasets::rows))
@@ -75,6 +83,12 @@ pub(crate) fn routes() -> Router<App> {
 /// The description of these routes.
 #[derive(Debug, OpenApi)]
 #[openapi(paths(
+    session::read,
+    session::sign_in,
+    session::sign_out,
+    session::set_password,
+    engines::list,
+    engines::load,
     render::render,
     projects::list,
     projects::create,
@@ -103,7 +117,7 @@ pub(crate) fn routes() -> Router<App> {
     batches::start,
     batches::cancel,
     batches::rows,
-    batches::download,
+    download::download,
     datasets::list,
     datasets::create,
     datasets::read,

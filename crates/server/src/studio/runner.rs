@@ -155,7 +155,7 @@ async fn rows(app: &App, store: &Arc<Store>, batch: &Batch) -> Result<(), Stop> 
         }
         let Some(row) = page.pop_front() else { break };
         last = row.number;
-        job.wait_for_turn(&mut running).await?;
+        job.wait_for_turn(row.number, &mut running).await?;
         let job = Arc::clone(&job);
         job.at_work.fetch_add(1, Ordering::Relaxed);
         running.spawn(async move {
@@ -173,9 +173,9 @@ async fn rows(app: &App, store: &Arc<Store>, batch: &Batch) -> Result<(), Stop> 
 }
 
 impl Job {
-    /// Waits until a place for one more row is free and nobody else waits.
-    async fn wait_for_turn(&self, running: &mut JoinSet<Result<(), Stop>>) -> Result<(), Stop> {
-        let model = self.model(&self.caller().await?)?;
+    /// Waits until a place for the row of this number is free and nobody else waits.
+    async fn wait_for_turn(&self, number: i64, running: &mut JoinSet<Result<(), Stop>>) -> Result<(), Stop> {
+        let model = self.model(&self.caller().await?, number)?;
         loop {
             while let Some(ended) = running.try_join_next() {
                 ended.unwrap_or(Err(Stop::Later))?;
@@ -217,8 +217,9 @@ impl Job {
         let values: BTreeMap<String, String> = composed(self.task.columns.iter().map(value).collect());
         loop {
             let caller = self.caller().await?;
-            let model = self.model(&caller)?;
-            let engine = request(&model, &self.task.document, self.task.document.ask(&values)).await?;
+            let model = self.model(&caller, row.number)?;
+            let document = self.task.document(row.number);
+            let engine = request(&model, document, document.ask(&values)).await?;
             let generation = match self.app.start(&caller, &model, engine).await {
                 Ok(generation) => generation,
                 // The key's allowance or the queue is used up: there is time.
@@ -240,8 +241,9 @@ impl Job {
         access.behalf(&self.batch.key, &self.batch.id).await
     }
 
-    fn model(&self, caller: &Caller) -> Result<Arc<Served>, ApiError> {
-        served(&self.app, caller, &self.task.document)
+    /// The model for the row of this number.
+    fn model(&self, caller: &Caller, number: i64) -> Result<Arc<Served>, ApiError> {
+        served(&self.app, caller, self.task.document(number))
     }
 
     fn cell<'a>(&self, row: &'a BatchRow, column: &str) -> Option<&'a str> {

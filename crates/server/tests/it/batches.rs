@@ -99,6 +99,67 @@ fn a_table_goes_through_a_prompt_and_is_scored() {
 }
 
 #[test]
+fn each_row_goes_through_several_variants_each_with_its_score() {
+    let mut studio = Studio::new();
+    let parameters = json!({"max_tokens": 3, "temperature": 0, "repeat_penalty": 0});
+    let document = json!({
+        "mode": "text", "prompt": "{{letter}}", "parameters": parameters,
+        "variants": [{"name": "B", "prompt": "m{{letter}}"}, {"name": "C", "prompt": "m"}]
+    });
+    let project = studio.make(&document)["id"].clone();
+    let draft = upload(&studio, "text/csv", "letter,gold\na,bcd\nq,nop\nm,bcd\n".as_bytes()).json();
+    let path = format!("/api/studio/batches/{}", draft["id"].as_str().unwrap());
+    let start = |variants: Value, more: &Value| {
+        let mut body =
+            json!({"project": project, "gold": "gold", "choices": ["bcd", "nop", "rst"], "variants": variants});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        studio.call("POST", &format!("{path}/start"), &body)
+    };
+    let wrong =
+        [(json!(["A", "a"]), "variants[1]"), (json!(["B", "B"]), "variants[1]"), (json!(["A", "D"]), "variant")];
+    for (variants, field) in wrong {
+        assert_eq!(start(variants, &json!({})).error().2.as_deref(), Some(field));
+    }
+    assert_eq!(start(json!(["A", "B"]), &json!({"variant": 0})).error().2.as_deref(), Some("variant"));
+    studio.world.millis.store(20, std::sync::atomic::Ordering::Relaxed);
+    let started = start(json!(["A", "C"]), &json!({})).json();
+    assert_eq!(
+        started["task"]["variants"],
+        json!([{"variant": "A", "model": "alphabet"}, {"variant": "C", "model": "alphabet"}])
+    );
+    assert_eq!((&started["rows"], &started["sample"][1]["letter"]), (&json!(3), &json!("q")));
+    wait(&studio, &path, Some(2));
+    studio.restart();
+    let done = wait(&studio, &path, None);
+    assert_eq!(done["progress"], json!({"waiting": 0, "done": 6, "failed": 0}));
+    // C says what comes after `m`, whatever the row.
+    let accuracy = |at: usize| done["scores"][at]["score"]["accuracy"].as_f64().unwrap();
+    assert_eq!((&done["scores"][0]["variant"], &done["scores"][1]["variant"]), (&json!("A"), &json!("C")));
+    assert!((accuracy(0) - 1.0 / 3.0).abs() < 1e-9 && (accuracy(1) - 1.0 / 3.0).abs() < 1e-9, "{done}");
+    assert_eq!(done["score"], Value::Null);
+    let rows = read(&studio, &format!("{path}/rows?offset=1&limit=1&state=done"));
+    let row = &rows["rows"][0];
+    assert_eq!(
+        (&rows["total"], &row["row"], &row["line"], &row["state"]),
+        (&json!(3), &json!(2), &json!(3), &json!("done"))
+    );
+    let said: Vec<(&str, &str)> = row["answers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|answer| (answer["variant"].as_str().unwrap(), answer["output"].as_str().unwrap()))
+        .collect();
+    assert_eq!(said, [("A", "rst"), ("C", "nop")]);
+    let csv = studio.call("GET", &format!("{path}/download"), &Value::Null);
+    let lines: Vec<&str> = csv.text().trim_start_matches('\u{feff}').lines().collect();
+    assert_eq!(lines[0], "letter,gold,output_A,finish_reason_A,error_A,output_C,finish_reason_C,error_C");
+    assert_eq!((lines[1], lines[2], lines.len()), ("a,bcd,bcd,stop,,nop,stop,", "q,nop,rst,stop,,nop,stop,", 4));
+    let jsonl = studio.call("GET", &format!("{path}/download?format=jsonl"), &Value::Null);
+    let first: Value = serde_json::from_str(jsonl.text().lines().next().unwrap()).unwrap();
+    assert_eq!((&first["letter"], &first["output_A"], &first["output_C"]), (&json!("a"), &json!("bcd"), &json!("nop")));
+}
+
+#[test]
 fn a_batch_is_cancelled_goes_on_and_survives_a_restart() {
     let mut studio = Studio::new();
     studio.world.millis.store(2, std::sync::atomic::Ordering::Relaxed);

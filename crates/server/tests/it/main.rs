@@ -12,10 +12,12 @@ mod embeddings;
 #[path = "../../../encoder/tests/it/toy.rs"]
 #[allow(dead_code, reason = "the encoder's own tests need more of it")]
 mod encoder_toy;
+mod engines;
 mod openai;
 mod pages;
 mod projects;
 mod recite;
+mod sessions;
 #[path = "../../../cli/tests/it/toy.rs"]
 mod toy;
 mod tunings;

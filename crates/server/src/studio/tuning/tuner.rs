@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) async fn work(app: App) {
     let settings = app.settings();
     let (Ok(store), Some(home)) = (store(&app).map(Arc::clone), settings.home.clone()) else { return };
-    restore(&app, &store, &home).await;
+    restore(&app, &store, &home, None).await;
     let Some(program) = settings.program.clone() else { return };
     let runner = RequestId::fresh().as_str().to_owned();
     let mut first = true;
@@ -57,13 +57,21 @@ pub(crate) async fn work(app: App) {
     }
 }
 
-/// Serves the results that were published before this start.
-async fn restore(app: &App, store: &Store, home: &Path) {
+/// Serves the published results of a model that has just come.
+pub(crate) async fn restore_of(app: &App, base: &str) {
+    if let (Ok(store), Some(home)) = (store(app), &app.settings().home) {
+        restore(app, store, home, Some(base)).await;
+    }
+}
+
+/// Serves the results that were published before, of one model or of all.
+async fn restore(app: &App, store: &Store, home: &Path, base: Option<&str>) {
     let tunings = match store.served_tunings().await {
         Ok(tunings) => tunings,
         Err(error) => return tracing::error!(error = %error, "published tunings cannot be looked for"),
     };
-    for tuning in tunings {
+    let is_of = |tuning: &Tuning| base.is_none_or(|base| record(tuning).is_ok_and(|record| record.task.base == base));
+    for tuning in tunings.into_iter().filter(is_of) {
         let name = tuning.served_as.clone().unwrap_or_default();
         if let Err(error) = serve(app, home, &tuning, &name).await {
             tracing::warn!(tuning = tuning.id, name, error = error.message, "a published tuning is not served");

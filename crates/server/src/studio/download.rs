@@ -1,0 +1,153 @@
+//! What a batch gives back: its table, with a few columns more.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_core::Stream;
+use saem_store::{BatchRow, BatchState};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use utoipa::IntoParams;
+
+use super::batches::{MOST_LISTED, about, find, named, task_of};
+use super::store;
+use super::table::Format;
+use crate::http::{PathId, QueryOf};
+use crate::{ApiError, App, Caller, ErrorBody};
+
+/// In which form.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DownloadQuery {
+    /// `csv` or `jsonl`; as it came where absent.
+    format: Option<Format>,
+}
+
+/// The table with its answers.
+#[utoipa::path(get, path = "/api/studio/batches/{id}/download", operation_id = "studioDownloadBatch", tag = "studio",
+    params(("id" = String, Path), DownloadQuery),
+    responses((status = 200, body = String, content_type = "text/csv"), (status = "4XX", body = ErrorBody)))]
+pub(crate) async fn download(
+    State(app): State<App>,
+    caller: Caller,
+    PathId(id): PathId,
+    QueryOf(query): QueryOf<DownloadQuery>,
+) -> Result<Response, ApiError> {
+    let store = Arc::clone(store(&app)?);
+    let stored = find(&store, &caller, &id).await?;
+    if stored.state == BatchState::Draft {
+        return Err(ApiError::conflict("batch_state", "The batch was not started yet"));
+    }
+    let (about, letters) = (about(&stored)?, task_of(&stored)?.map(|task| task.letters).unwrap_or_default());
+    let ways = letters.len().max(1);
+    let format = query.format.unwrap_or(about.format);
+    // One page is read while the one before it goes out.
+    let (pages, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let names = names_beside(&about.columns, &letters);
+        let mut next = match format {
+            Format::Csv => {
+                let head: Vec<&str> = about.columns.iter().chain(&names).map(String::as_str).collect();
+                // The mark tells Excel that it is UTF-8.
+                format!("\u{feff}{}", line(&head))
+            }
+            Format::Jsonl => String::new(),
+        };
+        let mut last = 0;
+        loop {
+            // No page ends between two answers to one row.
+            let page = MOST_LISTED / ways as u32 * ways as u32;
+            match store.batch_rows_after(&stored.id, last, false, page).await {
+                Ok(rows) => {
+                    let Some(end) = rows.last() else { break };
+                    last = end.number;
+                    rows.chunks(ways).for_each(|rows| write(rows, &about.columns, &names, format, &mut next));
+                }
+                Err(error) => {
+                    // Ends the response without its end, so that half a table is not taken for a whole one.
+                    let _ = pages.send(Err(std::io::Error::other(error.to_string()))).await;
+                    return;
+                }
+            }
+            if pages.send(Ok(Bytes::from(std::mem::take(&mut next)))).await.is_err() {
+                return;
+            }
+        }
+        let _ = pages.send(Ok(Bytes::from(next))).await;
+    });
+    let (kind, file) = match format {
+        Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"batch.csv\""),
+        Format::Jsonl => ("application/x-ndjson; charset=utf-8", "attachment; filename=\"batch.jsonl\""),
+    };
+    let mut response = Response::new(Body::from_stream(Pages(receiver)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(file));
+    Ok(response)
+}
+
+struct Pages(mpsc::Receiver<std::io::Result<Bytes>>);
+
+impl Stream for Pages {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context)
+    }
+}
+
+/// Names of the new columns, which the table does not have: three, and where there are several variants three for each.
+fn names_beside(columns: &[String], letters: &[String]) -> Vec<String> {
+    let name = |name: String| {
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        std::iter::once(name.clone()).chain(numbered).find(|name| !columns.contains(name)).unwrap_or_default()
+    };
+    let told = ["output", "finish_reason", "error"];
+    match letters {
+        [] => told.map(str::to_owned).map(name).into(),
+        letters => letters.iter().flat_map(|letter| told.map(|told| format!("{told}_{letter}"))).map(name).collect(),
+    }
+}
+
+/// Writes a row of the table: what each variant made of it.
+fn write(rows: &[BatchRow], columns: &[String], names: &[String], format: Format, out: &mut String) {
+    let Some(first) = rows.first() else { return };
+    let told = rows.iter().flat_map(|row| [&row.output, &row.finish_reason, &row.error]);
+    match format {
+        Format::Csv => {
+            let cells = first.input.as_array().map(Vec::as_slice).unwrap_or_default();
+            // A spreadsheet computes what begins like a formula, and answers are not to be trusted with that.
+            let safe = |text: &String| match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+                true => format!("'{text}"),
+                false => text.clone(),
+            };
+            let new: Vec<String> = told.map(safe).collect();
+            let own = cells.iter().map(|cell| cell.as_str().unwrap_or_default());
+            let all: Vec<&str> = own.chain(new.iter().map(String::as_str)).collect();
+            out.push_str(&line(&all));
+        }
+        Format::Jsonl => {
+            let mut fields = named(&first.input, columns);
+            for (name, text) in names.iter().zip(told) {
+                fields.insert(name.clone(), Value::from(text.as_str()));
+            }
+            out.push_str(&Value::from(fields).to_string());
+            out.push('\n');
+        }
+    }
+}
+
+/// A line of CSV.
+fn line(cells: &[&str]) -> String {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    // Writing to memory does not fail, and cells are UTF-8.
+    let _ = writer.write_record(cells);
+    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
