@@ -216,7 +216,17 @@ def train_sections() -> list[str]:
                          f"{ours['peak_bytes'] / 2**20:,.0f} ({ours['planned_bytes'] / 2**20:,.0f})", f"{peer['peak_bytes'] / 2**20:,.0f}"])
     return ["## Training\n", f"{brief(result)} PyTorch {result['lines'][0]['torch']}. Whole steps: forward, backward, clipping, AdamW, with weights and sums in f32; the median of steps. *f32* is f32 on both sides, *split* has products with an error of 2⁻¹⁶, which PyTorch does not have on processors, *bf16* multiplies bf16 numbers, on PyTorch's side by autocast. In brackets, the "
             "memory that Saem's plan promised before the run; Saem's peak holds its program, too.\n",
-            table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "PyTorch's peak, MiB"], rows), *curve()]
+            table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "PyTorch's peak, MiB"], rows), *curve(), *large()]
+
+
+def large() -> list[str]:
+    result = load("large")
+    if not result:
+        return []
+    peer = result["peer"]
+    peer = f"PyTorch {peer['torch']} takes {peer['peak_bytes'] / 2**30:.2f} GiB for one sequence and one step with gradient checkpointing" if "torch" in peer else "PyTorch's process was ended by the system for want of memory"
+    return [f"{result['parameters'] / 1e6:.0f} million parameters from nothing (`{result['command']}`), {result['steps']} steps of {result['tokens'] // result['steps']:,} tokens: planned {result['planned_bytes'] / 2**30:.2f} GiB, "
+            f"peak {result['peak_bytes'] / 2**30:.2f} GiB ({result['peak_bytes'] / result['planned_bytes']:.4f} of the plan); {peer}.\n"]
 
 
 def curve() -> list[str]:
@@ -304,7 +314,7 @@ def main() -> None:
     body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections() + tune_sections() + nsmc_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-1.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/tune.py --save\nbench/nsmc.py --save\nbench/report.py\n```\n",
+              "```sh no-run: takes an hour\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-1.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --save\nbench/tune.py --save\nbench/nsmc.py --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")
