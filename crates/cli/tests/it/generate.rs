@@ -1,4 +1,5 @@
-//! `saem run`, `saem tokenize`, `saem perplexity`, `saem bench`, `saem inspect`, `saem convert` with a model whose answers are known.
+//! `saem run`, `saem tokenize`, `saem perplexity`, `saem bench`, `saem inspect`, `saem convert` with a model whose answers are known;
+//! `saem merge` with one that `peft` knows.
 
 use std::fs;
 use std::io::Write as _;
@@ -282,6 +283,38 @@ fn a_converted_model_says_the_same() {
     assert_eq!(again.code, 1);
     assert!(again.stderr.contains("--force"), "{}", again.stderr);
     assert_eq!(convert(&["--force"]).code, 0);
+}
+
+#[test]
+fn a_merged_model_says_what_the_base_says_with_its_adapter() {
+    let home = tempfile::tempdir().unwrap();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures");
+    let place = |name: &str| fixtures.join(name).display().to_string();
+    let (base, adapter) = (place("llama"), place("adapters/llama-lora"));
+    let written = |name: &str| home.path().join(name).display().to_string();
+    let say = |model: &str, more: &[&str]| {
+        let asked = ["run", "--model", model, "--temperature", "0", "--max-tokens", "12"];
+        let ran = run(home.path(), &[&asked, more, &["The spring"]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    let expected = say(&base, &["--adapter", &adapter]);
+    assert_ne!(expected, say(&base, &[]), "the adapter changes nothing");
+    for output in ["merged.gguf", "merged"].map(written) {
+        let merge = |more: &[&str]| run(home.path(), &[&["merge", &base, &adapter, "-o", &output], more].concat());
+        let ran = merge(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(say(&output, &[]), expected, "{output}");
+        let again = merge(&[]);
+        assert!(again.code == 1 && again.stderr.contains("--force"), "{}", again.stderr);
+    }
+    let output = written("refused.gguf");
+    for (adapter, said) in [("adapters/llama-prompt", "only a LoRA"), ("adapters/qwen2-lora", "shape"), ("qwen2", "is no adapter")]
+    {
+        let ran = run(home.path(), &["merge", &base, &place(adapter), "-o", &output]);
+        assert!(ran.code == 1 && ran.stderr.contains(said), "{}", ran.stderr);
+        assert!(!std::path::Path::new(&output).exists());
+    }
 }
 
 #[test]

@@ -268,6 +268,9 @@ impl<'a> Collector<'a> {
                 }
             }
         }
+        if pairs.is_empty() {
+            return Err(no_lora(path));
+        }
         Ok(pairs)
     }
 
@@ -293,8 +296,7 @@ impl<'a> Collector<'a> {
             packed.push(layer);
         }
         if pairs == 0 {
-            let reason = "it holds no tensor of a LoRA";
-            return Err(AdapterError::NotAnAdapter { path: path.to_owned(), reason });
+            return Err(no_lora(path));
         }
         Ok(Adapter::new(config, packed, Vec::new()))
     }
@@ -381,6 +383,10 @@ fn check<'a>(
     a.expect(path, &[rank, columns])?;
     b.expect(path, &[rows, rank])?;
     Ok(Some(Checked { a, b, rank, scale: scaling.factor(rank) }))
+}
+
+fn no_lora(path: &Path) -> AdapterError {
+    AdapterError::NotAnAdapter { path: path.to_owned(), reason: "it holds no tensor of a LoRA" }
 }
 
 /// The rows of `[rows, columns]` in another order.

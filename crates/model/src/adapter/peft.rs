@@ -44,7 +44,8 @@ pub(super) fn floats(folder: &Path, config: &Config) -> Result<Vec<FloatPair>, A
         Some("LORA") => {
             lora(fields, weights, file, config, |collector, style, scaling| collector.floats(style, scaling))
         }
-        other => Err(fields.unsupported("peft_type", other.unwrap_or("(absent)"))),
+        Some(other) => Err(fields.wrong("peft_type", other, "only a LoRA changes weights and can be merged")),
+        None => Err(fields.unsupported("peft_type", "(absent)")),
     })
 }
 

@@ -9,6 +9,7 @@ mod hostile;
 mod hostile_adapters;
 mod incremental;
 mod logits;
+mod merge;
 mod precision;
 mod real;
 mod refusals;
