@@ -4,7 +4,8 @@
 Every adapter gets a directory `crates/model/tests/fixtures/adapters/<base>-<name>/` with
   adapter_config.json, adapter_model.safetensors   a randomly drawn adapter as `peft` saves it (float32)
   expected.safetensors                             `logits` of one pass of the base with it over the base's prompt,
-                                                   [virtual tokens + tokens, vocabulary] (float32)
+                                                   [virtual tokens + tokens, vocabulary] (float32); a prefix's tokens
+                                                   have none
   adapter.gguf                                     where a test needs it: the same LoRA in llama.cpp's format, written by
                                                    its package `gguf`, query and key rows in the order of its files
 The bases are the checkpoints that scripts/model-fixtures.py writes.
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import gguf
 import torch
-from peft import LoraConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
+from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -35,6 +36,10 @@ def lora(rank, alpha, modules, **more):
 
 def prompt(rows):
     return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=rows)
+
+
+def prefix(rows):
+    return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=rows)
 
 
 ADAPTERS = {
@@ -56,6 +61,8 @@ ADAPTERS = {
     "gemma3-prompt": lambda: prompt(3),
     "exaone4-lora": lambda: lora(4, 4, ["v_proj", "o_proj", "up_proj", "down_proj"]),
     "starcoder2-lora": lambda: lora(4, 4, ["k_proj", "o_proj", "c_fc", "c_proj"]),
+    "llama-prefix": lambda: prefix(4),
+    "gemma3-prefix": lambda: prefix(3),
     "granite-ptuning": lambda: PromptEncoderConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=16
     ),

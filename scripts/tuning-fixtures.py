@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
+from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
@@ -40,12 +40,14 @@ CASES = {
     "llama-p-tuning": PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=16),
     "granite-p-tuning": PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=24),
     "gemma3-prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+    "llama-prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+    "gemma3-prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }
 
 
 def sum_of(model, text):
     logits = model(torch.tensor([text])).logits[0]
-    # Rows of a prompt stand before the text.
+    # Rows of a prompt stand before the text; those of a prefix have no logits.
     logits = logits[logits.shape[0] - TARGETS - 1 : -1]
     return torch.nn.functional.cross_entropy(logits, torch.tensor(text[-TARGETS:]), reduction="sum")
 

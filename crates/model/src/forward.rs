@@ -65,7 +65,8 @@ impl Model {
             }
         }
         let last = config.layers.len() - 1;
-        let pass = Pass { pool, config, spans: batch.spans, adapters: batch.adapters, layer: 0, rows };
+        let Batch { tokens, spans, adapters, .. } = *batch;
+        let pass = Pass { pool, config, tokens, spans, adapters, layer: 0, rows };
         workspace.adapters.group(&pass);
         let layers = config.layers.iter().zip(&self.weights.layers).zip(&mut cache.layers);
         for (index, ((layer, weights), pages)) in layers.enumerate() {
@@ -76,7 +77,7 @@ impl Model {
         Ok(self.logits(pool, rows, workspace))
     }
 
-    /// Puts the rows of soft prompts into the stream.
+    /// Puts the rows of soft prompts into the stream. A prefix has none: its rows come with each layer's keys and values.
     fn soft_prompts(&self, batch: &Batch<'_>, stream: &mut [f32]) {
         let Config { vocabulary, hidden, .. } = self.config;
         for (span, adapter) in batch.spans.iter().zip(batch.adapters) {
@@ -84,8 +85,10 @@ impl Model {
             let tokens = batch.tokens.iter().zip(stream.chunks_exact_mut(hidden));
             for (token, row) in tokens.skip(span.first_row).take(span.rows) {
                 let index = (*token as usize).checked_sub(vocabulary);
-                if let Some(values) = index.and_then(|index| adapter.prompt_row(index)) {
-                    row.copy_from_slice(values);
+                match index.map(|index| adapter.prompt_row(index)) {
+                    Some(Some(values)) => row.copy_from_slice(values),
+                    Some(None) => row.fill(0.0),
+                    None => {}
                 }
             }
         }
@@ -100,7 +103,7 @@ impl Model {
         }
         let hidden = rows * config.hidden;
         let normed = &mut workspace.normed[..hidden];
-        let pass = Pass { pool, config, spans: &[], adapters: &[], layer: 0, rows };
+        let pass = Pass { pool, config, tokens: &[], spans: &[], adapters: &[], layer: 0, rows };
         pass.norm(&self.weights.output_norm, &workspace.stream[..hidden], normed);
         let matrix = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
         workspace.input.set(pool, normed, config.hidden, &[matrix]);

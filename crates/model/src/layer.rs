@@ -17,6 +17,7 @@ use crate::workspace::{Heads, Workspace};
 pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a ThreadPool,
     pub(crate) config: &'a Config,
+    pub(crate) tokens: &'a [u32],
     pub(crate) spans: &'a [Span<'a>],
     /// Of each span, or of none at all.
     pub(crate) adapters: &'a [Option<&'a Adapter>],
@@ -39,6 +40,7 @@ impl Pass<'_> {
     ) -> usize {
         self.project(layer, weights, workspace);
         let Heads { query, key, value, attended } = Heads::of(&mut workspace.inner, self.config, self.rows);
+        self.prefixes(key, value);
         store_kv(self.pool, pages, key, value, self.spans);
         if keep.is_some_and(<[usize]>::is_empty) {
             return 0;
@@ -106,6 +108,22 @@ impl Pass<'_> {
             let (cos, sin) = angles.rows(rows);
             ops::rope(pool, queries, config.heads, config.head_dim, cos, sin, config.rope_style);
             ops::rope(pool, keys, config.kv_heads, config.head_dim, cos, sin, config.rope_style);
+        }
+    }
+
+    /// Puts the keys and values of prefixes where their tokens stand.
+    fn prefixes(&self, key: &mut [f32], value: &mut [f32]) {
+        let width = self.config.kv_width();
+        for (span, adapter) in self.spans.iter().zip(self.adapters) {
+            let Some(adapter) = adapter.filter(|adapter| adapter.is_prefix()) else { continue };
+            let tokens = self.tokens.iter().enumerate().skip(span.first_row).take(span.rows);
+            for (row, token) in tokens {
+                let index = (*token as usize).checked_sub(self.config.vocabulary);
+                if let Some((own_key, own_value)) = index.and_then(|index| adapter.prefix_row(self.layer, index)) {
+                    key[row * width..][..width].copy_from_slice(own_key);
+                    value[row * width..][..width].copy_from_slice(own_value);
+                }
+            }
         }
     }
 

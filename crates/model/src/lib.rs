@@ -67,7 +67,9 @@ mod tokenizer;
 mod weights;
 mod workspace;
 
-pub use adapter::{Adapter, AdapterError, AdapterOptions, LoraPair, write_lora, write_lora_gguf, write_prompt};
+pub use adapter::{
+    Adapter, AdapterError, AdapterOptions, LoraPair, write_lora, write_lora_gguf, write_prefix, write_prompt,
+};
 pub use cache::KvCache;
 pub use config::Config;
 pub use convert::{Conversion, convert, merge, write_companions};

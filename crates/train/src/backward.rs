@@ -125,6 +125,7 @@ impl Pass<'_> {
             dattended,
             Projections { query: dquery, key: dkey, value: dvalue },
         );
+        self.take_prefix(index, dkey, dvalue, gradients);
         let Scratch { angles, statistics, norm_weight, .. } = scratch;
         if let Some((angles, opposite)) = self.rotation(index, angles) {
             let (cos, sin) = angles.rows(tokens);

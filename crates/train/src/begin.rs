@@ -57,6 +57,8 @@ pub(crate) fn go_on(decoder: &Decoder, source: &Source, seed: u64, weights: &mut
             Kind::LoraA(..) => uniform(values, trained.shape.last().copied().unwrap_or(1)),
             Kind::LoraB(..) => {}
             Kind::Encoder(inputs) => uniform(values, *inputs),
+            // Keys and values of tokens, once there are buffers to compute them in.
+            Kind::Prefix => {}
             // An encoder begins with anything.
             Kind::Soft if layout.has_encoder() => {
                 let mut random = Random::new(seed, SOFT);

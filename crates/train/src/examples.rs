@@ -149,11 +149,20 @@ impl Examples {
     }
 }
 
-/// The rows of a soft prompt, which stand before every text as tokens beyond the vocabulary.
+/// The rows of a soft prompt or a prefix, which stand before every text as tokens beyond the vocabulary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Before {
     pub(crate) vocabulary: usize,
     pub(crate) rows: usize,
+    /// They are keys and values alone: nothing can be foretold from them.
+    pub(crate) is_prefix: bool,
+}
+
+impl Before {
+    /// Whether the first token of a text is foretold by what stands before it.
+    pub(crate) fn foretells(self) -> bool {
+        self.rows > 0 && !self.is_prefix
+    }
 }
 
 impl Batch {
@@ -175,7 +184,7 @@ impl Batch {
         self.push_text(before, text.iter().copied());
         for (index, (token, learnt)) in example.tokens.iter().zip(example.learnt).enumerate() {
             // Without soft rows, nothing foretells the first token.
-            let row = (start + index).checked_sub(1).filter(|_| index + before.rows > 0);
+            let row = (start + index).checked_sub(1).filter(|_| index > 0 || before.foretells());
             if let Some(target) = row.filter(|_| *learnt).and_then(|row| self.targets.get_mut(row)) {
                 *target = Some(*token);
             }
@@ -277,11 +286,15 @@ mod tests {
     #[test]
     fn soft_rows_stand_before_every_text_and_foretell_its_first_token() {
         let mut batch = Batch::default();
-        let before = Before { vocabulary: 100, rows: 2 };
-        batch.push_example(before, Example { tokens: &[5, 6, 7], learnt: &[true, false, true], label: None });
+        let before = Before { vocabulary: 100, rows: 2, is_prefix: false };
+        let example = Example { tokens: &[5, 6, 7], learnt: &[true, false, true], label: None };
+        batch.push_example(before, example);
         assert_eq!(batch.tokens, [100, 101, 5, 6]);
         assert_eq!(batch.targets, [None, Some(5), None, Some(7)]);
         assert_eq!(batch.documents, std::slice::from_ref(&(0..4)));
+        // A prefix has no logits.
+        batch.push_example(Before { is_prefix: true, ..before }, example);
+        assert_eq!(batch.targets[4..], [None, None, None, Some(7)]);
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Feed {
         }
         let choices = prepare.choices;
         let reports = Box::new([report.of(&examples, &choices), held_out_report.of(&held_out, &choices)]);
-        let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows() };
+        let is_prefix = layout.prefix.is_some();
+        let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows(), is_prefix };
         Ok(Self::Examples { lessons: Lessons::new(examples, before, train.seed), held_out, choices, reports })
     }
 

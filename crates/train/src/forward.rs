@@ -11,7 +11,7 @@ use saem_model::{Angles, Config};
 
 use crate::buffers::{Inside, Saved, Scratch};
 use crate::frozen::Weights;
-use crate::layout::{Dense, FeedForward, Layer, Norm, Place};
+use crate::layout::{Dense, FeedForward, Layer, Norm, Place, Prefix};
 use crate::linear::Room;
 
 /// What a pass works with.
@@ -23,6 +23,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) weights: Weights<'a>,
     /// Whether what a LoRA adds is added.
     pub(crate) is_adapted: bool,
+    /// Keys and values for the first rows of every text.
+    pub(crate) prefix: Option<&'a Prefix>,
     /// Texts that do not see each other, covering all tokens.
     pub(crate) documents: &'a [Range<usize>],
     pub(crate) tokens: usize,
@@ -65,6 +67,7 @@ impl Pass<'_> {
             ops::rope(pool, query, config.heads, config.head_dim, cos, sin, config.rope_style);
             ops::rope(pool, key, config.kv_heads, config.head_dim, cos, sin, config.rope_style);
         }
+        self.put_prefix(index, key, value);
         let Saved { query, key, value, attended, log_sums, attention_output, middle, .. } = saved;
         let inputs = Projections { query: &query[..wide], key: &key[..narrow], value: &value[..narrow] };
         let (attended, log_sums) = (&mut attended[..wide], &mut log_sums[..tokens * config.heads]);

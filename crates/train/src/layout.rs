@@ -117,6 +117,14 @@ pub(crate) struct Soft {
     pub(crate) encoder: Option<[Linear; 3]>,
 }
 
+/// Keys and values of every layer that stand before those of every text.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix {
+    pub(crate) rows: usize,
+    /// `[rows, layers, key and value, kv width]`, keys as attention sees them.
+    pub(crate) table: Slot,
+}
+
 /// A parameter that is trained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trained {
@@ -152,6 +160,8 @@ pub enum Kind {
     LoraB(Role, usize),
     /// Rows before every text.
     Soft,
+    /// Keys and values before every text.
+    Prefix,
     /// A matrix or bias of the encoder that makes them, of so many inputs.
     Encoder(usize),
 }
@@ -170,6 +180,7 @@ pub struct Layout {
     pub(crate) soft: Option<Soft>,
     /// Where parameters begin that no gradient moves.
     by_gradient: usize,
+    pub(crate) prefix: Option<Prefix>,
     len: usize,
 }
 
@@ -246,9 +257,16 @@ impl Layout {
         } else {
             None
         };
+        let prefix = if let Method::Prefix(rows) = method {
+            let shape = vec![*rows, 2 * config.layers.len() * config.kv_width()];
+            let table = flat.push(Trained { name: "prompt_embeddings".to_owned(), shape, kind: Kind::Prefix });
+            Some(Prefix { rows: *rows, table })
+        } else {
+            None
+        };
         let Flat { trained, slots, len } = flat;
         let by_gradient = by_gradient.filter(|_| frozen.is_empty()).unwrap_or(len);
-        Ok(Self { embedding, output, output_norm, layers, soft, by_gradient, len, slots, trained, frozen })
+        Ok(Self { embedding, output, output_norm, layers, soft, prefix, by_gradient, len, slots, trained, frozen })
     }
 
     /// Floats of a buffer with this layout.
@@ -291,10 +309,10 @@ impl Layout {
         self.trained.iter().filter_map(Trained::own).chain(&self.frozen)
     }
 
-    /// Rows before every text.
+    /// Rows before every text, of a soft prompt or a prefix.
     #[must_use]
     pub fn soft_rows(&self) -> usize {
-        self.soft.as_ref().map_or(0, |soft| soft.rows)
+        self.soft.as_ref().map_or(0, |soft| soft.rows) + self.prefix.as_ref().map_or(0, |prefix| prefix.rows)
     }
 
     /// Whether an encoder makes the rows before every text.

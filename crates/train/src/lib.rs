@@ -16,7 +16,8 @@
 //!
 //! Methods of tuning are **the same pass with other trainable sets** ([`Method`]). A parameter of the decoder is either in
 //! the flat buffer of what is trained or among the [`Frozen`], which stay as their file holds them, quantised or not; what
-//! a method adds (the thin matrices of a LoRA, rows before every text and the encoder that makes them) is in the buffer.
+//! a method adds (the thin matrices of a LoRA, rows before every text and the encoder that makes them, keys and values
+//! before every text) is in the buffer.
 //! Frozen weights have no gradients, no optimizer and no copy in floats, and nothing is passed back below the first thing
 //! that is trained. Preferences ([`Preferences`]) are that pass again, with a share for each row of logits.
 //!
@@ -56,6 +57,7 @@ mod nearest;
 mod optimizer;
 mod pass;
 mod plan;
+mod prefix;
 mod prepare;
 mod publish;
 mod random;

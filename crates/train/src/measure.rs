@@ -145,7 +145,7 @@ impl Asked {
         let example = self.likelihoods.len().saturating_sub(1);
         let first = self.batch.tokens.len() + before.rows + prompt.len();
         self.batch.push_text(before, prompt.iter().chain(&question.beginning).copied());
-        let rows = question.asked.iter().filter(|(at, ..)| first + at > 0);
+        let rows = question.asked.iter().filter(|(at, ..)| prompt.len() + at > 0 || before.foretells());
         self.wanted.extend(rows.map(|(at, token, choice)| (first + at - 1, *token, example, *choice)));
     }
 
@@ -204,7 +204,7 @@ mod tests {
             let mut asked = Asked { likelihoods: vec![vec![]], ..Asked::default() };
             let example = Example { tokens: &[1, 2, 9, 9], learnt: &[false, false, true, true], label: Some(0) };
             for question in questions(&answers) {
-                asked.push(Before { vocabulary: 50, rows: 2 }, prompt(example), &question);
+                asked.push(Before { vocabulary: 50, rows: 2, is_prefix: false }, prompt(example), &question);
             }
             (asked.batch.tokens, asked.wanted)
         };

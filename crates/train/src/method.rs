@@ -12,6 +12,9 @@ pub enum Method {
     Lora(Lora),
     /// Rows before every text; all weights stay.
     Prompt(Prompt),
+    /// So many keys and values in every layer before every text (prefix tuning, Li and Liang 2021, arXiv 2101.00190); all
+    /// weights stay.
+    Prefix(usize),
 }
 
 /// LoRA (Hu et al. 2021, arXiv 2106.09685): to a projection `W x` is added `alpha / rank * B (A x)`.

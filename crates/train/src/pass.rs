@@ -217,7 +217,7 @@ impl Decoder {
         encoded.rows.clone()
     }
 
-    fn pass<'a>(
+    pub(crate) fn pass<'a>(
         &'a self,
         pool: &'a ThreadPool,
         trained: &'a [f32],
@@ -226,8 +226,9 @@ impl Decoder {
         is_adapted: bool,
     ) -> Pass<'a> {
         let weights = Weights { trained, frozen: &self.frozen };
-        let config = &self.config;
-        Pass { pool, precision: self.precision, config, weights, is_adapted, documents, tokens, balance: 0.0 }
+        let (config, precision, balance) = (&self.config, self.precision, 0.0);
+        let prefix = self.layout.prefix.as_ref();
+        Pass { pool, precision, config, weights, is_adapted, prefix, documents, tokens, balance }
     }
 
     pub(crate) fn run(
@@ -298,12 +299,14 @@ impl Decoder {
     }
 
     /// Rows of the embedding, and of a prompt, to the first stream.
-    fn input(&self, pass: &Pass<'_>, tokens: &[u32], stream: &mut [f32], scratch: &mut Scratch) {
+    pub(crate) fn input(&self, pass: &Pass<'_>, tokens: &[u32], stream: &mut [f32], scratch: &mut Scratch) {
         let Self { config, layout, .. } = self;
         let rows = || tokens.iter().map(|token| *token as usize);
         for (token, row) in rows().zip(stream.chunks_exact_mut(config.hidden)) {
             if token < config.vocabulary {
                 pass.weights.row(&layout.embedding, token, row);
+            } else {
+                row.fill(0.0);
             }
         }
         if config.embedding_multiplier != 1.0 {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use saem_model::{LoraPair, write_lora, write_lora_gguf, write_prompt};
+use saem_model::{LoraPair, write_lora, write_lora_gguf, write_prefix, write_prompt};
 
 use crate::TrainError;
 use crate::checkpoint;
@@ -26,6 +26,11 @@ pub(crate) fn adapter(
                 let pairs = pairs(decoder, weights);
                 write_lora(folder, &decoder.config, base, (*rank, *alpha), &pairs)?;
                 write_lora_gguf(&folder.join("adapter.gguf"), &decoder.config, (*rank, *alpha), &pairs)?;
+            }
+            Method::Prefix(_) => {
+                if let Some(prefix) = &decoder.layout.prefix {
+                    write_prefix(folder, &decoder.config, base, &weights[prefix.table.clone()])?;
+                }
             }
             Method::Prompt(prompt) => write_prompt(folder, &decoder.config, base, prompt.encoder, rows)?,
         }

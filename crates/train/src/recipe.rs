@@ -102,7 +102,7 @@ pub struct TuneRecipe {
     /// DPO: how much a pair counts that is told apart already; less lets the model go further from where it began.
     #[serde(default = "defaults::beta")]
     pub beta: f64,
-    /// Soft prompts: rows before every text.
+    /// Soft prompts and prefixes: rows before every text.
     #[serde(default = "defaults::virtual_tokens")]
     pub virtual_tokens: usize,
     /// p-tuning: the inner width of the prompt encoder; 0 for the model's width.
@@ -122,6 +122,8 @@ pub enum MethodName {
     PTuning,
     /// A soft prompt.
     Prompt,
+    /// Keys and values before every text.
+    Prefix,
     /// Thin matrices beside some weights, learnt from preferences.
     Dpo,
 }
@@ -437,6 +439,7 @@ impl Recipe {
             MethodName::PTuning if tune.encoder_hidden == 0 => prompt(Some(hidden)),
             MethodName::PTuning => prompt(Some(tune.encoder_hidden)),
             MethodName::Prompt => prompt(None),
+            MethodName::Prefix => Method::Prefix(tune.virtual_tokens),
         }
     }
 

@@ -165,7 +165,10 @@ impl Run {
         if let Some((_, path)) = checkpoint::list(&checkpoints).last() {
             state = checkpoint::read(path, &decoder.layout, &mut weights, &mut optimizer)?;
         }
-        let buffers = Buffers::new(&decoder, feed.rows(&recipe.train), recipe.train.recompute);
+        let mut buffers = Buffers::new(&decoder, feed.rows(&recipe.train), recipe.train.recompute);
+        if state.step == 0 {
+            decoder.begin_prefix(&pool, recipe.train.seed, &mut weights, &mut buffers);
+        }
         Ok(Self {
             folder,
             source,

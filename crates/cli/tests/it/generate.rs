@@ -309,7 +309,8 @@ fn a_merged_model_says_what_the_base_says_with_its_adapter() {
         assert!(again.code == 1 && again.stderr.contains("--force"), "{}", again.stderr);
     }
     let output = written("refused.gguf");
-    for (adapter, said) in [("adapters/llama-prompt", "only a LoRA"), ("adapters/qwen2-lora", "shape"), ("qwen2", "is no adapter")]
+    for (adapter, said) in
+        [("adapters/llama-prompt", "only a LoRA"), ("adapters/qwen2-lora", "shape"), ("qwen2", "is no adapter")]
     {
         let ran = run(home.path(), &["merge", &base, &place(adapter), "-o", &output]);
         assert!(ran.code == 1 && ran.stderr.contains(said), "{}", ran.stderr);

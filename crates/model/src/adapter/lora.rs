@@ -298,7 +298,7 @@ impl<'a> Collector<'a> {
         if pairs == 0 {
             return Err(no_lora(path));
         }
-        Ok(Adapter::new(config, packed, Vec::new()))
+        Ok(Adapter::new(config, packed, Vec::new(), Vec::new()))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Adapters: small changes to a model, of which each sequence of a batch may have its own.
 //!
-//! Two kinds are known. A *LoRA* (Hu et al. 2021, arXiv 2106.09685) adds to projections of the layers a product of two
+//! Three kinds are known. A *LoRA* (Hu et al. 2021, arXiv 2106.09685) adds to projections of the layers a product of two
 //! thin matrices, `y += scale * B (A x)`. A *soft prompt* (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021,
-//! arXiv 2103.10385) puts rows of its own in front of a text where otherwise rows of the embedding matrix would be.
-//! Both are read from the folders that Hugging Face's `peft` writes, LoRA also from llama.cpp's GGUF files.
+//! arXiv 2103.10385) puts rows of its own in front of a text where otherwise rows of the embedding matrix would be. A
+//! *prefix* (Li and Liang 2021, arXiv 2101.00190) gives keys and values of its own for every layer in front of a text.
+//! They are read from the folders that Hugging Face's `peft` writes, LoRA also from llama.cpp's GGUF files.
 //!
 //! The **key decision** is that weights of the base are never touched: the thin products are computed beside them, for
 //! the rows that want them (`apply.rs`). So one copy of a model serves any number of adapters at once, and what has no
@@ -31,7 +32,7 @@ pub use error::AdapterError;
 pub(crate) use lora::FloatPair;
 use lora::LayerAdapter;
 pub(crate) use lora::Target;
-pub use write::{LoraPair, write_lora, write_lora_gguf, write_prompt};
+pub use write::{LoraPair, write_lora, write_lora_gguf, write_prefix, write_prompt};
 
 use crate::config::Config;
 
@@ -54,14 +55,17 @@ impl Default for AdapterOptions {
     }
 }
 
-/// A LoRA or a soft prompt for models of one shape. Name it for a span of a [`Batch`](crate::Batch) to use it.
+/// A LoRA, a soft prompt or a prefix for models of one shape. Name it for a span of a [`Batch`](crate::Batch) to use it.
 pub struct Adapter {
     id: u64,
     shape: Shape,
-    /// The LoRA; empty for a soft prompt.
+    /// The LoRA; empty for the others.
     layers: Vec<LayerAdapter>,
-    /// The soft prompt, `[virtual tokens, hidden]`; empty for a LoRA.
+    /// The soft prompt, `[virtual tokens, hidden]`; empty for the others.
     prompt: Vec<f32>,
+    /// The prefix, `[virtual tokens, layers, key and value, kv width]`, keys as they lie in the cache; empty for the
+    /// others.
+    prefix: Vec<f32>,
     /// The largest rank of the LoRA's products.
     rank: usize,
     bytes: usize,
@@ -71,7 +75,7 @@ impl Adapter {
     /// Loads the adapter at `path` for models of this configuration:
     ///
     /// - a folder with `adapter_config.json` and `adapter_model.safetensors` as `peft` writes it (LoRA, prompt tuning,
-    ///   p-tuning), or one of these two files;
+    ///   p-tuning, prefix tuning), or one of these two files;
     /// - a LoRA in llama.cpp's GGUF format.
     ///
     /// Either kind fits a model from either format: rows of query and key matrices are put in the model's order.
@@ -91,13 +95,15 @@ impl Adapter {
         }
     }
 
-    fn new(config: &Config, layers: Vec<LayerAdapter>, prompt: Vec<f32>) -> Self {
+    fn new(config: &Config, layers: Vec<LayerAdapter>, prompt: Vec<f32>, prefix: Vec<f32>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let pairs = || layers.iter().flat_map(LayerAdapter::pairs);
-        let bytes = pairs().map(lora::Pair::byte_len).sum::<usize>() + size_of_val(prompt.as_slice());
+        let bytes = pairs().map(lora::Pair::byte_len).sum::<usize>()
+            + size_of_val(prompt.as_slice())
+            + size_of_val(prefix.as_slice());
         let rank = pairs().map(lora::Pair::rank).max().unwrap_or(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, shape: Shape::of(config), layers, prompt, rank, bytes }
+        Self { id, shape: Shape::of(config), layers, prompt, prefix, rank, bytes }
     }
 
     /// A number that no other adapter of this process has or had, not even one from the same file; never 0.
@@ -106,19 +112,21 @@ impl Adapter {
         self.id
     }
 
-    /// The largest rank of the LoRA's products; 0 for a soft prompt.
+    /// The largest rank of the LoRA's products; 0 for the others.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// Rows of the soft prompt; 0 for a LoRA.
+    /// Rows of the soft prompt or the prefix; 0 for a LoRA.
     ///
     /// Row `i` stands in a batch as the token `vocabulary + i` ([`Config::vocabulary`]). All of them come before a text's
-    /// first token, take positions and cache as tokens do, and have no meaning elsewhere.
+    /// first token, take positions and cache as tokens do, and have no meaning elsewhere. The logits of a prefix's rows
+    /// have none at all: they are keys and values alone.
     #[must_use]
     pub fn virtual_tokens(&self) -> usize {
-        self.prompt.len().checked_div(self.shape.hidden).unwrap_or(0)
+        let rows = |numbers: &[f32], width: usize| numbers.len().checked_div(width).unwrap_or(0);
+        rows(&self.prompt, self.shape.hidden) + rows(&self.prefix, self.shape.prefix_width())
     }
 
     /// Bytes of memory that the adapter takes.
@@ -137,6 +145,17 @@ impl Adapter {
     pub(crate) fn prompt_row(&self, index: usize) -> Option<&[f32]> {
         let start = index.checked_mul(self.shape.hidden)?;
         self.prompt.get(start..)?.get(..self.shape.hidden)
+    }
+
+    /// The key and the value of row `index` of the prefix in a layer.
+    pub(crate) fn prefix_row(&self, layer: usize, index: usize) -> Option<(&[f32], &[f32])> {
+        let width = self.shape.kv_heads * self.shape.head_dim;
+        let start = index.checked_mul(self.shape.prefix_width())?.checked_add(2 * layer * width)?;
+        Some(self.prefix.get(start..)?.get(..2 * width)?.split_at(width))
+    }
+
+    pub(crate) fn is_prefix(&self) -> bool {
+        !self.prefix.is_empty()
     }
 
     pub(crate) fn is_lora(&self) -> bool {
@@ -209,6 +228,11 @@ struct Shape {
 }
 
 impl Shape {
+    /// Floats of a prefix's row: a key and a value in every layer.
+    fn prefix_width(self) -> usize {
+        2 * self.layers * self.kv_heads * self.head_dim
+    }
+
     fn of(config: &Config) -> Self {
         Self {
             layers: config.layers.len(),

@@ -13,9 +13,10 @@ use saem_kernels::ops::RopeStyle;
 use serde_json::Value;
 
 use super::error::shown;
-use super::lora::{Collector, FloatPair, Half, Scaling, Stored, Target};
+use super::lora::{Collector, FloatPair, Half, Scaling, Stored, Target, reordered, row_order};
 use super::{Adapter, AdapterError, AdapterOptions};
 use crate::config::Config;
+use crate::families::Role;
 use crate::families::names::{fill, hf_pattern};
 use crate::weights::WRAPPINGS;
 
@@ -34,6 +35,7 @@ pub(super) fn load(folder: &Path, config: &Config, options: &AdapterOptions) -> 
             lora(fields, weights, file, config, |collector, style, scaling| collector.finish(style, options, scaling))
         }
         Some("PROMPT_TUNING" | "P_TUNING") => prompt(fields, weights, file, config, options),
+        Some("PREFIX_TUNING") => prefix(fields, weights, file, config, options),
         other => Err(fields.unsupported("peft_type", other.unwrap_or("(absent)"))),
     })
 }
@@ -185,6 +187,43 @@ fn prompt(
     config: &Config,
     options: &AdapterOptions,
 ) -> Result<Adapter, AdapterError> {
+    let mut values = rows(fields, weights, file, config, config.hidden, options)?;
+    values.iter_mut().for_each(|value| *value *= config.prompt_multiplier());
+    Ok(Adapter::new(config, Vec::new(), values, Vec::new()))
+}
+
+/// A prefix: for each virtual token, layer by layer, a key and a value.
+fn prefix(
+    fields: &Fields<'_>,
+    weights: &Path,
+    file: &SafeTensors,
+    config: &Config,
+    options: &AdapterOptions,
+) -> Result<Adapter, AdapterError> {
+    const STACKS: &str = "num_transformer_submodules";
+    if let Some(stacks) = fields.count(STACKS)?.filter(|stacks| *stacks != 1) {
+        return Err(fields.unsupported(STACKS, stacks));
+    }
+    let width = config.kv_width();
+    let mut values = rows(fields, weights, file, config, 2 * config.layers.len() * width, options)?;
+    // Checkpoints rotate the halves of a head.
+    let order = row_order(Role::Key, RopeStyle::Half, config.rope_style, config);
+    for both in values.chunks_exact_mut(2 * width) {
+        let key = reordered(both[..width].to_vec(), width, 1, order);
+        both[..width].copy_from_slice(&key);
+    }
+    Ok(Adapter::new(config, Vec::new(), Vec::new(), values))
+}
+
+/// The only tensor of a file: a row of this width for each virtual token.
+fn rows(
+    fields: &Fields<'_>,
+    weights: &Path,
+    file: &SafeTensors,
+    config: &Config,
+    width: usize,
+    options: &AdapterOptions,
+) -> Result<Vec<f32>, AdapterError> {
     const TENSOR: &str = "prompt_embeddings";
     const ROWS: &str = "num_virtual_tokens";
     let rows = fields.count(ROWS)?.ok_or_else(|| fields.wrong(ROWS, "(absent)", "a number is needed"))?;
@@ -199,13 +238,11 @@ fn prompt(
     };
     let (data_type, bytes) = (tensor.data_type, file.tensor_bytes(tensor));
     let stored = Stored { name: TENSOR, shape: tensor.shape.clone(), data_type, bytes };
-    stored.expect(weights, &[rows, config.hidden])?;
-    if size_of::<f32>().saturating_mul(rows).saturating_mul(config.hidden) > options.max_bytes {
+    stored.expect(weights, &[rows, width])?;
+    if size_of::<f32>().saturating_mul(rows).saturating_mul(width) > options.max_bytes {
         return Err(AdapterError::TooLarge { path: weights.to_owned(), limit: options.max_bytes });
     }
-    let mut values = stored.values(weights)?;
-    values.iter_mut().for_each(|value| *value *= config.prompt_multiplier());
-    Ok(Adapter::new(config, Vec::new(), values))
+    stored.values(weights)
 }
 
 /// The fields of a configuration.

@@ -118,6 +118,37 @@ pub fn write_prompt(
     write(folder, &fields, &[("prompt_embeddings".to_owned(), [count, config.hidden], rows.to_vec())])
 }
 
+/// Writes a prefix to a folder, as `peft` does: for each virtual token, layer by layer, a key and a value,
+/// `[virtual tokens, layers, key and value, kv width]`, keys in the order of the model's configuration.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn write_prefix(folder: &Path, config: &Config, base: &str, rows: &[f32]) -> Result<(), ModelError> {
+    let (layers, width) = (config.layers.len(), config.kv_width());
+    let count = rows.len() / (2 * layers * width);
+    let fields = json!({
+        "base_model_name_or_path": base,
+        "encoder_hidden_size": width,
+        "inference_mode": true,
+        "modules_to_save": null,
+        "num_attention_heads": config.kv_heads,
+        "num_layers": layers,
+        "num_transformer_submodules": 1,
+        "num_virtual_tokens": count,
+        "peft_type": "PREFIX_TUNING",
+        "prefix_projection": false,
+        "task_type": "CAUSAL_LM",
+        "token_dim": width,
+    });
+    let order = row_order(Role::Key, config.rope_style, RopeStyle::Half, config);
+    let mut values = rows.to_vec();
+    for both in values.chunks_exact_mut(2 * width) {
+        let key = reordered(both[..width].to_vec(), width, 1, order);
+        both[..width].copy_from_slice(&key);
+    }
+    write(folder, &fields, &[("prompt_embeddings".to_owned(), [count, 2 * layers * width], values)])
+}
+
 fn write(folder: &Path, fields: &Value, tensors: &[(String, [usize; 2], Vec<f32>)]) -> Result<(), ModelError> {
     fs::create_dir_all(folder).map_err(io(folder))?;
     let path = folder.join(CONFIG);

@@ -60,7 +60,6 @@ fn folder(config: &Value, tensors: &[Tensor]) -> TempDir {
 #[test]
 fn fields_that_change_the_result_or_make_no_sense_are_refused_by_name() {
     for (field, value) in [
-        ("peft_type", json!("PREFIX_TUNING")),
         ("peft_type", json!("IA3")),
         ("peft_type", json!(7)),
         ("peft_type", json!(null)),
@@ -105,6 +104,10 @@ fn fields_that_change_the_result_or_make_no_sense_are_refused_by_name() {
         let error = read(folder(&config, &tensors("llama-prompt")).path()).unwrap_err();
         assert!(matches!(error, AdapterError::Field { field: "num_virtual_tokens", .. }), "{error}");
     }
+    let mut config = json_of("llama-prefix");
+    config["num_transformer_submodules"] = json!(2);
+    let error = read(folder(&config, &tensors("llama-prefix")).path()).unwrap_err();
+    assert!(matches!(error, AdapterError::Unsupported { field: "num_transformer_submodules", .. }), "{error}");
 }
 
 #[test]
@@ -153,6 +156,9 @@ fn tensors_of_another_shape_are_named_with_both_shapes() {
     reshaped("llama-prompt", "prompt_embeddings", &[5, 33], &[5, 32]);
     reshaped("llama-prompt", "prompt_embeddings", &[4, 32], &[5, 32]);
     reshaped("llama-prompt", "prompt_embeddings", &[160], &[5, 32]);
+    // A key and a value of 32 in each of three layers.
+    reshaped("llama-prefix", "prompt_embeddings", &[4, 32], &[4, 192]);
+    reshaped("llama-prefix", "prompt_embeddings", &[5, 192], &[4, 192]);
 }
 
 #[test]
@@ -205,8 +211,10 @@ fn ranks_and_sizes_are_bounded_before_anything_is_packed() {
     assert!(matches!(load(4, bytes - 1), Err(AdapterError::TooLarge { .. })));
     assert!(matches!(load(3, bytes), Err(AdapterError::Rank { rank: 4, limit: 3, .. })));
     let options = AdapterOptions { max_bytes: 5 * 32 * 4 - 1, ..AdapterOptions::default() };
-    let prompt = Adapter::load(fixture("adapters/llama-prompt"), &config(), &options);
-    assert!(matches!(prompt, Err(AdapterError::TooLarge { .. })));
+    for name in ["llama-prompt", "llama-prefix"] {
+        let refused = Adapter::load(fixture("adapters").join(name), &config(), &options);
+        assert!(matches!(refused, Err(AdapterError::TooLarge { .. })));
+    }
 }
 
 #[test]

@@ -32,6 +32,8 @@ fn cases() -> Vec<(&'static str, Method)> {
         ("llama-p-tuning", prompt(4, Some(16))),
         ("granite-p-tuning", prompt(3, Some(24))),
         ("gemma3-prompt", prompt(5, None)),
+        ("llama-prefix", Method::Prefix(4)),
+        ("gemma3-prefix", Method::Prefix(3)),
     ]
 }
 

@@ -84,7 +84,7 @@ fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
 #[test]
 fn an_interrupted_run_ends_with_the_same_adapter() {
     let place = Place::new();
-    for method in ["lora", "p-tuning", "prompt"] {
+    for method in ["lora", "p-tuning", "prompt", "prefix"] {
         let recipe = RECIPE.replace("\"lora\"", &format!("{method:?}\nvirtual_tokens = 3\nencoder_hidden = 8"));
         place.file("method.toml", &recipe);
         let mut run = place.open("method.toml", &format!("{method}-whole"), 1, false).unwrap();
