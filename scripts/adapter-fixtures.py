@@ -53,6 +53,7 @@ ADAPTERS = {
         rank_pattern={"v_proj": 5},
         alpha_pattern={"layers.1.self_attn.q_proj": 5},
     ),
+    "llama-dora": lambda: lora(3, 6, ATTENTION + GATED, use_dora=True),
     "llama-prompt": lambda: prompt(5),
     "qwen2-lora": lambda: lora(2, 4, ATTENTION + GATED),
     # Experts cannot be changed.
@@ -90,6 +91,8 @@ def randomise(model, base):
                 parameter.copy_(draw(parameter) / parameter.shape[1] ** 0.5)
             elif "lora_B" in name:
                 parameter.copy_(0.4 * draw(parameter))
+            elif "lora_magnitude_vector" in name:
+                parameter.mul_(1 + 0.3 * draw(parameter))
             elif "prompt_encoder" in name:
                 # Gemma's prompts stand beside rows that are multiplied by the root of the width.
                 parameter.copy_(draw(parameter) * (5.0 if base == "gemma3" else 1.0))

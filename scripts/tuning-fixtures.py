@@ -37,6 +37,11 @@ CASES = {
     "gemma3-lora": LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules=["q_proj", "v_proj", "down_proj"]),
     "qwen2-lora": LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=2, target_modules=GATED),
     "qwen2-dpo": LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules=GATED),
+    "llama-dora": LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=GATED, use_dora=True),
+    "qwen2-dora": LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules=GATED, use_dora=True),
+    "gemma3-dora": LoraConfig(
+        task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "down_proj"], use_dora=True
+    ),
     "llama-p-tuning": PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=16),
     "granite-p-tuning": PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=24),
     "gemma3-prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
@@ -68,6 +73,7 @@ def named(model):
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             name = name.replace(".default", "").removeprefix("prompt_encoder.")
+            name = name.replace("magnitude_vector.weight", "magnitude_vector")
             if "lora" not in name and not name.startswith("mlp_head"):
                 name = "embedding.weight" if has_encoder(model) else "prompt_embeddings"
             yield name, parameter

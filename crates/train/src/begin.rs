@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::TrainError;
 use crate::frozen::Weights;
-use crate::layout::Kind;
+use crate::layout::{Kind, Linear};
+use crate::magnitude::first_magnitudes;
 use crate::pass::Decoder;
 use crate::random::Random;
 
@@ -50,12 +51,21 @@ pub(crate) fn go_on(decoder: &Decoder, source: &Source, seed: u64, weights: &mut
         values.iter_mut().for_each(|value| *value = ((2.0 * random.unit() - 1.0) * bound) as f32);
     };
     for (trained, slot) in layout.parameters() {
-        let values = &mut weights[slot];
+        let values = &mut weights[slot.clone()];
         match &trained.kind {
             Kind::Own(parameter) => values.copy_from_slice(&parameter.read(source, config)?),
             // Kaiming's uniform distribution with a slope of the root of 5.
             Kind::LoraA(..) => uniform(values, trained.shape.last().copied().unwrap_or(1)),
             Kind::LoraB(..) => {}
+            Kind::Magnitude(..) => {
+                let has = |linear: &&Linear| {
+                    let magnitude = linear.thin.as_ref().and_then(|thin| thin.magnitude.as_ref());
+                    magnitude.is_some_and(|magnitude| magnitude.slot == slot)
+                };
+                if let Some(linear) = layout.magnitudes.iter().find(has) {
+                    first_magnitudes(Weights { trained: &[], frozen }, linear, values);
+                }
+            }
             Kind::Encoder(inputs) => uniform(values, *inputs),
             // Keys and values of tokens, once there are buffers to compute them in.
             Kind::Prefix => {}

@@ -5,6 +5,7 @@ use saem_model::config::{LayerConfig, Moe};
 use saem_model::{Angles, Config, Routing};
 
 use crate::linear::Room;
+use crate::magnitude::Lengths;
 use crate::pass::Decoder;
 use crate::soft::Encoded;
 
@@ -235,6 +236,7 @@ impl Buffers {
                 room: Room {
                     shared: vec![0.0; Self::shared(config, tokens)],
                     inner: vec![0.0; tokens * layout.rank()],
+                    lengths: Lengths::new(decoder, tokens),
                 },
                 logits: vec![0.0; rows * config.vocabulary],
                 capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * config.vocabulary } else { 0 }],
@@ -264,6 +266,7 @@ impl Buffers {
             + config.hidden.max(config.head_dim)
             + Self::shared(config, tokens)
             + tokens * layout.rank()
+            + Lengths::floats(layout, tokens)
             + 2 * rows * config.hidden
             + Encoded::floats(layout)
             + ExpertRoom::floats(config, tokens)

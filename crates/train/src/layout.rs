@@ -58,6 +58,16 @@ pub(crate) struct Thin {
     pub(crate) b: Slot,
     pub(crate) rank: usize,
     pub(crate) scale: f32,
+    pub(crate) magnitude: Option<Magnitude>,
+}
+
+/// The lengths of a changed weight's rows: `y = m / |W + scale * B A| * (W + scale * B A) x`.
+#[derive(Clone, Debug)]
+pub(crate) struct Magnitude {
+    /// `[outputs]`.
+    pub(crate) slot: Slot,
+    /// Where the lengths that the rows would have are, among those of all weights.
+    pub(crate) norms: Range<usize>,
 }
 
 /// A norm's weight and bias.
@@ -158,6 +168,8 @@ pub enum Kind {
     LoraA(Role, usize),
     /// The second, which begins as zeros.
     LoraB(Role, usize),
+    /// The lengths of the changed weight's rows, which begin as they are.
+    Magnitude(Role, usize),
     /// Rows before every text.
     Soft,
     /// Keys and values before every text.
@@ -181,6 +193,8 @@ pub struct Layout {
     /// Where parameters begin that no gradient moves.
     by_gradient: usize,
     pub(crate) prefix: Option<Prefix>,
+    /// The projections whose rows have magnitudes.
+    pub(crate) magnitudes: Vec<Linear>,
     len: usize,
 }
 
@@ -223,7 +237,7 @@ impl Layout {
             places.insert(key, (place, parameter));
         }
         let lora = if let Method::Lora(lora) = method { Some(lora) } else { None };
-        let mut find = Find { places: &places, lora, flat: &mut flat, expert: None };
+        let mut find = Find { places: &places, lora, flat: &mut flat, expert: None, magnitudes: Vec::new() };
         let layers = config
             .layers
             .iter()
@@ -252,6 +266,7 @@ impl Layout {
         let output = find.place(Role::Output, None, false).unwrap_or_else(|| embedding.clone());
         let missing = || ModelError::MissingTensor { name: "output norm".into() };
         let output_norm = find.norm(Role::OutputNorm, None).ok_or_else(missing)?;
+        let magnitudes = find.magnitudes;
         let soft = if let Method::Prompt(prompt) = method {
             Some(flat.soft(prompt.rows, prompt.encoder, config.hidden))
         } else {
@@ -266,7 +281,20 @@ impl Layout {
         };
         let Flat { trained, slots, len } = flat;
         let by_gradient = by_gradient.filter(|_| frozen.is_empty()).unwrap_or(len);
-        Ok(Self { embedding, output, output_norm, layers, soft, prefix, by_gradient, len, slots, trained, frozen })
+        Ok(Self {
+            embedding,
+            output,
+            output_norm,
+            layers,
+            soft,
+            prefix,
+            magnitudes,
+            by_gradient,
+            len,
+            slots,
+            trained,
+            frozen,
+        })
     }
 
     /// Floats of a buffer with this layout.
@@ -329,6 +357,19 @@ impl Layout {
         self.trained.iter().filter_map(rank).max().unwrap_or(0)
     }
 
+    /// Rows of all weights whose rows have magnitudes.
+    pub(crate) fn magnitude_rows(&self) -> usize {
+        self.magnitudes.iter().map(|linear| linear.outputs).sum()
+    }
+
+    /// Floats for a product of such a weight with as many rows as there are tokens, and for those that its lengths are
+    /// computed from.
+    pub(crate) fn magnitude_room(&self, tokens: usize) -> usize {
+        let rank = self.rank();
+        let widest = self.magnitudes.iter().map(|linear| linear.outputs).max();
+        widest.map_or(0, |widest| widest * tokens.max(rank) + rank * rank)
+    }
+
     /// Whether anything that is trained lies before the first layer, so that the gradient has to go through all of them.
     pub(crate) fn trains_input(&self) -> bool {
         self.soft.is_some() || self.embedding.slot().is_some()
@@ -381,6 +422,8 @@ struct Find<'a> {
     flat: &'a mut Flat,
     /// The expert whose parameters are looked for.
     expert: Option<usize>,
+    /// Projections with magnitudes, so far.
+    magnitudes: Vec<Linear>,
 }
 
 impl Find<'_> {
@@ -425,8 +468,20 @@ impl Find<'_> {
             let (rank, scale) = (lora.rank, lora.scale());
             let a = Trained { name: name("A"), shape: vec![rank, inputs], kind: Kind::LoraA(role, layer) };
             let b = Trained { name: name("B"), shape: vec![outputs, rank], kind: Kind::LoraB(role, layer) };
-            Thin { a: self.flat.push(a), b: self.flat.push(b), rank, scale }
+            let (a, b) = (self.flat.push(a), self.flat.push(b));
+            let magnitude = lora.magnitudes.then(|| {
+                let name = format!("base_model.model.{module}.lora_magnitude_vector");
+                let kind = Kind::Magnitude(role, layer);
+                let slot = self.flat.push(Trained { name, shape: vec![outputs], kind });
+                let start = self.magnitudes.iter().map(|linear| linear.outputs).sum();
+                Magnitude { slot, norms: start..start + outputs }
+            });
+            Thin { a, b, rank, scale, magnitude }
         });
-        Ok(Linear { weight: weight.clone(), bias, outputs, inputs, thin })
+        let linear = Linear { weight: weight.clone(), bias, outputs, inputs, thin };
+        if linear.thin.as_ref().is_some_and(|thin| thin.magnitude.is_some()) {
+            self.magnitudes.push(linear.clone());
+        }
+        Ok(linear)
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Methods of tuning are **the same pass with other trainable sets** ([`Method`]). A parameter of the decoder is either in
 //! the flat buffer of what is trained or among the [`Frozen`], which stay as their file holds them, quantised or not; what
-//! a method adds (the thin matrices of a LoRA, rows before every text and the encoder that makes them, keys and values
+//! a method adds (the thin matrices of a LoRA and the lengths of a DoRA, rows before every text and the encoder that makes them, keys and values
 //! before every text) is in the buffer.
 //! Frozen weights have no gradients, no optimizer and no copy in floats, and nothing is passed back below the first thing
 //! that is trained. Preferences ([`Preferences`]) are that pass again, with a share for each row of logits.
@@ -51,6 +51,7 @@ mod journal;
 mod layout;
 mod linear;
 mod machine;
+mod magnitude;
 mod measure;
 mod method;
 mod nearest;

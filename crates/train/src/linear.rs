@@ -10,6 +10,7 @@ use saem_kernels::ops;
 
 use crate::forward::Pass;
 use crate::layout::{Linear, Thin};
+use crate::magnitude::Lengths;
 
 /// Working memory of products.
 #[derive(Debug)]
@@ -18,19 +19,29 @@ pub(crate) struct Room {
     pub(crate) shared: Vec<f32>,
     /// What is between two thin matrices, `[tokens, rank]`.
     pub(crate) inner: Vec<f32>,
+    pub(crate) lengths: Lengths,
 }
 
 impl Pass<'_> {
-    /// `y = x wᵀ + bias`, and what a LoRA adds.
+    /// `y = x wᵀ + bias`, and what a LoRA makes of it.
     pub(crate) fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32], room: &mut Room) {
+        self.product(linear, x, y, room);
+        let thin = linear.thin.as_ref().filter(|_| self.is_adapted);
+        if let Some(magnitude) = thin.and_then(|thin| thin.magnitude.as_ref()) {
+            room.lengths.scale(magnitude, y);
+        }
+        if let Some(bias) = &linear.bias {
+            ops::add_bias(self.pool, y, self.weights.vector(bias));
+        }
+    }
+
+    /// `y = x wᵀ`, and what a LoRA adds.
+    pub(crate) fn product(&self, linear: &Linear, x: &[f32], y: &mut [f32], room: &mut Room) {
         let Linear { inputs, outputs, .. } = *linear;
         let m = x.len() / inputs;
         let size = Size { m, n: outputs, k: inputs };
         let weight = self.weights.lines(&linear.weight, inputs);
         self.multiply(size, Factor::lines(x, inputs), weight, y, outputs, Output::Replace, &mut room.shared);
-        if let Some(bias) = &linear.bias {
-            ops::add_bias(self.pool, y, self.weights.vector(bias));
-        }
         if let Some(thin) = linear.thin.as_ref().filter(|_| self.is_adapted) {
             let inner = self.down(thin, linear, x, room);
             let size = Size { m, n: outputs, k: thin.rank };
@@ -42,6 +53,19 @@ impl Pass<'_> {
 
     /// `dx = dy w`, or added.
     pub(crate) fn input_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, room: &mut Room) {
+        let Some(magnitude) = linear.thin.as_ref().and_then(|thin| thin.magnitude.as_ref()) else {
+            return self.product_backward(linear, dy, dx, output, room);
+        };
+        let mut product = std::mem::take(&mut room.lengths.product);
+        let scaled = &mut product[..dy.len()];
+        scaled.copy_from_slice(dy);
+        room.lengths.scale(magnitude, scaled);
+        self.product_backward(linear, scaled, dx, output, room);
+        room.lengths.product = product;
+    }
+
+    /// As [`Pass::input_backward`], without magnitudes.
+    fn product_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, room: &mut Room) {
         let Linear { inputs, outputs, .. } = *linear;
         let m = dy.len() / outputs;
         let size = Size { m, n: inputs, k: outputs };
@@ -75,19 +99,40 @@ impl Pass<'_> {
         if let Some(slot) = linear.bias.as_ref().and_then(|bias| bias.slot()) {
             add_columns(self.pool, dy, &mut gradients[slot]);
         }
-        if let Some(thin) = &linear.thin {
-            let rank = thin.rank;
-            let inner = self.down(thin, linear, x, room);
-            let size = Size { m: outputs, n: rank, k };
-            let factors = (Factor::across(dy, outputs), Factor::across(&room.inner[..inner], rank));
-            let db = &mut gradients[thin.b.clone()];
-            self.multiply(size, factors.0, factors.1, db, rank, Output::Add, &mut room.shared);
-            let inner = self.down_backward(thin, linear, dy, room);
-            let size = Size { m: rank, n: inputs, k };
-            let factors = (Factor::across(&room.inner[..inner], rank), Factor::across(x, inputs));
-            let da = &mut gradients[thin.a.clone()];
-            self.multiply(size, factors.0, factors.1, da, inputs, Output::Add, &mut room.shared);
-        }
+        let Some(thin) = &linear.thin else { return };
+        let Some(magnitude) = &thin.magnitude else { return self.thin_backward(thin, linear, x, dy, gradients, room) };
+        // What the lengths were a factor on is computed anew: a product more, and nothing of its size is kept.
+        let mut product = std::mem::take(&mut room.lengths.product);
+        let scaled = &mut product[..dy.len()];
+        self.product(linear, x, scaled, room);
+        room.lengths.backward(magnitude, dy, scaled, &mut gradients[magnitude.slot.clone()]);
+        scaled.copy_from_slice(dy);
+        room.lengths.scale(magnitude, scaled);
+        self.thin_backward(thin, linear, x, scaled, gradients, room);
+        room.lengths.product = product;
+    }
+
+    fn thin_backward(
+        &self,
+        thin: &Thin,
+        linear: &Linear,
+        x: &[f32],
+        dy: &[f32],
+        gradients: &mut [f32],
+        room: &mut Room,
+    ) {
+        let Linear { inputs, outputs, .. } = *linear;
+        let (rank, k) = (thin.rank, x.len() / inputs);
+        let inner = self.down(thin, linear, x, room);
+        let size = Size { m: outputs, n: rank, k };
+        let factors = (Factor::across(dy, outputs), Factor::across(&room.inner[..inner], rank));
+        let db = &mut gradients[thin.b.clone()];
+        self.multiply(size, factors.0, factors.1, db, rank, Output::Add, &mut room.shared);
+        let inner = self.down_backward(thin, linear, dy, room);
+        let size = Size { m: rank, n: inputs, k };
+        let factors = (Factor::across(&room.inner[..inner], rank), Factor::across(x, inputs));
+        let da = &mut gradients[thin.a.clone()];
+        self.multiply(size, factors.0, factors.1, da, inputs, Output::Add, &mut room.shared);
     }
 
     /// `inner = scale x Aᵀ`; returns how many numbers these are.

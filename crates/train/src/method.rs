@@ -26,6 +26,9 @@ pub struct Lora {
     pub alpha: f64,
     /// The projections.
     pub targets: Vec<Target>,
+    /// Whether each row of a changed weight has a length of its own that is trained (DoRA, Liu et al. 2024, arXiv
+    /// 2402.09353): the projection becomes `m / |W + scale B A| * (W + scale B A) x`, row by row.
+    pub magnitudes: bool,
 }
 
 impl Lora {

@@ -253,6 +253,9 @@ impl Decoder {
         // Of the step's positions that count, these are the batch's.
         let sparse = config.layers.iter().filter(|layer| layer.sparse).count().max(1);
         pass.balance = objective.balance * objective.factor * batch.target_count() as f32 / sparse as f32;
+        if wanted.is_adapted {
+            pass.lengths(layout, &mut scratch.room);
+        }
         let used = tokens * config.hidden;
         for (angles, opposite) in &mut scratch.angles {
             for document in &batch.documents {

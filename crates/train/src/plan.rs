@@ -61,7 +61,9 @@ impl Plan {
         let added: usize =
             decoder.layout.parameters().filter(|(trained, _)| trained.is_lora()).map(|(_, slot)| slot.len()).sum();
         let is_frozen = !decoder.layout.frozen().is_empty();
-        let products = if is_frozen { 4.0 } else { 6.0 } * matrices + 8.0 * added as f64;
+        // Products before their magnitudes are computed twice.
+        let twice: usize = decoder.layout.magnitudes.iter().map(|linear| linear.inputs * linear.outputs).sum();
+        let products = if is_frozen { 4.0 } else { 6.0 } * matrices + 8.0 * added as f64 + 2.0 * twice as f64;
         // Half the keys are seen on average: 2 products of 2 operations forward, twice that backward.
         let seen = |window: Option<usize>| window.map_or(tokens, |window| window.min(tokens)) as f64 / 2.0;
         let attention: f64 =

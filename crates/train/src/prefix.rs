@@ -71,7 +71,7 @@ impl Decoder {
         let text = 0..prefix.rows;
         let documents = std::slice::from_ref(&text);
         let pass = Pass { prefix: None, ..self.pass(pool, weights, documents, prefix.rows, false) };
-        let Buffers { streams, saved, scratch, .. } = buffers;
+        let Buffers { streams, saved, insides, scratch, .. } = buffers;
         for (angles, _) in &mut scratch.angles {
             angles.set(0, prefix.rows, 0);
         }
@@ -79,8 +79,11 @@ impl Decoder {
         self.input(&pass, &tokens, &mut streams[0][..used], scratch);
         for (index, layer) in layout.layers.iter().enumerate() {
             let (before, after) = streams.split_at_mut(index + 1);
-            let saved = &mut saved[0];
-            pass.layer(index, layer, &before[index][..used], &mut after[0][..used], saved, scratch);
+            // Where insides are kept for one layer alone, each layer overwrites the last one's.
+            let inside = if insides.len() == layers { index } else { 0 };
+            let kept = (&mut saved[0], &mut insides[inside]);
+            pass.layer(index, layer, &before[index][..used], &mut after[0][..used], kept, scratch);
+            let saved = &saved[0];
             for row in 0..prefix.rows {
                 let place = prefix.place(index, layers, row, width) - prefix.table.start;
                 let both = &mut table[place..place + 2 * width];

@@ -22,10 +22,13 @@ pub(crate) fn adapter(
     checkpoint::whole(path, &mut |folder| {
         match method {
             Method::Full => {}
-            Method::Lora(Lora { rank, alpha, .. }) => {
+            Method::Lora(Lora { rank, alpha, magnitudes, .. }) => {
                 let pairs = pairs(decoder, weights);
                 write_lora(folder, &decoder.config, base, (*rank, *alpha), &pairs)?;
-                write_lora_gguf(&folder.join("adapter.gguf"), &decoder.config, (*rank, *alpha), &pairs)?;
+                // llama.cpp knows no magnitudes.
+                if !magnitudes {
+                    write_lora_gguf(&folder.join("adapter.gguf"), &decoder.config, (*rank, *alpha), &pairs)?;
+                }
             }
             Method::Prefix(_) => {
                 if let Some(prefix) = &decoder.layout.prefix {
@@ -38,17 +41,19 @@ pub(crate) fn adapter(
     })
 }
 
-/// Each first matrix of the LoRA with its second, which lies behind it.
+/// Each first matrix of the LoRA with its second, which lies behind it, and the magnitudes, which may lie behind that.
 fn pairs<'a>(decoder: &Decoder, weights: &'a [f32]) -> Vec<LoraPair<'a>> {
-    let parameters: Vec<_> = decoder.layout.parameters().collect();
-    let pair = |two: &[(&crate::Trained, std::ops::Range<usize>)]| match two {
-        [(a, a_slot), (_, b_slot)] => match a.kind {
-            Kind::LoraA(role, layer) => {
-                Some(LoraPair { layer, role, a: &weights[a_slot.clone()], b: &weights[b_slot.clone()] })
+    let mut pairs: Vec<LoraPair<'a>> = Vec::new();
+    for (trained, slot) in decoder.layout.parameters() {
+        let values = &weights[slot];
+        match (&trained.kind, pairs.last_mut()) {
+            (Kind::LoraA(role, layer), _) => {
+                pairs.push(LoraPair { layer: *layer, role: *role, a: values, b: &[], magnitude: None });
             }
-            _ => None,
-        },
-        _ => None,
-    };
-    parameters.windows(2).filter_map(pair).collect()
+            (Kind::LoraB(..), Some(pair)) => pair.b = values,
+            (Kind::Magnitude(..), Some(pair)) => pair.magnitude = Some(values),
+            _ => {}
+        }
+    }
+    pairs
 }

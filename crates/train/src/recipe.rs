@@ -118,6 +118,8 @@ pub enum MethodName {
     Full,
     /// Thin matrices beside some weights.
     Lora,
+    /// Thin matrices beside some weights, and lengths of their rows.
+    Dora,
     /// A soft prompt that an encoder makes.
     PTuning,
     /// A soft prompt.
@@ -433,8 +435,10 @@ impl Recipe {
         let prompt = |encoder| Method::Prompt(Prompt { rows: tune.virtual_tokens, encoder });
         match tune.method {
             MethodName::Full => Method::Full,
-            MethodName::Lora | MethodName::Dpo => {
-                Method::Lora(Lora { rank: tune.rank, alpha: tune.alpha, targets: tune.targets.clone() })
+            MethodName::Lora | MethodName::Dora | MethodName::Dpo => {
+                let TuneRecipe { rank, alpha, .. } = *tune;
+                let magnitudes = tune.method == MethodName::Dora;
+                Method::Lora(Lora { rank, alpha, targets: tune.targets.clone(), magnitudes })
             }
             MethodName::PTuning if tune.encoder_hidden == 0 => prompt(Some(hidden)),
             MethodName::PTuning => prompt(Some(tune.encoder_hidden)),

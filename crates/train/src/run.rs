@@ -196,6 +196,12 @@ impl Run {
         self.method != Method::Full
     }
 
+    /// Whether the adapter can be used only once it is merged into the weights, on whose lengths it depends.
+    #[must_use]
+    pub fn is_for_merging(&self) -> bool {
+        matches!(&self.method, Method::Lora(lora) if lora.magnitudes)
+    }
+
     /// Steps done.
     #[must_use]
     pub fn step_number(&self) -> u64 {

@@ -35,7 +35,7 @@ pub(crate) struct Pretrain {
   [model]
   base = \"gemma3-270m\"               a GGUF file stays quantised
   [tune]
-  method = \"lora\"                    or dpo, p-tuning, prefix, prompt, full
+  method = \"lora\"                    or dora, dpo, p-tuning, prefix, prompt, full
   [data]
   train = [\"reviews.jsonl\"]          .jsonl or .csv, also with .zst behind it
   prompt = \"Review: {{text}}\\nFeeling:\"

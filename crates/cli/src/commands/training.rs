@@ -78,7 +78,9 @@ fn run(recipe: Recipe, arguments: &TrainFlags, language: Language) -> anyhow::Re
     let path = run.finish()?.display().to_string();
     if run.is_adapter() {
         output::note(&language.tuned(&path));
-        output::note(&language.tune_try(&name, &path));
+        let next =
+            if run.is_for_merging() { language.tune_merge(&name, &path) } else { language.tune_try(&name, &path) };
+        output::note(&next);
     } else {
         output::note(&language.trained(&path));
         output::note(&language.train_try(&path));

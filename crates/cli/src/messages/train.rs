@@ -55,6 +55,10 @@ messages! {
         en: "try it with: saem run --model {model} --adapter {path} \"...\"",
         ko: "사용해 보기: saem run --model {model} --adapter {path} \"...\"",
     }
+    tune_merge(model: &str, path: &str) {
+        en: "its lengths of rows belong into the weights: saem merge {model} {path} -o merged.gguf",
+        ko: "행의 길이는 가중치에 넣어 씁니다: saem merge {model} {path} -o merged.gguf",
+    }
     tune_examples(examples: &str, least: &str, median: &str, most_of: &str, most: &str) {
         en: "{examples} examples to learn from, {least} to {most} tokens long (median {median}, 95 % up to {most_of})",
         ko: "학습 예제 {examples}개, 길이 {least}~{most}토큰 (중앙값 {median}, 95 %가 {most_of} 이하)",

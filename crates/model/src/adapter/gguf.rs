@@ -50,7 +50,7 @@ pub(super) fn read<T>(
     let style = if config.family.spec().interleaved { RopeStyle::Interleaved } else { RopeStyle::Half };
     // llama.cpp takes an alpha of 0 for "no scaling".
     let alpha = alpha.filter(|alpha| *alpha != 0.0);
-    finish(collector, style, &|_, _| Scaling { rank: None, alpha, by_root: false })
+    finish(collector, style, &|_, _| Scaling { rank: None, alpha, by_root: false, is_dora: false })
 }
 
 /// Refuses what is not a LoRA for this family. Returns the alpha.

@@ -93,10 +93,13 @@ pub(crate) struct FloatPair {
     /// `[outputs, rank]`.
     b: Vec<f32>,
     scale: f32,
+    /// The lengths of the rows of the sum (DoRA), `[outputs]`.
+    magnitude: Option<Vec<f32>>,
 }
 
 impl FloatPair {
-    /// Adds `scale * B A` to a projection's matrix, whose rows are in the order of `style`.
+    /// Adds `scale * B A` to a projection's matrix, whose rows are in the order of `style`, and gives each row its length
+    /// where it has one of its own.
     pub(crate) fn add_to(&self, matrix: &mut [f32], style: RopeStyle, config: &Config) {
         let (columns, rows) = (self.a.len() / self.rank, self.b.len() / self.rank);
         let order = row_order(self.role, self.style, style, config);
@@ -105,6 +108,11 @@ impl FloatPair {
             let factors = self.b.get(from * self.rank..(from + 1) * self.rank).unwrap_or_default();
             for (factor, a) in factors.iter().zip(self.a.chunks_exact(columns)) {
                 values.iter_mut().zip(a).for_each(|(value, a)| *value += self.scale * factor * a);
+            }
+            if let Some(magnitude) = self.magnitude.as_ref().and_then(|magnitude| magnitude.get(from)) {
+                let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+                let factor = (f64::from(*magnitude) / length.max(f64::from(f32::MIN_POSITIVE))) as f32;
+                values.iter_mut().for_each(|value| *value *= factor);
             }
         }
     }
@@ -172,11 +180,12 @@ impl Stored<'_> {
     }
 }
 
-/// Which of a pair's matrices.
+/// Which of a pair's matrices, or the lengths of the sum's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Half {
     A,
     B,
+    Magnitude,
 }
 
 /// What a file says of one projection.
@@ -184,6 +193,7 @@ pub(super) enum Half {
 struct Found<'a> {
     a: Option<Stored<'a>>,
     b: Option<Stored<'a>>,
+    magnitude: Option<Stored<'a>>,
 }
 
 /// The tensors of a LoRA file, by the projections that they change.
@@ -203,6 +213,8 @@ pub(super) struct Scaling {
     pub(super) alpha: Option<f64>,
     /// Divide by the root of the rank and not by the rank (Kalajdzievski 2023, arXiv 2312.03732).
     pub(super) by_root: bool,
+    /// Whether the rows of the sum have lengths of their own.
+    pub(super) is_dora: bool,
 }
 
 impl Scaling {
@@ -230,6 +242,7 @@ impl<'a> Collector<'a> {
         let place = found.filter(|_| exists).map(|found| match half {
             Half::A => &mut found.a,
             Half::B => &mut found.b,
+            Half::Magnitude => &mut found.magnitude,
         });
         match place.filter(|place| place.is_none()) {
             Some(place) => {
@@ -260,11 +273,12 @@ impl<'a> Collector<'a> {
         for (layer, found) in layers.into_iter().enumerate() {
             for (target, found) in Target::ALL.into_iter().zip(found) {
                 let limit = config.hidden;
-                if let Some(Checked { a, b, rank, scale }) =
+                if let Some(Checked { a, b, magnitude, rank, scale }) =
                     check(path, config, limit, target, found, || scaling(layer, target))?
                 {
                     let (a, b) = (a.values(path)?, b.values(path)?);
-                    pairs.push(FloatPair { layer, role: target.role(), style, rank, a, b, scale });
+                    let magnitude = magnitude.map(|magnitude| magnitude.values(path)).transpose()?;
+                    pairs.push(FloatPair { layer, role: target.role(), style, rank, a, b, scale, magnitude });
                 }
             }
         }
@@ -353,6 +367,7 @@ impl Packer<'_> {
 struct Checked<'a> {
     a: Stored<'a>,
     b: Stored<'a>,
+    magnitude: Option<Stored<'a>>,
     rank: usize,
     scale: f32,
 }
@@ -365,15 +380,17 @@ fn check<'a>(
     found: Found<'a>,
     scaling: impl FnOnce() -> Scaling,
 ) -> Result<Option<Checked<'a>>, AdapterError> {
-    let (a, b) = match (found.a, found.b) {
-        (None, None) => return Ok(None),
-        (Some(a), Some(b)) => (a, b),
-        (Some(one), None) | (None, Some(one)) => {
-            let tensor = other_half(one.name);
-            return Err(AdapterError::MissingTensor { path: path.to_owned(), tensor });
-        }
+    let missing = |tensor: String| AdapterError::MissingTensor { path: path.to_owned(), tensor };
+    let (a, b) = match (found.a, found.b, &found.magnitude) {
+        (None, None, None) => return Ok(None),
+        (Some(a), Some(b), _) => (a, b),
+        (Some(one), None, _) | (None, Some(one), _) => return Err(missing(other_half(one.name))),
+        (None, None, Some(magnitude)) => return Err(missing(other_half(magnitude.name))),
     };
     let scaling = scaling();
+    if scaling.is_dora && found.magnitude.is_none() {
+        return Err(missing(a.name.replace(".lora_A.weight", super::peft::MAGNITUDE)));
+    }
     let (rows, columns) = target.shape(config);
     let rank = scaling.rank.or(a.shape.first().copied()).unwrap_or(0);
     if !(1..=limit).contains(&rank) {
@@ -382,7 +399,10 @@ fn check<'a>(
     }
     a.expect(path, &[rank, columns])?;
     b.expect(path, &[rows, rank])?;
-    Ok(Some(Checked { a, b, rank, scale: scaling.factor(rank) }))
+    if let Some(magnitude) = &found.magnitude {
+        magnitude.expect(path, &[rows])?;
+    }
+    Ok(Some(Checked { a, b, magnitude: found.magnitude, rank, scale: scaling.factor(rank) }))
 }
 
 fn no_lora(path: &Path) -> AdapterError {
@@ -400,7 +420,13 @@ pub(super) fn reordered(values: Vec<f32>, rows: usize, columns: usize, order: Ro
 
 /// The name of the tensor that must stand beside this one.
 fn other_half(name: &str) -> String {
-    for (one, other) in [("lora_A", "lora_B"), ("lora_B", "lora_A"), ("lora_a", "lora_b"), ("lora_b", "lora_a")] {
+    for (one, other) in [
+        ("lora_A", "lora_B"),
+        ("lora_B", "lora_A"),
+        ("lora_a", "lora_b"),
+        ("lora_b", "lora_a"),
+        ("lora_magnitude_vector", "lora_A.weight"),
+    ] {
         if name.contains(one) {
             return name.replace(one, other);
         }

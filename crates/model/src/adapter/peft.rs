@@ -26,12 +26,20 @@ pub(super) const CONFIG: &str = "adapter_config.json";
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 /// Real configurations have a kilobyte or two.
 const LARGEST_CONFIG: usize = 1 << 20;
+/// The field that says that a LoRA is a DoRA.
+const DORA: &str = "use_dora";
+/// What the name of a DoRA's magnitudes ends with.
+pub(super) const MAGNITUDE: &str = ".lora_magnitude_vector";
 /// What every tensor's name begins with.
 pub(super) const ROOT: &str = "base_model.model.";
 
 pub(super) fn load(folder: &Path, config: &Config, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
     open(folder, |fields, weights, file| match fields.text("peft_type")? {
         Some("LORA") => {
+            if fields.flag(DORA)? {
+                let reason = "its magnitudes depend on the weights, so it has to be put into them: use `saem merge`";
+                return Err(fields.wrong(DORA, true, reason));
+            }
             lora(fields, weights, file, config, |collector, style, scaling| collector.finish(style, options, scaling))
         }
         Some("PROMPT_TUNING" | "P_TUNING") => prompt(fields, weights, file, config, options),
@@ -97,6 +105,7 @@ fn lora<T>(
     let rank = fields.count("r")?.ok_or_else(|| fields.wrong("r", "(absent)", "a rank is needed"))?;
     let alpha = fields.number("lora_alpha")?.unwrap_or(rank as f64);
     let by_root = fields.flag("use_rslora")?;
+    let is_dora = fields.flag(DORA)?;
     let ranks = Pattern::read(fields, "rank_pattern")?;
     let alphas = Pattern::read(fields, "alpha_pattern")?;
 
@@ -112,13 +121,14 @@ fn lora<T>(
     alphas.expect_modules(fields, "alpha_pattern", places.keys())?;
     let mut collector = Collector::new(weights, config);
     for tensor in file.tensors() {
-        let ends = [(".lora_A.weight", Half::A), (".lora_B.weight", Half::B)];
+        let ends = [(".lora_A.weight", Half::A), (".lora_B.weight", Half::B), (MAGNITUDE, Half::Magnitude)];
         let name = tensor.name.strip_prefix(ROOT);
         let name = name.and_then(|name| ends.iter().find_map(|(end, half)| Some((name.strip_suffix(end)?, *half))));
         let place = name.and_then(|(name, half)| {
             let mut spellings = WRAPPINGS.iter().filter_map(|wrapping| wrapping.undo(name));
             Some((spellings.find_map(|name| places.get(&name))?, half))
         });
+        let place = place.filter(|(_, half)| *half != Half::Magnitude || is_dora);
         let Some(((layer, target), half)) = place else { return Err(collector.unknown(&tensor.name)) };
         let stored = Stored {
             name: &tensor.name,
@@ -135,13 +145,14 @@ fn lora<T>(
             rank: Some(ranks.of(&module).map_or(rank, |rank| rank as usize)),
             alpha: Some(alphas.of(&module).unwrap_or(alpha)),
             by_root,
+            is_dora,
         }
     })
 }
 
 /// Refuses what changes the result and is not known here.
 fn refuse_variants(fields: &Fields<'_>) -> Result<(), AdapterError> {
-    for field in ["use_dora", "use_qalora", "lora_bias"] {
+    for field in ["use_qalora", "lora_bias"] {
         if fields.flag(field)? {
             return Err(fields.unsupported(field, true));
         }

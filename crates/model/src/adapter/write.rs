@@ -10,7 +10,7 @@ use saem_kernels::ops::RopeStyle;
 use serde_json::{Value, json};
 
 use super::lora::{reordered, row_order};
-use super::peft::{CONFIG, ROOT, WEIGHTS};
+use super::peft::{CONFIG, MAGNITUDE, ROOT, WEIGHTS};
 use crate::ModelError;
 use crate::config::Config;
 use crate::families::Role;
@@ -27,6 +27,8 @@ pub struct LoraPair<'a> {
     pub a: &'a [f32],
     /// `[outputs, rank]`, rows in the order of the model's configuration.
     pub b: &'a [f32],
+    /// The lengths of the changed weight's rows (DoRA), in the order of the model's configuration.
+    pub magnitude: Option<&'a [f32]>,
 }
 
 impl LoraPair<'_> {
@@ -58,8 +60,13 @@ pub fn write_lora(
             modules.push(last);
         }
         let b = pair.b_in(RopeStyle::Half, config, rank);
-        tensors.push((format!("{ROOT}{module}.lora_A.weight"), [rank, pair.a.len() / rank], pair.a.to_vec()));
-        tensors.push((format!("{ROOT}{module}.lora_B.weight"), [b.len() / rank, rank], b));
+        tensors.push((format!("{ROOT}{module}.lora_A.weight"), vec![rank, pair.a.len() / rank], pair.a.to_vec()));
+        tensors.push((format!("{ROOT}{module}.lora_B.weight"), vec![b.len() / rank, rank], b));
+        if let Some(magnitude) = pair.magnitude {
+            let order = row_order(pair.role, config.rope_style, RopeStyle::Half, config);
+            let values = reordered(magnitude.to_vec(), magnitude.len(), 1, order);
+            tensors.push((format!("{ROOT}{module}{MAGNITUDE}"), vec![values.len()], values));
+        }
     }
     let fields = json!({
         "base_model_name_or_path": base,
@@ -74,7 +81,7 @@ pub fn write_lora(
         "r": rank,
         "target_modules": modules,
         "task_type": "CAUSAL_LM",
-        "use_dora": false,
+        "use_dora": pairs.iter().any(|pair| pair.magnitude.is_some()),
         "use_rslora": false,
     });
     write(folder, &fields, &tensors)
@@ -115,7 +122,7 @@ pub fn write_prompt(
             fields["prompt_tuning_init"] = json!("RANDOM");
         }
     }
-    write(folder, &fields, &[("prompt_embeddings".to_owned(), [count, config.hidden], rows.to_vec())])
+    write(folder, &fields, &[("prompt_embeddings".to_owned(), vec![count, config.hidden], rows.to_vec())])
 }
 
 /// Writes a prefix to a folder, as `peft` does: for each virtual token, layer by layer, a key and a value,
@@ -146,10 +153,10 @@ pub fn write_prefix(folder: &Path, config: &Config, base: &str, rows: &[f32]) ->
         let key = reordered(both[..width].to_vec(), width, 1, order);
         both[..width].copy_from_slice(&key);
     }
-    write(folder, &fields, &[("prompt_embeddings".to_owned(), [count, 2 * layers * width], values)])
+    write(folder, &fields, &[("prompt_embeddings".to_owned(), vec![count, 2 * layers * width], values)])
 }
 
-fn write(folder: &Path, fields: &Value, tensors: &[(String, [usize; 2], Vec<f32>)]) -> Result<(), ModelError> {
+fn write(folder: &Path, fields: &Value, tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Result<(), ModelError> {
     fs::create_dir_all(folder).map_err(io(folder))?;
     let path = folder.join(CONFIG);
     fs::write(&path, format!("{fields:#}\n")).map_err(io(&path))?;

@@ -187,6 +187,32 @@ fn tensors_that_are_missing_left_over_or_broken_are_named() {
         let error = changed("llama-prompt", "prompt_embeddings", |tensor| tensor.2[77] = value);
         assert!(matches!(error, AdapterError::NotFinite { .. }), "{error}");
     }
+    // A DoRA is merged, and checked then.
+    let merge = |config: &Value, tensors: &[Tensor]| {
+        let folder = folder(config, tensors);
+        let pool = saem_kernels::ThreadPool::new(1).unwrap();
+        let output = folder.path().join("out.gguf");
+        let done = saem_model::merge(&open("llama").0, folder.path(), &output, None, &pool, &mut |_, _| {});
+        done.map(|_| ()).map_err(|error| match error {
+            saem_model::ModelError::Adapter(error) => *error,
+            other => panic!("{other}"),
+        })
+    };
+    let magnitude = QUERY_B.replace("lora_B.weight", "lora_magnitude_vector");
+    let (dora, whole) = (json_of("llama-dora"), tensors("llama-dora"));
+    merge(&dora, &whole).unwrap();
+    let without = |missing: &str| whole.iter().filter(|(name, ..)| name != missing).cloned().collect::<Vec<Tensor>>();
+    let error = merge(&dora, &without(&magnitude)).unwrap_err();
+    assert!(matches!(&error, AdapterError::MissingTensor { tensor, .. } if *tensor == magnitude), "{error}");
+    let error = merge(&dora, &without(QUERY_A)).unwrap_err();
+    assert!(matches!(&error, AdapterError::MissingTensor { tensor, .. } if tensor == QUERY_A), "{error}");
+    let mut plain = dora.clone();
+    plain["use_dora"] = json!(false);
+    assert!(matches!(merge(&plain, &whole).unwrap_err(), AdapterError::UnknownTensor { .. }));
+    let mut longer = whole.clone();
+    let found = longer.iter_mut().find(|(name, ..)| *name == magnitude).unwrap();
+    (found.1, found.2) = (vec![65], vec![1.0; 65]);
+    assert!(matches!(merge(&dora, &longer).unwrap_err(), AdapterError::Shape { .. }));
     let empty = read(folder(&json_of("llama-lora"), &[]).path()).unwrap_err();
     assert!(matches!(empty, AdapterError::NotAnAdapter { .. }), "{empty}");
     let empty = read(folder(&json_of("llama-prompt"), &[]).path()).unwrap_err();

@@ -51,6 +51,31 @@ fn a_merged_model_is_the_base_with_its_adapter() {
     }
 }
 
+/// `peft` gives each row of the sum a length of its own. Such an adapter is for merging alone: its factors depend on the
+/// weights.
+#[test]
+fn magnitudes_are_put_into_the_weights() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, tokens, plain) = open("llama");
+    let adapter = adapter_path("llama-dora");
+    let expected = crate::support::expected(&adapter);
+    assert!(distance(&expected, &plain) > 0.05);
+    let gguf = directory.path().join("base.gguf");
+    convert(&source, &gguf, None, &pool(), &mut |_, _| {}).unwrap();
+    for (number, base) in [source, Source::open(&gguf).unwrap()].iter().enumerate() {
+        for end in ["", ".gguf"] {
+            let output = directory.path().join(format!("merged-{number}{end}"));
+            let model = merged(base, &adapter, &output, Some(DataType::F32));
+            let far = mean_distance(&one_pass(&model, KvType::F32, &tokens), &expected);
+            println!("{}: {far:.1e}", output.display());
+            assert!(far < 1e-5, "{}: {far:e}", output.display());
+        }
+        let config = load(base, None).config;
+        let error = Adapter::load(&adapter, &config, &AdapterOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("saem merge"), "{error}");
+    }
+}
+
 /// A quantised base is expanded, and what is added to it is not rounded: the result is the adapter beside the same
 /// weights in floats, whichever format base, adapter and output have.
 #[test]

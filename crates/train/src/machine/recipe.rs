@@ -109,7 +109,8 @@ fn lora(
     step: Step,
     others: Plan,
 ) -> Result<LoraPlan, TrainError> {
-    let method = Method::Lora(Lora { rank: LORA_RANK, alpha: 2.0 * LORA_RANK as f64, targets: Target::ALL.to_vec() });
+    let (rank, alpha, targets) = (LORA_RANK, 2.0 * LORA_RANK as f64, Target::ALL.to_vec());
+    let method = Method::Lora(Lora { rank, alpha, targets, magnitudes: false });
     let layout = Layout::with(&config, norm_biases, &method)?;
     let weights: usize = layout.frozen().iter().map(Parameter::elements).sum();
     let decoder = Decoder { layout, config, frozen: Frozen::default(), precision: Precision::default() };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use saem_formats::Source;
 use saem_kernels::{DataType, ThreadPool};
-use saem_model::{Adapter, AdapterOptions, Config, convert};
+use saem_model::{Adapter, AdapterOptions, Config, convert, merge};
 use saem_train::{Recipe, Run, Setup, StepReport, TrainError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
 #[test]
 fn an_interrupted_run_ends_with_the_same_adapter() {
     let place = Place::new();
-    for method in ["lora", "p-tuning", "prompt", "prefix"] {
+    for method in ["lora", "dora", "p-tuning", "prompt", "prefix"] {
         let recipe = RECIPE.replace("\"lora\"", &format!("{method:?}\nvirtual_tokens = 3\nencoder_hidden = 8"));
         place.file("method.toml", &recipe);
         let mut run = place.open("method.toml", &format!("{method}-whole"), 1, false).unwrap();
@@ -113,6 +113,13 @@ fn an_interrupted_run_ends_with_the_same_adapter() {
             let load = |name: &str| {
                 Adapter::load(place.path(&format!("{method}-whole/adapter{name}")), &config, &AdapterOptions::default())
             };
+            if method == "dora" {
+                // Its magnitudes are put into the weights.
+                assert!(load("").unwrap_err().to_string().contains("saem merge"));
+                let (adapter, output) = (place.path("dora-whole/adapter"), place.path("merged.gguf"));
+                merge(&model, &adapter, &output, None, &ThreadPool::new(1).unwrap(), &mut |_, _| {}).unwrap();
+                continue;
+            }
             let adapter = load("").unwrap();
             if method == "lora" {
                 assert_eq!((adapter.rank(), load("/adapter.gguf").unwrap().rank()), (4, 4));
