@@ -7,7 +7,7 @@ Every case gets `crates/train/tests/fixtures/tuning/<base>-<method>.safetensors`
   gradient.<parameter>   its gradient in the first step
   loss                   the mean loss over the targets of two texts, of which only the last TARGETS tokens are learnt
   losses                 the losses of STEPS steps of AdamW on the same batch
-For `-dpo` the two texts are a pair, of which the second was chosen, and the reference is the model without its adapter.
+For `-classify` the two texts have labels, and the loss is that of the labels at their last tokens. For `-dpo` the two texts are a pair, of which the second was chosen, and the reference is the model without its adapter.
 
     pip install torch transformers peft safetensors
     python scripts/tuning-fixtures.py [case ...]
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "crates/model/tests/fixtures"
@@ -28,6 +28,7 @@ FIXTURES = ROOT / "crates/train/tests/fixtures/tuning"
 FIRST_TEXT = 25
 TARGETS = 6
 BETA = 0.3
+LABELS = [2, 0]
 STEPS = 20
 ADAMW = dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
 GATED = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -42,6 +43,9 @@ CASES = {
     "gemma3-dora": LoraConfig(
         task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "down_proj"], use_dora=True
     ),
+    "qwen2-lora-classify": LoraConfig(task_type="SEQ_CLS", r=2, lora_alpha=4, target_modules=GATED),
+    # The head alone: transformers without peft.
+    "gemma2-head-classify": None,
     "llama-p-tuning": PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=16),
     "granite-p-tuning": PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=24),
     "gemma3-prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
@@ -61,6 +65,11 @@ def loss_of(model, texts):
     return sum(sum_of(model, text) for text in texts) / (TARGETS * len(texts))
 
 
+def label_of(model, texts):
+    logits = torch.cat([model(torch.tensor([text])).logits for text in texts])
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(LABELS))
+
+
 def preference_of(model, texts):
     with torch.no_grad(), model.disable_adapter():
         reference = [sum_of(model, text) for text in texts]
@@ -72,6 +81,9 @@ def named(model):
     """What is trained, under the names of Saem."""
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
+            if name.endswith("score.modules_to_save.default.weight") or name == "score.weight":
+                yield "score.weight", parameter
+                continue
             name = name.replace(".default", "").removeprefix("prompt_encoder.")
             name = name.replace("magnitude_vector.weight", "magnitude_vector")
             if "lora" not in name and not name.startswith("mlp_head"):
@@ -94,8 +106,20 @@ def main() -> None:
         if case.endswith("-dpo"):
             texts.reverse()
         torch.manual_seed(20210525)
-        model = AutoModelForCausalLM.from_pretrained(MODELS / base, dtype=torch.float64, attn_implementation="eager")
-        model = get_peft_model(model, config).double().train()
+        how = dict(dtype=torch.float64, attn_implementation="eager")
+        if case.endswith("-classify"):
+            how["num_labels"] = max(LABELS) + 1
+            model = AutoModelForSequenceClassification.from_pretrained(MODELS / base, **how)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(MODELS / base, **how)
+        if config is None:
+            model.requires_grad_(False)
+            model.score.requires_grad_(True)
+        else:
+            model = get_peft_model(model, config)
+        model = model.double().train()
+        task = case.split("-")[-1]
+        find_loss = {"dpo": preference_of, "classify": label_of}.get(task, loss_of)
         tensors = {}
         with torch.no_grad():
             for name, parameter in named(model):
@@ -108,7 +132,7 @@ def main() -> None:
         losses = []
         for step in range(STEPS):
             optimizer.zero_grad()
-            loss = (preference_of if case.endswith("-dpo") else loss_of)(model, texts)
+            loss = find_loss(model, texts)
             loss.backward()
             if step == 0:
                 tensors |= {f"gradient.{name}": p.grad.float().clone() for name, p in named(model)}

@@ -72,7 +72,7 @@ pub use adapter::{
 };
 pub use cache::KvCache;
 pub use config::Config;
-pub use convert::{Conversion, convert, merge, write_companions};
+pub use convert::{Classifier, Conversion, convert, merge, write_classifier, write_companions};
 pub use describe::{Description, TypeShare, describe};
 pub use error::{BatchError, ModelError};
 pub use families::{Family, Role};

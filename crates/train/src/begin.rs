@@ -14,6 +14,8 @@ use crate::random::Random;
 const WEIGHTS: u64 = 3;
 /// What the rows of a prompt are drawn for.
 const SOFT: u64 = 5;
+/// What the matrix that tells labels apart is drawn for.
+const SCORE: u64 = 7;
 /// Deviation of the first weights, where the shape does not say another.
 const DEVIATION: f64 = 0.02;
 
@@ -67,6 +69,10 @@ pub(crate) fn go_on(decoder: &Decoder, source: &Source, seed: u64, weights: &mut
                 }
             }
             Kind::Encoder(inputs) => uniform(values, *inputs),
+            Kind::Score => {
+                let mut random = Random::new(seed, SCORE);
+                values.iter_mut().for_each(|value| *value = (random.normal() * DEVIATION) as f32);
+            }
             // Keys and values of tokens, once there are buffers to compute them in.
             Kind::Prefix => {}
             // An encoder begins with anything.

@@ -4,6 +4,7 @@ use saem_kernels::gemm::{Size, shared_len};
 use saem_model::config::{LayerConfig, Moe};
 use saem_model::{Angles, Config, Routing};
 
+use crate::layout::Layout;
 use crate::linear::Room;
 use crate::magnitude::Lengths;
 use crate::pass::Decoder;
@@ -16,8 +17,8 @@ const LOGITS: usize = 32 << 20;
 const LOGIT_ROWS: std::ops::RangeInclusive<usize> = 128..=1024;
 
 /// Rows of logits that are in memory at a time.
-pub(crate) fn logit_rows(config: &Config, tokens: usize) -> usize {
-    let rows = LOGITS / config.vocabulary / 32 * 32;
+pub(crate) fn logit_rows(layout: &Layout, tokens: usize) -> usize {
+    let rows = LOGITS / layout.outputs / 32 * 32;
     rows.clamp(*LOGIT_ROWS.start(), *LOGIT_ROWS.end()).min(tokens)
 }
 
@@ -213,7 +214,7 @@ impl Buffers {
     #[must_use]
     pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute) -> Self {
         let Decoder { config, layout, .. } = decoder;
-        let rows = logit_rows(config, tokens);
+        let rows = logit_rows(layout, tokens);
         let layers = config.layers.len();
         let wide = Self::wide(config);
         let angles = config.ropes.iter().map(|rope| {
@@ -238,8 +239,8 @@ impl Buffers {
                     inner: vec![0.0; tokens * layout.rank()],
                     lengths: Lengths::new(decoder, tokens),
                 },
-                logits: vec![0.0; rows * config.vocabulary],
-                capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * config.vocabulary } else { 0 }],
+                logits: vec![0.0; rows * layout.outputs],
+                capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * layout.outputs } else { 0 }],
                 losses: vec![0.0; rows],
                 likeliest: 0,
                 picked: vec![0.0; 2 * rows * config.hidden],
@@ -254,12 +255,12 @@ impl Buffers {
     #[must_use]
     pub fn bytes(decoder: &Decoder, tokens: usize, recompute: Recompute) -> [u64; 3] {
         let Decoder { config, layout, .. } = decoder;
-        let rows = logit_rows(config, tokens);
+        let rows = logit_rows(layout, tokens);
         let layers = config.layers.len();
         let activations =
             (layers + 1) * tokens * config.hidden + Self::kept(config, recompute) * Saved::floats(config, tokens);
         let insides: usize = Self::inside(config, recompute).map(|layers| Inside::bytes(config, tokens, layers)).sum();
-        let logits = rows * (config.vocabulary * if config.logit_soft_cap.is_some() { 2 } else { 1 } + 1);
+        let logits = rows * (layout.outputs * if config.logit_soft_cap.is_some() { 2 } else { 1 } + 1);
         let angles: usize = config.ropes.iter().map(|rope| tokens * rope.rotary / 2 * 3).sum();
         let working = tokens * (3 * config.hidden + Self::wide(config) + config.query_width())
             + 2 * tokens * Self::norm_rows(config)

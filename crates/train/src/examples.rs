@@ -156,12 +156,19 @@ pub(crate) struct Before {
     pub(crate) rows: usize,
     /// They are keys and values alone: nothing can be foretold from them.
     pub(crate) is_prefix: bool,
+    /// Texts are not learnt but told apart: the last token's row is to give the label.
+    pub(crate) is_classifier: bool,
 }
 
 impl Before {
     /// Whether the first token of a text is foretold by what stands before it.
     pub(crate) fn foretells(self) -> bool {
         self.rows > 0 && !self.is_prefix
+    }
+
+    /// Rows that an example of so many tokens takes.
+    fn rows_of(self, tokens: usize) -> usize {
+        self.rows + if self.is_classifier { tokens } else { tokens.saturating_sub(1) }
     }
 }
 
@@ -179,6 +186,13 @@ impl Batch {
 
     /// Adds an example. Its last token is foretold and needs no row of its own.
     pub(crate) fn push_example(&mut self, before: Before, example: Example<'_>) {
+        if before.is_classifier {
+            self.push_text(before, example.tokens.iter().copied());
+            if let (Some(target), false) = (self.targets.last_mut(), example.tokens.is_empty()) {
+                *target = example.label;
+            }
+            return;
+        }
         let Some((_, text)) = example.tokens.split_last() else { return };
         let start = self.tokens.len() + before.rows;
         self.push_text(before, text.iter().copied());
@@ -240,7 +254,7 @@ pub(crate) fn add<'a>(
     texts: impl Iterator<Item = Example<'a>> + Clone,
     rows: usize,
 ) {
-    let needed: usize = texts.clone().map(|text| before.rows + text.tokens.len().saturating_sub(1)).sum();
+    let needed: usize = texts.clone().map(|text| before.rows_of(text.tokens.len())).sum();
     if batches.last().is_none_or(|batch| batch.tokens.len() + needed > rows) {
         batches.push(Batch::default());
     }
@@ -286,7 +300,7 @@ mod tests {
     #[test]
     fn soft_rows_stand_before_every_text_and_foretell_its_first_token() {
         let mut batch = Batch::default();
-        let before = Before { vocabulary: 100, rows: 2, is_prefix: false };
+        let before = Before { vocabulary: 100, rows: 2, ..Before::default() };
         let example = Example { tokens: &[5, 6, 7], learnt: &[true, false, true], label: None };
         batch.push_example(before, example);
         assert_eq!(batch.tokens, [100, 101, 5, 6]);
@@ -295,6 +309,11 @@ mod tests {
         // A prefix has no logits.
         batch.push_example(Before { is_prefix: true, ..before }, example);
         assert_eq!(batch.targets[4..], [None, None, None, Some(7)]);
+        // Labels are told by the last row, whose token is not foretold.
+        let mut batch = Batch::default();
+        let example = Example { label: Some(1), ..example };
+        batch.push_example(Before { is_classifier: true, ..Before::default() }, example);
+        assert_eq!((&batch.tokens[..], &batch.targets[..]), (&[5, 6, 7][..], &[None, None, Some(1)][..]));
     }
 
     #[test]

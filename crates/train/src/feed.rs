@@ -65,8 +65,8 @@ impl Feed {
         }
         let choices = prepare.choices;
         let reports = Box::new([report.of(&examples, &choices), held_out_report.of(&held_out, &choices)]);
-        let is_prefix = layout.prefix.is_some();
-        let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows(), is_prefix };
+        let (is_prefix, is_classifier) = (layout.prefix.is_some(), layout.is_classifier);
+        let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows(), is_prefix, is_classifier };
         Ok(Self::Examples { lessons: Lessons::new(examples, before, train.seed), held_out, choices, reports })
     }
 

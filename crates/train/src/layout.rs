@@ -174,6 +174,8 @@ pub enum Kind {
     Soft,
     /// Keys and values before every text.
     Prefix,
+    /// The matrix that tells labels apart by the last token's stream.
+    Score,
     /// A matrix or bias of the encoder that makes them, of so many inputs.
     Encoder(usize),
 }
@@ -185,8 +187,11 @@ pub struct Layout {
     slots: Vec<Slot>,
     frozen: Vec<Parameter>,
     pub(crate) embedding: Place,
-    /// The embedding, where the two are one.
+    /// The embedding, where the two are one; or the matrix that tells labels apart.
     pub(crate) output: Place,
+    /// Its rows: the vocabulary, or the labels.
+    pub(crate) outputs: usize,
+    pub(crate) is_classifier: bool,
     pub(crate) output_norm: Norm,
     pub(crate) layers: Vec<Layer>,
     pub(crate) soft: Option<Soft>,
@@ -212,11 +217,31 @@ impl Layout {
     /// # Errors
     /// As [`Layout::new`].
     pub fn with(config: &Config, norm_biases: bool, method: &Method) -> Result<Self, ModelError> {
+        Self::build(config, norm_biases, method, None)
+    }
+
+    /// The layout of a decoder that learns to tell so many labels apart: in place of the output matrix it has one row for
+    /// each of them, which is trained beside what the method trains.
+    ///
+    /// # Errors
+    /// As [`Layout::new`].
+    pub fn classifier(config: &Config, norm_biases: bool, method: &Method, labels: usize) -> Result<Self, ModelError> {
+        Self::build(config, norm_biases, method, Some(labels))
+    }
+
+    fn build(config: &Config, norm_biases: bool, method: &Method, labels: Option<usize>) -> Result<Self, ModelError> {
         let mut own = config.parameters(norm_biases);
+        if labels.is_some() {
+            own.retain(|parameter| parameter.role != Role::Output);
+        }
         // What counts move and not gradients stands last, so that a prefix of the buffer is all that has a gradient.
         own.sort_by_key(|parameter| parameter.role == Role::RouterCorrection);
         let mut flat = Flat::default();
         let mut frozen = Vec::new();
+        let score = labels.map(|labels| {
+            let (name, shape) = ("score.weight".to_owned(), vec![labels, config.hidden]);
+            Place::Trained(flat.push(Trained { name, shape, kind: Kind::Score }))
+        });
         let mut by_gradient = None;
         let mut places = HashMap::with_capacity(own.len());
         for parameter in own {
@@ -263,7 +288,7 @@ impl Layout {
             })
             .collect::<Result<_, ModelError>>()?;
         let embedding = find.linear(Role::TokenEmbedding, None)?.weight;
-        let output = find.place(Role::Output, None, false).unwrap_or_else(|| embedding.clone());
+        let output = score.or_else(|| find.place(Role::Output, None, false)).unwrap_or_else(|| embedding.clone());
         let missing = || ModelError::MissingTensor { name: "output norm".into() };
         let output_norm = find.norm(Role::OutputNorm, None).ok_or_else(missing)?;
         let magnitudes = find.magnitudes;
@@ -284,6 +309,8 @@ impl Layout {
         Ok(Self {
             embedding,
             output,
+            outputs: labels.unwrap_or(config.vocabulary),
+            is_classifier: labels.is_some(),
             output_norm,
             layers,
             soft,
@@ -368,6 +395,11 @@ impl Layout {
         let rank = self.rank();
         let widest = self.magnitudes.iter().map(|linear| linear.outputs).max();
         widest.map_or(0, |widest| widest * tokens.max(rank) + rank * rank)
+    }
+
+    /// Whether anything but the head is trained, so that the gradient has to go through the layers at all.
+    pub(crate) fn trains_layers(&self) -> bool {
+        self.trained.iter().any(|trained| trained.kind != Kind::Score)
     }
 
     /// Whether anything that is trained lies before the first layer, so that the gradient has to go through all of them.

@@ -21,6 +21,9 @@
 //! Frozen weights have no gradients, no optimizer and no copy in floats, and nothing is passed back below the first thing
 //! that is trained. Preferences ([`Preferences`]) are that pass again, with a share for each row of logits.
 //!
+//! A classifier is the same decoder with one row for each label in place of the output matrix; what it learns is the label
+//! of a text, at the text's last token.
+//!
 //! What is learnt from is either texts, cut into [`Sequences`], or [`Examples`] made of the rows of files, of which some
 //! tokens are learnt. Neither is padded.
 //!
@@ -92,7 +95,7 @@ pub use optimizer::Algorithm;
 pub use pass::{Batch, Decoder, Objective};
 pub use plan::Plan;
 pub use prepare::{DataReport, Refusal, WriteChat};
-pub use recipe::{DataRecipe, MethodName, ModelRecipe, Recipe, TrainRecipe, TuneRecipe};
+pub use recipe::{DataRecipe, MethodName, ModelRecipe, Recipe, Task, TrainRecipe, TuneRecipe};
 pub use report::write_report;
 pub use run::{Run, Setup, StepReport};
 pub use samples::Sample;

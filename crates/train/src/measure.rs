@@ -204,7 +204,7 @@ mod tests {
             let mut asked = Asked { likelihoods: vec![vec![]], ..Asked::default() };
             let example = Example { tokens: &[1, 2, 9, 9], learnt: &[false, false, true, true], label: Some(0) };
             for question in questions(&answers) {
-                asked.push(Before { vocabulary: 50, rows: 2, is_prefix: false }, prompt(example), &question);
+                asked.push(Before { vocabulary: 50, rows: 2, ..Before::default() }, prompt(example), &question);
             }
             (asked.batch.tokens, asked.wanted)
         };

@@ -15,6 +15,8 @@ pub enum Method {
     /// So many keys and values in every layer before every text (prefix tuning, Li and Liang 2021, arXiv 2101.00190); all
     /// weights stay.
     Prefix(usize),
+    /// Nothing of the model: the head that tells labels apart is trained alone.
+    Head,
 }
 
 /// LoRA (Hu et al. 2021, arXiv 2106.09685): to a projection `W x` is added `alpha / rank * B (A x)`.

@@ -43,15 +43,15 @@ impl Batch {
         }
     }
 
-    /// `soft` rows of a prompt stand as tokens beyond the vocabulary.
-    fn check(&self, config: &Config, soft: usize, buffers: &Buffers) -> Result<(), TrainError> {
+    /// Rows of a prompt stand as tokens beyond the vocabulary.
+    fn check(&self, config: &Config, layout: &Layout, buffers: &Buffers) -> Result<(), TrainError> {
         let tokens = self.tokens.len();
         if tokens > buffers.tokens {
             return Err(TrainError::TooManyTokens { found: tokens, limit: buffers.tokens });
         }
         let beyond = |limit: usize| move |token: &u32| *token as usize >= limit;
-        let token = self.tokens.iter().copied().find(beyond(config.vocabulary + soft));
-        if let Some(token) = token.or_else(|| self.targets.iter().flatten().copied().find(beyond(config.vocabulary))) {
+        let token = self.tokens.iter().copied().find(beyond(config.vocabulary + layout.soft_rows()));
+        if let Some(token) = token.or_else(|| self.targets.iter().flatten().copied().find(beyond(layout.outputs))) {
             return Err(TrainError::Token { token, vocabulary: config.vocabulary });
         }
         let mut end = 0;
@@ -160,8 +160,8 @@ impl Decoder {
         buffers: &mut Buffers,
     ) -> Result<Vec<f32>, TrainError> {
         for (row, token) in wanted {
-            if *row >= batch.tokens.len() || *token as usize >= self.config.vocabulary {
-                return Err(TrainError::Token { token: *token, vocabulary: self.config.vocabulary });
+            if *row >= batch.tokens.len() || *token as usize >= self.layout.outputs {
+                return Err(TrainError::Token { token: *token, vocabulary: self.layout.outputs });
             }
         }
         let (rows, targets) = wanted.iter().map(|(row, token)| (*row, Some(*token))).unzip();
@@ -243,7 +243,7 @@ impl Decoder {
         each: &mut dyn FnMut(usize, f32),
     ) -> Result<f64, TrainError> {
         let Self { config, layout, .. } = self;
-        batch.check(config, layout.soft_rows(), buffers)?;
+        batch.check(config, layout, buffers)?;
         let tokens = batch.tokens.len();
         if tokens == 0 {
             return Ok(0.0);
@@ -283,6 +283,9 @@ impl Decoder {
         let (inputs, dx) = streams.split_at_mut(last);
         let dx = &mut dx[0][..used];
         let loss = self.output(&pass, dx, Some(gradients), wanted, objective, scratch, each);
+        if !layout.trains_layers() {
+            return Ok(loss);
+        }
         for (index, layer) in layout.layers.iter().enumerate().rev() {
             let stream = &inputs[index][..used];
             let kept = (&mut saved[place(index)], &mut insides[inside(index)]);
@@ -363,7 +366,10 @@ impl Decoder {
         each: &mut dyn FnMut(usize, f32),
     ) -> f64 {
         let Self { config, layout, .. } = self;
-        let (pool, width, vocabulary) = (pass.pool, config.hidden, config.vocabulary);
+        let (pool, width, vocabulary) = (pass.pool, config.hidden, layout.outputs);
+        // Labels are told apart by what the last norm gives, as it is.
+        let (multiplier, soft_cap) =
+            if layout.is_classifier { (1.0, None) } else { (config.logits_multiplier, config.logit_soft_cap) };
         pass.norm_input(Some(&layout.output_norm), stream, scratch);
         let Scratch {
             normed,
@@ -400,10 +406,10 @@ impl Decoder {
             let size = Size { m: count, n: vocabulary, k: width };
             let factors = (Factor::lines(x, width), pass.weights.lines(&layout.output, width));
             pass.multiply(size, factors.0, factors.1, logits, vocabulary, Output::Replace, shared);
-            if config.logits_multiplier != 1.0 {
-                ops::scale(pool, logits, config.logits_multiplier);
+            if multiplier != 1.0 {
+                ops::scale(pool, logits, multiplier);
             }
-            if let Some(cap) = config.logit_soft_cap {
+            if let Some(cap) = soft_cap {
                 ops::soft_cap(pool, logits, cap);
                 capped[..logits.len()].copy_from_slice(logits);
             }
@@ -421,11 +427,11 @@ impl Decoder {
                     ops::scale(pool, logits, *share);
                 }
             }
-            if let Some(cap) = config.logit_soft_cap {
+            if let Some(cap) = soft_cap {
                 soft_cap_backward(pool, &capped[..logits.len()], logits, cap);
             }
-            if config.logits_multiplier != 1.0 {
-                ops::scale(pool, logits, config.logits_multiplier);
+            if multiplier != 1.0 {
+                ops::scale(pool, logits, multiplier);
             }
             let size = Size { m: count, n: width, k: vocabulary };
             let factors = (Factor::lines(logits, vocabulary), pass.weights.across(&layout.output, width));

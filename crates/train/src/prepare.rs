@@ -82,7 +82,11 @@ impl<'a> Prepare<'a> {
         write_chat: Option<&'a WriteChat>,
     ) -> Result<Self, String> {
         let mut choices = Choices::default();
-        if let (Form::Answer(_, answer), Some(label)) = (data.form()?, &data.label) {
+        if matches!(data.form()?, Form::Label(_)) {
+            // The number of a label stands for it, as a token would.
+            choices.words = data.label_names();
+            choices.answers = (0..choices.words.len()).map(|label| vec![label as u32]).collect();
+        } else if let (Form::Answer(_, answer), Some(label)) = (data.form()?, &data.label) {
             let answer = Template::parse(answer)?;
             for word in data.labels.values() {
                 if choices.words.contains(word) {
@@ -97,9 +101,9 @@ impl<'a> Prepare<'a> {
                 choices.words.push(word.clone());
                 choices.answers.push(tokens);
             }
-            if choices.words.len() < 2 {
-                return Err("[data] labels must have two names at least".into());
-            }
+        }
+        if data.label.is_some() && choices.words.len() < 2 {
+            return Err("[data] labels must have two names at least".into());
         }
         Ok(Self { data, tokenizer, sequence, write_chat, choices })
     }
@@ -182,6 +186,7 @@ impl<'a> Prepare<'a> {
             Form::Text(column) => self.text(&value(row, column)?, examples, report),
             Form::Answer(prompt, answer) => self.answer(prompt, answer, row, examples)?,
             Form::Chat(column) => self.chat(column, row, examples, report)?,
+            Form::Label(prompt) => self.label(prompt, row, examples)?,
             Form::Preference(prompt, answers) => self.pair(prompt, answers, row, examples)?,
         }
         Ok(())
@@ -205,9 +210,7 @@ impl<'a> Prepare<'a> {
         let (answer, label) = match &self.data.label {
             None => (self.tokenizer.encode(&template(answer)?.fill(row, None)?, false, true), None),
             Some(column) => {
-                let found = value(row, column)?;
-                let word = self.data.labels.get(found.trim()).ok_or(DataProblem::Label(found))?;
-                let index = self.choices.words.iter().position(|known| known == word).unwrap_or(0);
+                let index = self.label_of(row, column)?;
                 (self.choices.answers[index].clone(), Some(index as u32))
             }
         };
@@ -217,6 +220,25 @@ impl<'a> Prepare<'a> {
             return Err(DataProblem::TooManyTokens { found, limit: self.sequence });
         }
         examples.push([(&tokens[..], false), (&answer[..], true), (&end[..], true)], label);
+        Ok(())
+    }
+
+    /// The number of a row's label.
+    fn label_of(&self, row: &Row, column: &str) -> Result<usize, DataProblem> {
+        let found = value(row, column)?;
+        let word = self.data.labels.get(found.trim()).ok_or(DataProblem::Label(found))?;
+        Ok(self.choices.words.iter().position(|known| known == word).unwrap_or(0))
+    }
+
+    /// A text whose label is to be told; nothing of it is learnt.
+    fn label(&self, prompt: &str, row: &Row, examples: &mut Examples) -> Result<(), DataProblem> {
+        let label = self.label_of(row, self.data.label.as_deref().unwrap_or_default())?;
+        let text = Template::parse(prompt).map_err(DataProblem::Conversation)?.fill(row, None)?;
+        let tokens = self.tokenizer.encode(&text, true, true);
+        if tokens.len() > self.sequence {
+            return Err(DataProblem::TooManyTokens { found: tokens.len(), limit: self.sequence });
+        }
+        examples.push([(&tokens[..], false)], Some(label as u32));
         Ok(())
     }
 

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use saem_model::{LoraPair, write_lora, write_lora_gguf, write_prefix, write_prompt};
+use saem_formats::Source;
+use saem_kernels::ThreadPool;
+use saem_model::{Classifier, LoraPair, write_classifier, write_lora, write_lora_gguf, write_prefix, write_prompt};
 
 use crate::TrainError;
 use crate::checkpoint;
-use crate::layout::Kind;
+use crate::layout::{Kind, Place};
 use crate::method::{Lora, Method};
 use crate::pass::Decoder;
 
@@ -21,7 +23,7 @@ pub(crate) fn adapter(
 ) -> Result<(), TrainError> {
     checkpoint::whole(path, &mut |folder| {
         match method {
-            Method::Full => {}
+            Method::Full | Method::Head => {}
             Method::Lora(Lora { rank, alpha, magnitudes, .. }) => {
                 let pairs = pairs(decoder, weights);
                 write_lora(folder, &decoder.config, base, (*rank, *alpha), &pairs)?;
@@ -37,6 +39,24 @@ pub(crate) fn adapter(
             }
             Method::Prompt(prompt) => write_prompt(folder, &decoder.config, base, prompt.encoder, rows)?,
         }
+        Ok(())
+    })
+}
+
+/// Writes the base with what was tuned in its weights and the matrix that tells labels apart, all of it or none.
+pub(crate) fn classifier(
+    path: &Path,
+    source: &Source,
+    decoder: &Decoder,
+    (method, classifier): (&Method, &Classifier),
+    weights: &[f32],
+    pool: &ThreadPool,
+) -> Result<(), TrainError> {
+    let Place::Trained(score) = &decoder.layout.output else { return Ok(()) };
+    let pairs = pairs(decoder, weights);
+    let size = if let Method::Lora(lora) = method { (lora.rank, lora.alpha) } else { (1, 1.0) };
+    checkpoint::whole(path, &mut |folder| {
+        write_classifier(source, (&pairs, size), classifier, &weights[score.clone()], folder, pool)?;
         Ok(())
     })
 }

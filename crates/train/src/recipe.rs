@@ -45,10 +45,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use saem_kernels::gemm::Precision;
+use saem_model::{Config, ModelError};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::buffers::Recompute;
+use crate::layout::Layout;
 use crate::method::{Lora, Method, Prompt, Target};
 use crate::optimizer::Algorithm;
 use crate::schedule::Schedule;
@@ -90,6 +92,9 @@ pub struct ModelRecipe {
 pub struct TuneRecipe {
     /// The method.
     pub method: MethodName,
+    /// What for.
+    #[serde(default, skip_serializing_if = "Task::is_default")]
+    pub task: Task,
     /// LoRA: the rank of the thin matrices.
     #[serde(default = "defaults::rank")]
     pub rank: usize,
@@ -110,6 +115,23 @@ pub struct TuneRecipe {
     pub encoder_hidden: usize,
 }
 
+/// What a model is tuned for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// To write.
+    #[default]
+    Generation,
+    /// To tell a few labels apart, by a matrix of its own in place of the output matrix.
+    Classification,
+}
+
+impl Task {
+    fn is_default(&self) -> bool {
+        *self == Self::Generation
+    }
+}
+
 /// A method's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -126,6 +148,8 @@ pub enum MethodName {
     Prompt,
     /// Keys and values before every text.
     Prefix,
+    /// The head of a classifier alone.
+    Head,
     /// Thin matrices beside some weights, learnt from preferences.
     Dpo,
 }
@@ -191,6 +215,8 @@ pub(crate) enum Form<'a> {
     Chat(&'a str),
     /// A prompt and two answers, the better one first.
     Preference(&'a str, [&'a str; 2]),
+    /// A text whose label is to be told.
+    Label(&'a str),
 }
 
 impl DataRecipe {
@@ -207,6 +233,7 @@ impl DataRecipe {
         }
         match (&self.prompt, &self.answer, &self.chat) {
             (Some(prompt), Some(answer), None) => Ok(Form::Answer(prompt, answer)),
+            (Some(prompt), None, None) if self.label.is_some() => Ok(Form::Label(prompt)),
             (None, None, Some(chat)) => Ok(Form::Chat(chat)),
             (None, None, None) => Ok(Form::Text(&self.text)),
             (_, _, Some(_)) => {
@@ -216,11 +243,23 @@ impl DataRecipe {
         }
     }
 
+    /// What the labels are called, in the order of their first value.
+    pub(crate) fn label_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.labels.values() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
     fn check(&self) -> Result<(), String> {
         let form = self.form()?;
         let templates = match form {
             Form::Answer(prompt, answer) => vec![prompt, answer],
             Form::Preference(prompt, [chosen, rejected]) => vec![prompt, chosen, rejected],
+            Form::Label(prompt) => vec![prompt],
             Form::Text(_) | Form::Chat(_) => Vec::new(),
         };
         for template in templates {
@@ -233,8 +272,10 @@ impl DataRecipe {
                 Err("[data] label must name the column that labels and balance speak of".into())
             };
         };
-        let Form::Answer(prompt, answer) = form else {
-            return Err("[data] label belongs to prompt and answer".into());
+        let (prompt, answer) = match form {
+            Form::Answer(prompt, answer) => (prompt, Some(answer)),
+            Form::Label(prompt) => (prompt, None),
+            _ => return Err("[data] label belongs to prompt and answer".into()),
         };
         let named = |text: &str| Template::parse(text).map(|template| template.columns().any(|column| column == label));
         if self.labels.values().any(|word| word.trim().is_empty()) || self.labels.is_empty() {
@@ -243,6 +284,7 @@ impl DataRecipe {
         if named(prompt)? {
             return Err(format!("[data] prompt gives the answer away: it names {label:?}"));
         }
+        let Some(answer) = answer else { return Ok(()) };
         let columns = Template::parse(answer)?;
         if !named(answer)? || columns.columns().any(|column| column != label) {
             return Err(format!(
@@ -444,6 +486,23 @@ impl Recipe {
             MethodName::PTuning => prompt(Some(tune.encoder_hidden)),
             MethodName::Prompt => prompt(None),
             MethodName::Prefix => Method::Prefix(tune.virtual_tokens),
+            MethodName::Head => Method::Head,
+        }
+    }
+
+    /// The names of the labels that a model learns to tell apart with a head of its own.
+    #[must_use]
+    pub fn labels(&self) -> Option<Vec<String>> {
+        let is_classifier = self.tune.as_ref().is_some_and(|tune| tune.task == Task::Classification);
+        is_classifier.then(|| self.data.label_names())
+    }
+
+    /// Where the parameters of what is trained are.
+    pub(crate) fn layout(&self, config: &Config, norm_biases: bool) -> Result<Layout, ModelError> {
+        let method = self.method(config.hidden);
+        match self.labels() {
+            Some(labels) => Layout::classifier(config, norm_biases, &method, labels.len()),
+            None => Layout::with(config, norm_biases, &method),
         }
     }
 
@@ -461,6 +520,26 @@ impl Recipe {
                 data.check()?;
                 if matches!(data.form()?, Form::Preference(..)) != (tune.method == MethodName::Dpo) {
                     return Err("[data] chosen and rejected are what the method dpo learns from, and no other".into());
+                }
+                let is_classifier = tune.task == Task::Classification;
+                if matches!(data.form()?, Form::Label(_)) != is_classifier {
+                    return Err(if is_classifier {
+                        "[tune] task = \"classification\" learns the label of a prompt: [data] wants prompt, label and labels, \
+                         and no answer"
+                    } else {
+                        "[data] prompt and answer belong together; [tune] task = \"classification\" learns labels without answers"
+                    }
+                    .into());
+                }
+                let can_classify =
+                    matches!(tune.method, MethodName::Full | MethodName::Lora | MethodName::Dora | MethodName::Head);
+                if is_classifier && !can_classify {
+                    return Err(
+                        "[tune] task = \"classification\" goes with the methods lora, dora, full and head".into()
+                    );
+                }
+                if tune.method == MethodName::Head && !is_classifier {
+                    return Err("[tune] method = \"head\" is for task = \"classification\"".into());
                 }
                 if !(1e-6..=100.0).contains(&tune.beta) {
                     return Err(format!("[tune] beta is {}, and must be from 0.000001 to 100", tune.beta));

@@ -16,7 +16,7 @@ use std::time::Instant;
 use saem_formats::Source;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_kernels::{DataType, ThreadPool};
-use saem_model::{Config, Family, convert, load_tokenizer};
+use saem_model::{Classifier, Config, Family, convert, load_tokenizer};
 use saem_tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -29,7 +29,6 @@ use crate::feed::Feed;
 use crate::folder;
 use crate::frozen::Frozen;
 use crate::journal::Journal;
-use crate::layout::Layout;
 use crate::machine;
 use crate::measure::Measurement;
 use crate::method::Method;
@@ -103,6 +102,8 @@ pub struct StepReport {
 pub struct Run {
     recipe: Recipe,
     method: Method,
+    /// The labels, where a model learns to tell them apart.
+    classifier: Option<Classifier>,
     folder: PathBuf,
     source: Source,
     config_json: Value,
@@ -139,11 +140,15 @@ impl Run {
         };
         let tokenizer = load_tokenizer(&source)?;
         let is_new = recipe.model.base.is_none();
-        let config_json =
+        let mut config_json =
             if all_weights { config_json(&recipe, &source, tokenizer.vocabulary_len())? } else { Value::Null };
         let config = if is_new { Config::from_hf(&config_json)? } else { Config::from_source(&source)? };
         let method = recipe.method(config.hidden);
-        let layout = Layout::with(&config, is_new || config.has_norm_biases(&source), &method)?;
+        let layout = recipe.layout(&config, is_new || config.has_norm_biases(&source))?;
+        let classifier = recipe.labels().map(|labels| Classifier { labels, pad: tokenizer.pad().or(tokenizer.eos()) });
+        if let Some(classifier) = &classifier {
+            classifier.describe(config.family, &mut config_json)?;
+        }
         let feed = Feed::open(&recipe, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
         feed.count_steps(&mut recipe.train);
         let frozen = Frozen::read(&layout, &source, &config)?;
@@ -186,6 +191,7 @@ impl Run {
             state,
             decoder,
             method,
+            classifier,
             recipe,
         })
     }
@@ -193,7 +199,13 @@ impl Run {
     /// Whether the run makes an adapter and leaves the model as it is.
     #[must_use]
     pub fn is_adapter(&self) -> bool {
-        self.method != Method::Full
+        self.method != Method::Full && !self.is_classifier()
+    }
+
+    /// Whether the run makes a model that tells labels apart and does not write.
+    #[must_use]
+    pub fn is_classifier(&self) -> bool {
+        self.classifier.is_some()
     }
 
     /// Whether the adapter can be used only once it is merged into the weights, on whose lengths it depends.
@@ -321,6 +333,19 @@ impl Run {
         if self.method == Method::Full {
             let path = self.folder.join("model");
             checkpoint::write(&path, &self.contents(false))?;
+            self.journal.as_ref().map_or(Ok(()), Journal::report)?;
+            return Ok(path);
+        }
+        if let Some(classifier) = &self.classifier {
+            let path = self.folder.join("model");
+            publish::classifier(
+                &path,
+                &self.source,
+                &self.decoder,
+                (&self.method, classifier),
+                &self.weights,
+                &self.pool,
+            )?;
             self.journal.as_ref().map_or(Ok(()), Journal::report)?;
             return Ok(path);
         }

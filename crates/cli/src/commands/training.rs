@@ -83,7 +83,8 @@ fn run(recipe: Recipe, arguments: &TrainFlags, language: Language) -> anyhow::Re
         output::note(&next);
     } else {
         output::note(&language.trained(&path));
-        output::note(&language.train_try(&path));
+        let next = if run.is_classifier() { language.classify_try() } else { language.train_try(&path) };
+        output::note(&next);
     }
     Ok(())
 }

@@ -55,6 +55,10 @@ messages! {
         en: "try it with: saem run --model {model} --adapter {path} \"...\"",
         ko: "사용해 보기: saem run --model {model} --adapter {path} \"...\"",
     }
+    classify_try() {
+        en: "transformers reads it: AutoModelForSequenceClassification",
+        ko: "transformers로 읽습니다: AutoModelForSequenceClassification",
+    }
     tune_merge(model: &str, path: &str) {
         en: "its lengths of rows belong into the weights: saem merge {model} {path} -o merged.gguf",
         ko: "행의 길이는 가중치에 넣어 씁니다: saem merge {model} {path} -o merged.gguf",

@@ -5,7 +5,7 @@ use std::path::Path;
 use saem_kernels::ops::RopeStyle;
 use saem_kernels::{DataType, KernelError, Matrix, ThreadPool, blocks};
 
-use super::{Adapter, AdapterError, AdapterOptions};
+use super::{Adapter, AdapterError, AdapterOptions, LoraPair};
 use crate::config::{Config, LayerConfig};
 use crate::convert::RowOrder;
 use crate::families::Role;
@@ -98,6 +98,13 @@ pub(crate) struct FloatPair {
 }
 
 impl FloatPair {
+    /// A pair that was tuned on a model of this configuration.
+    pub(crate) fn of(pair: &LoraPair<'_>, rank: usize, scale: f32, config: &Config) -> Self {
+        let LoraPair { layer, role, a, b, magnitude } = *pair;
+        let (a, b, magnitude) = (a.to_vec(), b.to_vec(), magnitude.map(<[f32]>::to_vec));
+        Self { layer, role, style: config.rope_style, rank, a, b, scale, magnitude }
+    }
+
     /// Adds `scale * B A` to a projection's matrix, whose rows are in the order of `style`, and gives each row its length
     /// where it has one of its own.
     pub(crate) fn add_to(&self, matrix: &mut [f32], style: RopeStyle, config: &Config) {

@@ -5,6 +5,7 @@
 //! lose Gemma's 1, experts are put together or taken apart, metadata and the tokenizer are written under the names
 //! that the target's readers look for. Files appear under their final names only when they are complete.
 
+mod classifier;
 mod config_json;
 mod data;
 mod keys;
@@ -24,6 +25,8 @@ use saem_kernels::{DataType, ThreadPool};
 use crate::ModelError;
 use crate::adapter::{self, FloatPair};
 use crate::config::Config;
+use classifier::Head;
+pub use classifier::{Classifier, write_classifier};
 pub(crate) use data::RowOrder;
 use plan::{Format, Plan};
 
@@ -54,7 +57,7 @@ pub fn convert(
     pool: &ThreadPool,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Conversion, ModelError> {
-    convert_with(source, output, data_type, pool, progress, &|_| Ok(Vec::new()))
+    convert_with(source, output, data_type, pool, progress, &|_| Ok(Vec::new()), None)
 }
 
 /// As [`convert`], with the LoRA at `adapter` added to the weights that it changes.
@@ -70,7 +73,7 @@ pub fn merge(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Conversion, ModelError> {
     let floats = |config: &Config| adapter::floats(adapter, config).map_err(ModelError::from);
-    convert_with(source, output, data_type, pool, progress, &floats)
+    convert_with(source, output, data_type, pool, progress, &floats, None)
 }
 
 fn convert_with(
@@ -80,6 +83,7 @@ fn convert_with(
     pool: &ThreadPool,
     progress: &mut dyn FnMut(u64, u64),
     changes: &dyn Fn(&Config) -> Result<Vec<FloatPair>, ModelError>,
+    head: Option<&Head<'_>>,
 ) -> Result<Conversion, ModelError> {
     let is_gguf = output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let format = if is_gguf { Format::Gguf } else { Format::SafeTensors };
@@ -91,9 +95,12 @@ fn convert_with(
     let changes = changes(&config)?;
     let mut plan = Plan::new(source, &config, format, data_type)?;
     plan.change(&changes)?;
+    if let Some(head) = head {
+        plan.put_head(head);
+    }
     match format {
         Format::Gguf => to_gguf(source, &config, &plan, output, data_type, pool, progress),
-        Format::SafeTensors => to_directory(source, &config, &plan, output, pool, progress),
+        Format::SafeTensors => to_directory(source, &config, &plan, output, head, pool, progress),
     }
 }
 
@@ -142,6 +149,7 @@ fn to_directory(
     config: &Config,
     plan: &Plan<'_>,
     output: &Path,
+    head: Option<&Head<'_>>,
     pool: &ThreadPool,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Conversion, ModelError> {
@@ -158,17 +166,18 @@ fn to_directory(
         let path = part.join(name);
         fs::write(&path, contents).map_err(|source| ModelError::Io { path, source })
     };
-    match source {
+    let mut json = match source {
         Source::HuggingFace(checkpoint) => {
             let mut json = checkpoint.config.config.clone();
             config_json::set_type(&mut json, plan.most_common_type());
-            put("config.json", &pretty(&json))?;
+            json
         }
-        Source::Gguf(file) => {
-            let json = config_json::write(config, file.metadata(), plan.most_common_type())?;
-            put("config.json", &pretty(&json))?;
-        }
+        Source::Gguf(file) => config_json::write(config, file.metadata(), plan.most_common_type())?,
+    };
+    if let Some(head) = head {
+        head.classifier.describe(config.family, &mut json)?;
     }
+    put("config.json", &pretty(&json))?;
     let warnings = write_companions(source, &part)?;
     let path = part.join(safetensors::MODEL_FILE);
     let failed = |source: WriteError| ModelError::Write { path: path.clone(), source };

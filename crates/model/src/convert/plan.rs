@@ -4,6 +4,7 @@ use saem_formats::Source;
 use saem_kernels::DataType;
 use saem_kernels::ops::RopeStyle;
 
+use super::classifier::Head;
 use super::data::{Data, RowOrder};
 use crate::ModelError;
 use crate::adapter::FloatPair;
@@ -77,6 +78,19 @@ impl<'a> Plan<'a> {
             planned.ok_or(ModelError::MissingTensor { name })?.change = Some((pair, style, self.config));
         }
         Ok(())
+    }
+
+    /// Puts the matrix of a classifier in the place of the output matrix.
+    pub(super) fn put_head(&mut self, head: &Head<'_>) {
+        let output = fill(hf_pattern(self.config.family, Role::Output), &[]) + ".weight";
+        self.tensors.retain(|planned| planned.name != output);
+        self.tensors.push(Planned {
+            name: "score.weight".to_owned(),
+            shape: vec![head.classifier.labels.len(), self.config.hidden],
+            data_type: DataType::F32,
+            data: Data::Values(head.score.to_vec()),
+            change: None,
+        });
     }
 
     /// Bytes of all tensors.

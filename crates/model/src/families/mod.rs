@@ -124,6 +124,17 @@ impl Family {
         self.spec().class
     }
 
+    /// The family's class of models that tell labels apart, where transformers has one.
+    #[must_use]
+    pub fn classifier_class(self) -> Option<String> {
+        let class = match self {
+            Self::Gemma3 => "Gemma3TextForCausalLM",
+            Self::Exaone | Self::ExaoneMoe | Self::HyperClovaX | Self::Granite => return None,
+            _ => self.hf_class(),
+        };
+        Some(class.replace("ForCausalLM", "ForSequenceClassification"))
+    }
+
     /// The family of GGUF files with this `general.architecture`.
     ///
     /// # Errors

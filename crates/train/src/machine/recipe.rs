@@ -82,7 +82,7 @@ pub fn plan_recipe(
         let vocabulary = load_tokenizer(source)?.vocabulary_len();
         (Config::from_hf(&config_json(recipe, source, vocabulary)?)?, true)
     };
-    let layout = Layout::with(&config, norm_biases, &recipe.method(config.hidden))?;
+    let layout = recipe.layout(&config, norm_biases)?;
     let frozen = Frozen::read(&layout, source, &config)?;
     let decoder = Decoder { layout, config, frozen, precision: recipe.train.precision };
     let texts: u64 = recipe.data.train.iter().chain(&recipe.data.validation).map(|path| size(path)).sum();

@@ -12,6 +12,8 @@ use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Lora, Method, Objectiv
 const FIRST_TEXT: usize = 25;
 const TARGETS: usize = 6;
 const BETA: f64 = 0.3;
+/// Of the texts, where labels are told apart.
+const LABELS: [u32; 2] = [2, 0];
 const TOKENS: usize = 60;
 
 fn fixtures(krate: &str) -> PathBuf {
@@ -33,6 +35,8 @@ fn cases() -> Vec<(&'static str, Method)> {
         ("gemma3-lora", lora(4, 12.0, &[Target::Query, Target::Value, Target::Down])),
         ("qwen2-lora", lora(2, 2.0, &Target::ALL)),
         ("qwen2-dpo", lora(3, 6.0, &Target::ALL)),
+        ("qwen2-lora-classify", lora(2, 4.0, &Target::ALL)),
+        ("gemma2-head-classify", Method::Head),
         ("llama-p-tuning", prompt(4, Some(16))),
         ("granite-p-tuning", prompt(3, Some(24))),
         ("gemma3-prompt", prompt(5, None)),
@@ -77,6 +81,19 @@ impl Case {
         }
     }
 
+    /// As a classifier of the two texts.
+    fn classifier(self, source: &Source, method: &Method) -> Self {
+        let Self { decoder: Decoder { config, precision, .. }, mut batch, .. } = self;
+        let layout = Layout::classifier(&config, config.has_norm_biases(source), method, 3).unwrap();
+        let frozen = Frozen::read(&layout, source, &config).unwrap();
+        batch.targets.fill(None);
+        for (text, label) in batch.documents.iter().zip(LABELS) {
+            batch.targets[text.end - 1] = Some(label);
+        }
+        let weights = vec![0.0; layout.len()];
+        Self { decoder: Decoder { config, layout, frozen, precision }, weights, batch, beta: None }
+    }
+
     fn of(name: &str, method: &Method) -> (Self, safetensors::SafeTensors) {
         let directory = fixtures("model").join(name.split('-').next().unwrap());
         let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
@@ -85,7 +102,11 @@ impl Case {
         if beta.is_some() {
             texts.reverse();
         }
-        let mut case = Self { beta, ..Self::new(&Source::open(&directory).unwrap(), texts, method) };
+        let source = Source::open(&directory).unwrap();
+        let mut case = Self { beta, ..Self::new(&source, texts, method) };
+        if name.ends_with("-classify") {
+            case = case.classifier(&source, method);
+        }
         let expected = fixtures("train").join("tuning").join(format!("{name}.safetensors"));
         let expected = safetensors::SafeTensors::open(expected).unwrap();
         for (trained, slot) in case.decoder.layout.parameters() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use saem_formats::Source;
+use saem_formats::safetensors::SafeTensors;
 use saem_kernels::{DataType, ThreadPool};
 use saem_model::{Adapter, AdapterOptions, Config, convert, merge};
 use saem_train::{Recipe, Run, Setup, StepReport, TrainError};
@@ -127,6 +128,58 @@ fn an_interrupted_run_ends_with_the_same_adapter() {
                 assert_eq!(adapter.virtual_tokens(), 3);
             }
         }
+    }
+}
+
+/// A head of its own: what comes out is a model as transformers has it, whatever of the body was trained.
+#[test]
+fn a_classifier_learns_labels_and_is_a_model_of_transformers() {
+    let place = Place::new();
+    for (method, count) in [("head", 12), ("lora", 24), ("dora", 8), ("full", 12)] {
+        let recipe = RECIPE
+            .replace("method = \"lora\"", &format!("method = {method:?}\ntask = \"classification\""))
+            .replace("answer = \" {{label}}\"\n", "")
+            .replace("steps = 8", &format!("steps = {count}"));
+        place.file("classify.toml", &recipe);
+        let mut run = place.open("classify.toml", method, 2, false).unwrap();
+        assert!(run.is_classifier() && !run.is_adapter());
+        let (train, held_out) = run.data_reports().unwrap();
+        assert_eq!((train.labels["good"] + held_out.labels["good"], held_out.examples), (32, 12));
+        let reports = steps(&mut run, count);
+        let (first, last) = (&reports[0], &reports[count as usize - 1]);
+        println!("{method}: {} -> {}, {:?}", first.loss, last.loss, last.validation_accuracy);
+        assert!(last.loss < first.loss, "{method} learns: {} {}", first.loss, last.loss);
+        assert!(last.validation_accuracy.is_some() && last.validation_f1.is_some());
+        if method == "lora" {
+            assert!(last.validation_accuracy > Some(0.9), "{last:?}");
+        }
+        let folder = run.finish().unwrap();
+        let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
+        assert_eq!(config["id2label"], json!({ "0": "bad", "1": "good" }));
+        assert_eq!((&config["label2id"]["good"], &config["pad_token_id"]), (&json!(1), &json!(313)));
+        let tensors = SafeTensors::open(folder.join("model.safetensors")).unwrap();
+        assert_eq!(tensors.required("score.weight").unwrap().shape, [2, 32]);
+        assert!(tensors.tensor("lm_head.weight").is_none() && tensors.tensor("model.norm.weight").is_some());
+        assert!(folder.join("tokenizer.json").is_file());
+
+        drop(run);
+        let mut run = place.open("classify.toml", &format!("{method}-parts"), 1, false).unwrap();
+        steps(&mut run, 6);
+        drop(run);
+        let mut run = place.open("classify.toml", &format!("{method}-parts"), 2, true).unwrap();
+        let again = steps(&mut run, count);
+        assert_eq!(again.last().unwrap().loss, last.loss, "{method}");
+    }
+    for (from, to, said) in [
+        ("method = \"lora\"", "method = \"lora\"\ntask = \"classify\"", "classification"),
+        ("method = \"lora\"", "method = \"lora\"\ntask = \"classification\"", "no answer"),
+        ("answer = \" {{label}}\"\n", "", "prompt and answer belong together"),
+        ("method = \"lora\"", "method = \"head\"", "for task"),
+    ] {
+        place.file("wrong.toml", &RECIPE.replace(from, to));
+        let error = place.open("wrong.toml", "wrong", 1, false).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
     }
 }
 
