@@ -135,13 +135,13 @@ fn an_interrupted_run_ends_with_the_same_adapter() {
 #[test]
 fn a_classifier_learns_labels_and_is_a_model_of_transformers() {
     let place = Place::new();
-    for (method, count) in [("head", 12), ("lora", 24), ("dora", 8), ("full", 12)] {
+    for (method, count) in [("head", 8), ("lora", 20), ("dora", 4), ("full", 4)] {
         let recipe = RECIPE
             .replace("method = \"lora\"", &format!("method = {method:?}\ntask = \"classification\""))
             .replace("answer = \" {{label}}\"\n", "")
             .replace("steps = 8", &format!("steps = {count}"));
         place.file("classify.toml", &recipe);
-        let mut run = place.open("classify.toml", method, 2, false).unwrap();
+        let mut run = place.open("classify.toml", method, 1, false).unwrap();
         assert!(run.is_classifier() && !run.is_adapter());
         let (train, held_out) = run.data_reports().unwrap();
         assert_eq!((train.labels["good"] + held_out.labels["good"], held_out.examples), (32, 12));
@@ -163,11 +163,14 @@ fn a_classifier_learns_labels_and_is_a_model_of_transformers() {
         assert!(tensors.tensor("lm_head.weight").is_none() && tensors.tensor("model.norm.weight").is_some());
         assert!(folder.join("tokenizer.json").is_file());
 
+        if method != "lora" {
+            continue;
+        }
         drop(run);
-        let mut run = place.open("classify.toml", &format!("{method}-parts"), 1, false).unwrap();
+        let mut run = place.open("classify.toml", "parts", 1, false).unwrap();
         steps(&mut run, 6);
         drop(run);
-        let mut run = place.open("classify.toml", &format!("{method}-parts"), 2, true).unwrap();
+        let mut run = place.open("classify.toml", "parts", 1, true).unwrap();
         let again = steps(&mut run, count);
         assert_eq!(again.last().unwrap().loss, last.loss, "{method}");
     }
