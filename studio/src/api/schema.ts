@@ -591,6 +591,8 @@ export interface StudioBatch {
 
 /** What one of several variants made of a row. */
 export interface StudioBatchAnswer {
+  /** Whether the answer is the right label, where the task has a column with them. */
+  correct?: boolean | null;
   /** What went wrong. */
   error?: string | null;
   /** `stop` or `length`. */
@@ -613,6 +615,8 @@ export interface StudioBatchProgress {
 export interface StudioBatchRow {
   /** What each made of it, where there are several variants. */
   answers?: Array<StudioBatchAnswer>;
+  /** Whether the answer is the right label, where the task has a column with them. */
+  correct?: boolean | null;
   /** What went wrong. */
   error?: string | null;
   /** `stop` or `length`. */
@@ -1203,7 +1207,7 @@ export interface StudioTuningData {
 }
 
 /** What of a model learns. */
-export type StudioTuningMethod = "lora" | "p-tuning" | "full";
+export type StudioTuningMethod = "lora" | "p-tuning" | "prompt" | "dpo" | "full";
 
 /** One step of a run, as it wrote it down. */
 export interface StudioTuningMetric {
@@ -1248,7 +1252,7 @@ export interface StudioTuningParameters {
   sequence?: number;
   /** Threads that compute; half of the processors where null. */
   threads?: number | null;
-  /** Rows that p-tuning learns. */
+  /** Rows that p-tuning and prompt tuning learn. */
   virtual_tokens?: number;
 }
 
@@ -1288,6 +1292,8 @@ export interface StudioTuningTask {
   parameters?: StudioTuningParameters;
   /** What the model is asked, with `{{columns}}`. It is not learnt. */
   prompt?: string;
+  /** With `dpo`: the worse answer, with `{{columns}}`; `answer` is the better one. */
+  rejected?: string;
 }
 
 /** Tunings, the newest first. */

@@ -3,7 +3,7 @@ import type { Column, Dataset, TuningTask } from "../api/studio";
 import { fill, variableNames } from "./prompt";
 
 export type Method = TuningTask["method"];
-export const METHODS: Method[] = ["lora", "p-tuning", "full"];
+export const METHODS: Method[] = ["lora", "p-tuning", "prompt", "dpo", "full"];
 
 export interface Settings {
   epochs: number;
@@ -23,6 +23,8 @@ export interface Plan {
   chat: string;
   prompt: string;
   answer: string;
+  /** The worse answer, where the model learns which of two is better. */
+  rejected: string;
   /** The column with labels; empty where answers are free. */
   label: string;
   labels: Record<string, string>;
@@ -37,7 +39,7 @@ export interface Words { task: string; answer: string }
 /** A task that suits the columns of a dataset. */
 export function planFor(dataset: Dataset, words: Words): Plan {
   const of = (kind: Column["kind"]) => dataset.columns.find((column) => column.kind === kind);
-  const base: Plan = { method: "lora", chat: "", prompt: "", answer: "", label: "", labels: {}, settings: { ...SETTINGS } };
+  const base: Plan = { method: "lora", chat: "", prompt: "", answer: "", rejected: "", label: "", labels: {}, settings: { ...SETTINGS } };
   const chat = of("messages");
   if (chat) return { ...base, chat: chat.name };
   const label = dataset.columns.find((column) => column.kind === "label" && column.labels.length >= 2);
@@ -47,6 +49,18 @@ export function planFor(dataset: Dataset, words: Words): Plan {
   if (label) return { ...base, prompt, answer: `{{${label.name}}}`, ...labelled(label) };
   const answer = texts[1] ?? dataset.columns.find((column) => column.name !== input?.name);
   return { ...base, prompt: input ? `{{${input.name}}}\n` : "", answer: answer ? `{{${answer.name}}}` : "" };
+}
+
+/** The plan with another method, and with columns for two answers where it needs them. */
+export function withMethod(plan: Plan, method: Method, dataset: Dataset): Plan {
+  if (method !== "dpo") return { ...plan, method, rejected: "" };
+  const texts = dataset.columns.filter((column) => column.kind !== "messages").map((column) => column.name);
+  const named = (pattern: RegExp) => texts.find((name) => pattern.test(name));
+  const asked = named(/prompt|question|질문|프롬프트/i) ?? texts[0];
+  const better = named(/chosen|better|좋은/i) ?? texts.find((name) => name !== asked);
+  const worse = named(/rejected|worse|나쁜/i) ?? texts.find((name) => name !== asked && name !== better);
+  const place = (name: string | undefined) => (name === undefined ? "" : `{{${name}}}`);
+  return { ...plan, method, chat: "", label: "", labels: {}, prompt: asked === undefined ? "" : `{{${asked}}}\n`, answer: place(better), rejected: place(worse) };
 }
 
 /** The labels of a column, each in its own words. */
@@ -63,6 +77,7 @@ export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
     method: plan.method,
     prompt: plan.chat ? "" : plan.prompt,
     answer: plan.chat ? "" : plan.answer,
+    rejected: plan.rejected,
     chat: plan.chat || null,
     label: plan.chat ? null : plan.label || null,
     labels: plan.chat || !plan.label ? {} : plan.labels,
@@ -81,20 +96,21 @@ export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
 }
 
 /** What the first row becomes. */
-export function example(plan: Plan, row: Record<string, unknown>): { prompt: string; answer: string } {
+export function example(plan: Plan, row: Record<string, unknown>): { prompt: string; answer: string; rejected: string } {
   const values = Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")]));
   const word = plan.label ? { [plan.label]: plan.labels[values[plan.label] ?? ""] ?? values[plan.label] ?? "" } : {};
-  return { prompt: fill(plan.prompt, values), answer: fill(plan.answer, { ...values, ...word }) };
+  return { prompt: fill(plan.prompt, values), answer: fill(plan.answer, { ...values, ...word }), rejected: fill(plan.rejected, values) };
 }
 
 /** The first thing that keeps a task from being begun; the name of a text. */
-export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "unknown" | "words" | "reveals" | null {
+export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "rejected" | "unknown" | "words" | "reveals" | null {
   if (plan.chat) return null;
   const known = new Set(columns.map((column) => column.name));
-  const [asked, answered] = [variableNames([plan.prompt]), variableNames([plan.answer])];
+  const [asked, answered, refused] = [variableNames([plan.prompt]), variableNames([plan.answer]), variableNames([plan.rejected])];
   if (asked.length === 0) return "prompt";
   if (answered.length === 0) return "answer";
-  if ([...asked, ...answered].some((name) => !known.has(name))) return "unknown";
+  if (plan.method === "dpo" && (refused.length === 0 || plan.rejected === plan.answer)) return "rejected";
+  if ([...asked, ...answered, ...refused].some((name) => !known.has(name))) return "unknown";
   if (plan.label) {
     if (asked.includes(plan.label)) return "reveals";
     if (answered.length !== 1 || answered[0] !== plan.label) return "answer";

@@ -52,8 +52,8 @@ export function App(): JSX.Element {
           {PAGES.map(([each, text]) => <a key={each} href={`#/${each}`} aria-current={each === name ? "page" : undefined}>{t(text)}</a>)}
         </nav>
         <div class="preferences">
-          {signedIn && refused.value === null && <button type="button" class="quiet small" onClick={() => void leave()}><Icon name="leave" />{t(key.value ? "app.signOut" : "app.leave")}</button>}
-          {known?.may_set_password && !known.guarded && !welcomes.value && <button type="button" class="quiet small" onClick={() => setSetsPassword(true)}>{t("password.set")}</button>}
+          {signedIn && refused.value === null && <button type="button" class="quiet small" onClick={() => void leave()}><Icon name="leave" /><span class="foldable">{t(key.value ? "app.signOut" : "app.leave")}</span></button>}
+          {known?.may_set_password && !known.guarded && !welcomes.value && <button type="button" class="quiet small" onClick={() => setSetsPassword(true)}><Icon name="lock" /><span class="foldable">{t("password.set")}</span></button>}
           <label>
             <span class="unseen">{t("app.theme")}</span>
             <select value={theme.value} onChange={(event) => chooseTheme(event.currentTarget.value as Theme)}>

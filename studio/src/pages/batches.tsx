@@ -200,9 +200,15 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
   );
 }
 
+/** Whether an answer is the label. */
+function Mark({ correct }: { correct: boolean | null | undefined }): JSX.Element | null {
+  if (correct == null) return null;
+  return <span class={correct ? "right" : "wrong"}><Icon name={correct ? "check" : "close"} /><span class="unseen">{t(correct ? "compare.right" : "compare.wrong")}</span></span>;
+}
+
 /** What one of several variants made of a row. */
 function AnswerCell({ answer }: { answer: NonNullable<BatchRow["answers"]>[number] | undefined }): JSX.Element {
-  return <td>{answer?.error ? <span class="bad">{answer.error}</span> : <span class="said small">{answer?.output?.trim()}</span>}</td>;
+  return <td>{answer?.error ? <span class="bad">{answer.error}</span> : <><Mark correct={answer?.correct} /><span class="said small">{answer?.output?.trim()}</span></>}</td>;
 }
 
 const STATES = ["", "done", "failed", "waiting"] as const;
@@ -236,7 +242,7 @@ function Rows({ batch }: { batch: Batch }): JSX.Element {
               <tr key={row.row}>
                 <td class="amount">{number(row.row)}</td>
                 {batch.columns.map((column) => <td key={column}>{String(row.input[column] ?? "")}</td>)}
-                {ways.length > 0 ? ways.map((way) => <AnswerCell key={way.variant} answer={row.answers?.find((each) => each.variant === way.variant)} />) : <td><span class="said small">{row.output?.trim()}</span></td>}
+                {ways.length > 0 ? ways.map((way) => <AnswerCell key={way.variant} answer={row.answers?.find((each) => each.variant === way.variant)} />) : <td><Mark correct={row.correct} /><span class="said small">{row.output?.trim()}</span></td>}
                 <td>{row.error ? <span class="bad">{row.error}</span> : t(`batches.row.${row.state}` as Key)}</td>
               </tr>
             ))}

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call, isAbort } from "../api/client";
 import type { Dataset, TuningPlan } from "../api/studio";
-import { METHODS, example, labelled, obstacle, planFor, taskOf } from "../domain/tuning";
+import { METHODS, example, labelled, obstacle, planFor, taskOf, withMethod } from "../domain/tuning";
 import type { Method, Plan, Settings } from "../domain/tuning";
 import { number, percent, t } from "../i18n";
 import type { Key } from "../i18n";
@@ -78,7 +78,7 @@ export function TuningForm({ dataset: wanted }: { dataset: string }): JSX.Elemen
               </div>
               {dataset.rows < FEW_ROWS && <p class="hint">{t("tuning.few", { count: dataset.rows })}</p>}
             </section>
-            <Methods value={plan.method} onChange={(method) => setPlan({ ...plan, method })} />
+            <Methods value={plan.method} onChange={(method) => setPlan(withMethod(plan.method === "dpo" ? { ...planFor(dataset, words()), settings: plan.settings } : plan, method, dataset))} />
             <Template dataset={dataset} plan={plan} row={row} onChange={setPlan} />
             <Choices settings={plan.settings} method={plan.method} onChange={(settings) => setPlan({ ...plan, settings })} />
           </div>
@@ -124,7 +124,8 @@ interface TemplateProps {
 
 /** How a row becomes a question and an answer. */
 function Template({ dataset, plan, row, onChange }: TemplateProps): JSX.Element {
-  const place = useRef<"prompt" | "answer">("prompt");
+  const place = useRef<"prompt" | "answer" | "rejected">("prompt");
+  const prefers = plan.method === "dpo";
   const fields = useRef<HTMLDivElement>(null);
   const chats = dataset.columns.filter((column) => column.kind === "messages");
   const labels = dataset.columns.filter((column) => column.kind === "label" && column.labels.length >= 2);
@@ -143,22 +144,23 @@ function Template({ dataset, plan, row, onChange }: TemplateProps): JSX.Element 
   return (
     <section class="card form" aria-labelledby="step-words">
       <h2 id="step-words"><span class="ordinal-badge">3</span>{t("tuning.step.words")}</h2>
-      {chats.length > 0 && (
+      {chats.length > 0 && !prefers && (
         <Select label={t("tuning.chat")} hint={t("tuning.chat.hint")} value={plan.chat} options={[...chats.map((column) => [column.name, column.name] as const), ["", t("tuning.chat.none")]]} onChange={(chat) => onChange({ ...plan, chat })} />
       )}
       {!plan.chat && (
         <>
           <div ref={fields} class="form" onFocusIn={(event) => {
             const field = (event.target as HTMLElement).closest<HTMLElement>("[data-field]")?.dataset["field"];
-            if (field === "prompt" || field === "answer") place.current = field;
+            if (field === "prompt" || field === "answer" || field === "rejected") place.current = field;
           }}>
             <div data-field="prompt"><TextArea label={t("tuning.prompt")} hint={t("tuning.prompt.hint")} rows={4} value={plan.prompt} onInput={(prompt) => onChange({ ...plan, prompt })} /></div>
-            <div data-field="answer"><TextArea label={t("tuning.answer")} hint={t("tuning.answer.hint")} rows={1} value={plan.answer} onInput={(answer) => onChange({ ...plan, answer })} /></div>
+            <div data-field="answer"><TextArea label={t(prefers ? "tuning.better" : "tuning.answer")} hint={t("tuning.answer.hint")} rows={1} value={plan.answer} onInput={(answer) => onChange({ ...plan, answer })} /></div>
+            {prefers && <div data-field="rejected"><TextArea label={t("tuning.rejected")} hint={t("tuning.rejected.hint")} rows={1} value={plan.rejected} onInput={(rejected) => onChange({ ...plan, rejected })} /></div>}
             <ul class="column-chips" aria-label={t("tuning.chips")}>
               {dataset.columns.map((column) => <li key={column.name}><button type="button" class="quiet small" onClick={() => insert(column.name)}><Icon name="plus" />{column.name}</button></li>)}
             </ul>
           </div>
-          {labels.length > 0 && (
+          {labels.length > 0 && !prefers && (
             <Select label={t("tuning.label")} hint={t("tuning.label.hint")} value={plan.label} options={[["", t("tuning.label.none")], ...labels.map((column) => [column.name, column.name] as const)]}
               onChange={(label) => {
                 const column = labels.find((each) => each.name === label);
@@ -176,7 +178,7 @@ function Template({ dataset, plan, row, onChange }: TemplateProps): JSX.Element 
           {shown && (
             <figure class="example-row">
               <figcaption class="hint">{t("tuning.example")}</figcaption>
-              <pre><span class="asked">{shown.prompt}</span><mark>{shown.answer}</mark></pre>
+              <pre><span class="asked">{shown.prompt}</span><mark>{shown.answer}</mark>{prefers && <>{"\n"}<del>{shown.rejected}</del></>}</pre>
             </figure>
           )}
         </>
@@ -197,8 +199,8 @@ function Choices({ settings, method, onChange }: { settings: Settings; method: M
         <div class="form advanced">
           <NumberField label={t("tuning.batch")} hint={t("tuning.batch.hint")} min={1} max={1024} value={settings.batch} onChange={(batch) => set({ batch })} />
           <NumberField label={t("tuning.sequence")} hint={t("tuning.sequence.hint")} min={8} max={32768} value={settings.sequence} onChange={(sequence) => set({ sequence })} />
-          {method === "lora" && <NumberField label={t("tuning.rank")} hint={t("tuning.rank.hint")} min={1} max={64} value={settings.rank} onChange={(rank) => set({ rank })} />}
-          {method === "p-tuning" && <NumberField label={t("tuning.virtualTokens")} hint={t("tuning.virtualTokens.hint")} min={1} max={512} value={settings.virtualTokens} onChange={(virtualTokens) => set({ virtualTokens })} />}
+          {(method === "lora" || method === "dpo") && <NumberField label={t("tuning.rank")} hint={t("tuning.rank.hint")} min={1} max={64} value={settings.rank} onChange={(rank) => set({ rank })} />}
+          {(method === "p-tuning" || method === "prompt") && <NumberField label={t("tuning.virtualTokens")} hint={t("tuning.virtualTokens.hint")} min={1} max={512} value={settings.virtualTokens} onChange={(virtualTokens) => set({ virtualTokens })} />}
           <LineField label={t("tuning.learningRate")} hint={t("tuning.learningRate.hint")} placeholder="0.0003" value={settings.learningRate} onInput={(learningRate) => set({ learningRate })} />
           <NumberField label={t("field.seed")} hint={t("tuning.seed.hint")} min={0} max={4294967295} value={settings.seed} onChange={(seed) => set({ seed })} />
           <NumberField label={t("tuning.threads")} hint={t("tuning.threads.hint")} min={0} max={1024} value={settings.threads} onChange={(threads) => set({ threads })} />

@@ -17,6 +17,7 @@ const paths = {
   download: "M12 4v11M7 11l5 5 5-5M4 20h16",
   upload: "M12 16V5M7 9l5-5 5 5M4 20h16",
   leave: "M14 4h5v16h-5M4 12h10M10 8l4 4-4 4",
+  lock: "M6 11h12v9H6zM8.500 11V8a3.500 3.500 0 017 0v3",
   sliders: "M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4",
   check: "M5 12l5 5L19 7",
 } as const;

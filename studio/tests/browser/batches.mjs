@@ -44,17 +44,20 @@ export async function a_table_is_answered_scored_and_downloaded(here) {
   await button("batches.start", { count: 5 }).click();
   await page.waitForFunction((done) => document.querySelector("[data-testid=batch-state]")?.textContent === done, t("batches.done"));
   await page.locator(".score").waitFor();
-  await page.waitForFunction(() => [...document.querySelectorAll(".batch-rows tbody td:nth-child(4)")].filter((cell) => cell.textContent !== "").length === 5);
-  const answers = await page.locator(".batch-rows tbody td:nth-child(4)").allTextContents();
+  await page.waitForFunction(() => [...document.querySelectorAll(".batch-rows .said")].filter((cell) => cell.textContent !== "").length === 5);
+  const answers = await page.locator(".batch-rows .said").allTextContents();
   assert.equal(answers.length, 5);
   assert.ok(answers.every((answer) => ["positive", "negative"].includes(answer.trim())), answers.join());
   const counts = (await page.locator(".score .similarity td").allTextContents()).map(Number);
   assert.equal(counts.reduce((sum, count) => sum + count, 0), 5);
+  const right = await page.locator(".batch-rows .right").count();
+  assert.equal(await page.locator(".score .figures dd").first().textContent(), `${right * 20}%`, "each row is marked, and the score is their share");
   await here.look("batch-score");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
   const lines = readFileSync(await download.path(), "utf8").trim().split(/\r?\n/);
   assert.equal(lines.length, 6);
-  assert.match(lines[0], /output/);
+  assert.match(lines[0], /output.*correct/);
+  assert.equal(lines.filter((line) => line.endsWith(",true")).length, right);
 }
 a_table_is_answered_scored_and_downloaded.settings = 2;
 
@@ -78,6 +81,7 @@ export async function a_batch_goes_on_after_a_restart_of_the_server(here, world,
     await server.close();
   }
 }
+a_batch_goes_on_after_a_restart_of_the_server.settings = 2;
 
 export async function a_table_goes_through_the_variants_that_are_chosen(here) {
   const { page, t, button, field } = here;
@@ -109,14 +113,14 @@ export async function a_table_goes_through_the_variants_that_are_chosen(here) {
   await button("batches.start", { count: 3 }).click();
   await done();
   await page.locator(".variant-scores tbody tr").nth(1).waitFor();
-  await page.waitForFunction(() => [...document.querySelectorAll(".batch-rows tbody td:nth-child(n+5):not(:last-child)")].filter((cell) => cell.textContent !== "").length === 6);
-  const answers = await page.locator(".batch-rows tbody td:nth-child(n+5):not(:last-child)").allTextContents();
+  await page.waitForFunction(() => [...document.querySelectorAll(".batch-rows .said")].filter((cell) => cell.textContent !== "").length === 6);
+  const answers = await page.locator(".batch-rows .said").allTextContents();
   assert.ok(answers.every((answer) => ["positive", "negative"].includes(answer.trim())), answers.join());
   await page.getByRole("region", { name: t("score.variants"), exact: true }).getByRole("button", { name: t("compare.variant", { name: "B" }), exact: true }).click();
   await here.look("batch-variants-score");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV", exact: true }).click()]);
   const lines = readFileSync(await download.path(), "utf8").trim().split(/\r?\n/);
   assert.match(lines[0], /output_A.*output_B/);
-  assert.deepEqual([lines.length, lines[1].split(",").length], [4, 9]);
+  assert.deepEqual([lines.length, lines[1].split(",").length], [4, 11]);
 }
 a_table_goes_through_the_variants_that_are_chosen.settings = 2;

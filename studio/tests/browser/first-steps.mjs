@@ -76,7 +76,7 @@ export async function a_new_server_is_closed_by_a_password_and_answers_at_once(h
     await server.close();
   }
 }
-a_new_server_is_closed_by_a_password_and_answers_at_once.settings = 4;
+a_new_server_is_closed_by_a_password_and_answers_at_once.settings = 2;
 
 export async function a_password_is_offered_and_never_demanded(here, world, Server) {
   const server = await new Server(here.saem).start();

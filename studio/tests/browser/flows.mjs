@@ -52,7 +52,7 @@ export async function a_prompt_is_compared_between_two_models_saved_and_run_as_c
     await server.close();
   }
 }
-a_prompt_is_compared_between_two_models_saved_and_run_as_code.settings = 4;
+a_prompt_is_compared_between_two_models_saved_and_run_as_code.settings = 2;
 
 /** Templates by their places: what is written where, and what a program sends. */
 const KINDS = [
@@ -101,4 +101,4 @@ export async function templates_become_apps_with_limits_that_programs_call(here)
     assert.deepEqual(listed.apps[0].limits, { requests_per_minute: 30, tokens_per_minute: 20000 });
   }
 }
-templates_become_apps_with_limits_that_programs_call.settings = 4;
+templates_become_apps_with_limits_that_programs_call.settings = 2;

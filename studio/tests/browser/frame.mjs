@@ -68,6 +68,24 @@ export async function language_and_colours_are_switched_and_kept(here) {
 }
 language_and_colours_are_switched_and_kept.settings = 2;
 
+export async function every_page_fits_a_phone_and_a_wall(here) {
+  const { page } = here;
+  for (const [width, height] of [[360, 640], [3840, 2160]]) {
+    await page.setViewportSize({ width, height });
+    for (const name of ["playground", "projects", "batches", "datasets", "tunings", "plan", "apps", "explorer"]) {
+      await here.go(`/#/${name}`);
+      await page.locator(`nav a[aria-current=page][href="#/${name}"]`).waitFor();
+      const across = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
+      assert.ok(across <= 0, `${name} is ${across} pixels too wide for ${width}`);
+      // Letters grow with the wall, so that it is read from where one stands.
+      const letters = await page.evaluate(() => parseFloat(getComputedStyle(document.documentElement).fontSize));
+      assert.ok(width === 360 ? letters === 16 : letters >= 20, `${letters} px`);
+    }
+  }
+  await here.go("/#/playground");
+  await here.look("wall");
+}
+
 export async function a_keyboard_is_enough(here) {
   const { page, t, field } = here;
   await here.go();

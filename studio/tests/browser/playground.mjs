@@ -75,6 +75,8 @@ export async function one_Enter_sends_one_message_while_Hangul_is_composed({ pag
   assert.equal(await message.inputValue(), "你");
 }
 
+one_Enter_sends_one_message_while_Hangul_is_composed.settings = 2;
+
 export async function Escape_stops_an_answer_and_what_came_stays(here) {
   const { page, t, field } = here;
   await here.go();
@@ -109,6 +111,8 @@ export async function a_reload_in_the_middle_of_an_answer_loses_nothing(here) {
   assert.equal(await page.getByLabel(t("playground.name")).inputValue(), "강 이야기");
   assert.equal(await page.locator(".incoming").count(), 0, "nothing runs");
 }
+
+a_reload_in_the_middle_of_an_answer_loses_nothing.settings = 2;
 
 export async function text_rolls_on_and_comes_back(here) {
   const { page, t, button, field } = here;

@@ -105,3 +105,4 @@ export async function a_link_is_shared(here) {
   await here.look("share");
   await page.waitForFunction(async (id) => (await (await fetch(`/api/studio/projects/${id}`)).json()).shared, address.split("/").at(-1));
 }
+a_link_is_shared.settings = 2;

@@ -99,7 +99,8 @@ const tests = [...Object.entries(firstSteps), ...Object.entries(flows), ...Objec
 for (const [name, test] of tests) {
   const title = name.replaceAll("_", " ");
   if (!title.includes(only)) continue;
-  const settings = SETTINGS.slice(0, test.settings ?? 1);
+  // In so many of the settings, or in these.
+  const settings = Array.isArray(test.settings) ? test.settings.map((at) => SETTINGS[at]) : SETTINGS.slice(0, test.settings ?? 1);
   for (const [language, size, colours] of settings) {
     const begun = Date.now();
     const here = await world(language, size, colours);

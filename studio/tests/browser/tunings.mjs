@@ -23,6 +23,9 @@ async function begin(here, rows, epochs) {
   await page.waitForFunction(() => document.querySelector(".takes")?.getAttribute("aria-busy") === "false");
 }
 
+/** What every test asks for, so that a run is short. */
+const SMALL = [["tuning.epochs", 1], ["tuning.sequence", 64], ["tuning.batch", 4], ["tuning.threads", 1]];
+
 const reach = (page, text, timeout = 240_000) =>
   page.waitForFunction((wanted) => document.querySelector("[data-testid=tuning-state]")?.textContent === wanted, text, { timeout });
 const step = (page) => page.locator("progress").evaluate((meter) => meter.value);
@@ -131,4 +134,32 @@ export async function a_prompt_is_learnt_and_is_there_again_after_a_restart(here
     await server.close();
   }
 }
-a_prompt_is_learnt_and_is_there_again_after_a_restart.settings = 2;
+// A LoRA is learnt in the other two settings.
+a_prompt_is_learnt_and_is_there_again_after_a_restart.settings = [2, 3];
+
+export async function the_better_of_two_answers_is_learnt(here) {
+  const { page, t, button } = here;
+  await here.go("/#/datasets");
+  const rows = reviews(24).map(([text, label]) => [text, label, label === "긍정" ? "부정" : "긍정"].join(","));
+  await upload(here, file("pairs.csv", ["prompt,chosen,rejected", ...rows].join("\n")));
+  await page.getByRole("link", { name: t("datasets.tune"), exact: true }).click();
+  await page.getByTestId("plan-total").waitFor();
+  await page.locator("input[value=dpo]").check();
+  await page.locator(".steps details > summary").click();
+  for (const [name, value] of SMALL) {
+    const field = page.getByRole("spinbutton", { name: t(name), exact: true });
+    await field.fill(String(value));
+    await field.press("Enter");
+  }
+  assert.match(await page.locator(".example-row").textContent(), /배송이 빨라요 0\n?긍정\n부정/);
+  await page.waitForFunction(() => document.querySelector(".takes")?.getAttribute("aria-busy") === "false");
+  assert.equal(await page.locator(".takes [role=alert]").count(), 0);
+  await here.look("tuning-pairs");
+  await button("tuning.start").click();
+  await page.waitForFunction(() => /#\/tunings\/\w{12}$/.test(location.hash));
+  // A step asks both models for both answers: the first is enough.
+  await page.waitForFunction(() => document.querySelector("progress")?.value >= 1, undefined, { timeout: 120_000 });
+  await button("action.stop").click();
+  await reach(page, t("tuning.stopped"));
+}
+the_better_of_two_answers_is_learnt.settings = [1];

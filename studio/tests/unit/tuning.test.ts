@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Dataset } from "../../src/api/studio";
-import { duration, example, obstacle, planFor, taskOf } from "../../src/domain/tuning";
+import { duration, example, obstacle, planFor, taskOf, withMethod } from "../../src/domain/tuning";
 import { smooth, ticks } from "../../src/domain/chart";
 
 const column = (name: string, kind: "text" | "label" | "number" | "messages", labels: string[] = []) =>
@@ -14,7 +14,7 @@ test("a task is proposed that suits the columns", () => {
   assert.deepEqual([labels.prompt, labels.answer, labels.label], ["분류하세요.\n{{document}}\n분류:\n", "{{label}}", "label"]);
   assert.equal(obstacle(labels, [column("document", "text"), column("label", "label")]), null);
   const named = { ...labels, labels: { 0: "부정", 1: "긍정" } };
-  assert.deepEqual(example(named, { document: "좋아요", label: "1" }), { prompt: "분류하세요.\n좋아요\n분류:\n", answer: "긍정" });
+  assert.deepEqual(example(named, { document: "좋아요", label: "1" }), { prompt: "분류하세요.\n좋아요\n분류:\n", answer: "긍정", rejected: "" });
   const free = planFor(dataset(column("question", "text"), column("reply", "text")), words);
   assert.deepEqual([free.prompt, free.answer, free.label], ["{{question}}\n", "{{reply}}", ""]);
   const chat = planFor(dataset(column("messages", "messages"), column("n", "number")), words);
@@ -31,6 +31,16 @@ test("what keeps a task from being begun is named", () => {
   assert.equal(obstacle({ ...good, prompt: "{{nothing}}" }, columns), "unknown");
   assert.equal(obstacle({ ...good, prompt: "{{document}} {{label}}" }, columns), "reveals");
   assert.equal(obstacle({ ...good, labels: { 0: "a", 1: " a" } }, columns), "words");
+});
+
+test("two answers have columns of their own, and only where the model learns which is better", () => {
+  const columns = [column("rejected", "text"), column("prompt", "text"), column("chosen", "text")];
+  const plan = planFor(dataset(...columns), words);
+  const pairs = withMethod(plan, "dpo", dataset(...columns));
+  assert.deepEqual([pairs.prompt, pairs.answer, pairs.rejected, obstacle(pairs, columns)], ["{{prompt}}\n", "{{chosen}}", "{{rejected}}", null]);
+  assert.equal(obstacle({ ...pairs, rejected: pairs.answer }, columns), "rejected");
+  assert.equal(withMethod(pairs, "lora", dataset(...columns)).rejected, "");
+  assert.equal(obstacle(withMethod(plan, "dpo", dataset(column("a", "text"), column("b", "text"))), columns), "rejected");
 });
 
 test("times and ticks are round", () => {

@@ -186,6 +186,8 @@ pub(crate) struct ShownAnswer {
     finish_reason: Option<String>,
     /// What went wrong.
     error: Option<String>,
+    /// Whether the answer is the right label, where the task has a column with them.
+    correct: Option<bool>,
 }
 
 /// What is done with each row.
@@ -247,6 +249,8 @@ pub(crate) struct ShownRow {
     finish_reason: Option<String>,
     /// What went wrong.
     error: Option<String>,
+    /// Whether the answer is the right label, where the task has a column with them.
+    correct: Option<bool>,
     /// What each made of it, where there are several variants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -512,6 +516,11 @@ pub(super) async fn find(store: &Store, caller: &Caller, id: &str) -> Result<Sto
     Err(refused(StoreError::NotFound { kind: "batch", id: stored.id }))
 }
 
+/// Whether a row that is done was answered by its label; nothing where it has none.
+pub(super) fn is_correct(row: &BatchRow) -> Option<bool> {
+    (row.state == "done" && row.gold.is_some()).then(|| row.gold == row.answer)
+}
+
 /// A row of the table as it is shown, from what each way made of it.
 fn shown_row(rows: &[BatchRow], letters: &[String], columns: &[String]) -> ShownRow {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
@@ -521,6 +530,7 @@ fn shown_row(rows: &[BatchRow], letters: &[String], columns: &[String]) -> Shown
         state: row.state.clone(),
         finish_reason: text(&row.finish_reason),
         error: text(&row.error),
+        correct: is_correct(row),
     };
     let mut answers: Vec<ShownAnswer> = rows.iter().zip(letters.iter().chain([&String::new()])).map(answer).collect();
     let ways = answers.len().max(1) as i64;
@@ -533,10 +543,19 @@ fn shown_row(rows: &[BatchRow], letters: &[String], columns: &[String]) -> Shown
         output: None,
         finish_reason: None,
         error: None,
+        correct: None,
         answers: Vec::new(),
     };
     match (letters, answers.pop()) {
-        ([], Some(only)) => (row.output, row.finish_reason, row.error) = (only.output, only.finish_reason, only.error),
+        ([], Some(only)) => {
+            row = ShownRow {
+                output: only.output,
+                finish_reason: only.finish_reason,
+                error: only.error,
+                correct: only.correct,
+                ..row
+            };
+        }
         (_, last) => row.answers = answers.into_iter().chain(last).collect(),
     }
     row

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
-use super::batches::{MOST_LISTED, about, find, named, task_of};
+use super::batches::{MOST_LISTED, about, find, is_correct, named, task_of};
 use super::store;
 use super::table::Format;
 use crate::http::{PathId, QueryOf};
@@ -46,13 +46,15 @@ pub(crate) async fn download(
     if stored.state == BatchState::Draft {
         return Err(ApiError::conflict("batch_state", "The batch was not started yet"));
     }
-    let (about, letters) = (about(&stored)?, task_of(&stored)?.map(|task| task.letters).unwrap_or_default());
+    let (about, task) = (about(&stored)?, task_of(&stored)?);
+    let is_scored = task.as_ref().is_some_and(|task| task.gold.is_some());
+    let letters = task.map(|task| task.letters).unwrap_or_default();
     let ways = letters.len().max(1);
     let format = query.format.unwrap_or(about.format);
     // One page is read while the one before it goes out.
     let (pages, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let names = names_beside(&about.columns, &letters);
+        let names = names_beside(&about.columns, &letters, is_scored);
         let mut next = match format {
             Format::Csv => {
                 let head: Vec<&str> = about.columns.iter().chain(&names).map(String::as_str).collect();
@@ -103,30 +105,44 @@ impl Stream for Pages {
     }
 }
 
-/// Names of the new columns, which the table does not have: three, and where there are several variants three for each.
-fn names_beside(columns: &[String], letters: &[String]) -> Vec<String> {
-    let name = |name: String| {
+/// What is told of an answer; the last only where there are labels to hold it against.
+const TOLD: [&str; 4] = ["output", "finish_reason", "error", "correct"];
+
+/// Names of the new columns, which the table does not have; where there are several variants, of each.
+fn names_beside(columns: &[String], letters: &[String], is_scored: bool) -> Vec<String> {
+    let free = |name: String| {
         let numbered = (2..).map(|number| format!("{name}_{number}"));
         std::iter::once(name.clone()).chain(numbered).find(|name| !columns.contains(name)).unwrap_or_default()
     };
-    let told = ["output", "finish_reason", "error"];
+    let told = TOLD.iter().take(if is_scored { 4 } else { 3 });
     match letters {
-        [] => told.map(str::to_owned).map(name).into(),
-        letters => letters.iter().flat_map(|letter| told.map(|told| format!("{told}_{letter}"))).map(name).collect(),
+        [] => told.map(|told| free((*told).to_owned())).collect(),
+        letters => {
+            let of = |letter: &String| told.clone().map(move |told| format!("{told}_{letter}")).collect::<Vec<_>>();
+            letters.iter().flat_map(of).map(free).collect()
+        }
     }
 }
 
 /// Writes a row of the table: what each variant made of it.
 fn write(rows: &[BatchRow], columns: &[String], names: &[String], format: Format, out: &mut String) {
     let Some(first) = rows.first() else { return };
-    let told = rows.iter().flat_map(|row| [&row.output, &row.finish_reason, &row.error]);
+    let told = |row: &BatchRow| {
+        let text = |text: &String| Value::from(text.as_str());
+        let correct = is_correct(row).map_or(Value::Null, Value::from);
+        let all = [text(&row.output), text(&row.finish_reason), text(&row.error), correct];
+        all.into_iter().take(names.len() / rows.len())
+    };
+    let told = rows.iter().flat_map(told);
     match format {
         Format::Csv => {
             let cells = first.input.as_array().map(Vec::as_slice).unwrap_or_default();
             // A spreadsheet computes what begins like a formula, and answers are not to be trusted with that.
-            let safe = |text: &String| match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-                true => format!("'{text}"),
-                false => text.clone(),
+            let safe = |told: Value| match told {
+                Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+                Value::String(text) => text,
+                Value::Null => String::new(),
+                other => other.to_string(),
             };
             let new: Vec<String> = told.map(safe).collect();
             let own = cells.iter().map(|cell| cell.as_str().unwrap_or_default());
@@ -135,9 +151,7 @@ fn write(rows: &[BatchRow], columns: &[String], names: &[String], format: Format
         }
         Format::Jsonl => {
             let mut fields = named(&first.input, columns);
-            for (name, text) in names.iter().zip(told) {
-                fields.insert(name.clone(), Value::from(text.as_str()));
-            }
+            fields.extend(names.iter().cloned().zip(told));
             out.push_str(&Value::from(fields).to_string());
             out.push('\n');
         }

@@ -83,16 +83,17 @@ fn a_table_goes_through_a_prompt_and_is_scored() {
     assert!(done["usage"]["completion_tokens"].as_i64().unwrap() >= 9 && done["ended_at"].is_string());
     let rows = read(&studio, &format!("{path}/rows?offset=1&limit=1&state=done"));
     assert_eq!((&rows["total"], &rows["rows"][0]["output"]), (&json!(3), &json!("rst")));
-    assert_eq!((&rows["rows"][0]["row"], &rows["rows"][0]["line"]), (&json!(2), &json!(4)));
+    let row = &rows["rows"][0];
+    assert_eq!((&row["row"], &row["line"], &row["correct"]), (&json!(2), &json!(4), &json!(true)));
     let csv = studio.call("GET", &format!("{path}/download"), &Value::Null);
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
     assert_eq!(
         csv.text(),
-        "\u{feff}글자,정답,output,finish_reason,error\r\na,bcd,bcd,stop,\r\nq,rst,rst,stop,\r\nq, bcd ,rst,stop,\r\n"
+        "\u{feff}글자,정답,output,finish_reason,error,correct\r\na,bcd,bcd,stop,,true\r\nq,rst,rst,stop,,true\r\nq, bcd ,rst,stop,,false\r\n"
     );
     let lines = studio.call("GET", &format!("{path}/download?format=jsonl"), &Value::Null);
     let last: Value = serde_json::from_str(lines.text().lines().last().unwrap()).unwrap();
-    assert_eq!((&last["정답"], &last["output"]), (&json!(" bcd "), &json!("rst")));
+    assert_eq!((&last["정답"], &last["output"], &last["correct"]), (&json!(" bcd "), &json!("rst"), &json!(false)));
     assert_eq!(start(task).error().1, "batch_state", "it has a task");
     assert_eq!(studio.call("DELETE", &path, &Value::Null).status, 204);
     assert_eq!(studio.call("GET", &path, &Value::Null).error().1, "not_found");
@@ -152,8 +153,14 @@ fn each_row_goes_through_several_variants_each_with_its_score() {
     assert_eq!(said, [("A", "rst"), ("C", "nop")]);
     let csv = studio.call("GET", &format!("{path}/download"), &Value::Null);
     let lines: Vec<&str> = csv.text().trim_start_matches('\u{feff}').lines().collect();
-    assert_eq!(lines[0], "letter,gold,output_A,finish_reason_A,error_A,output_C,finish_reason_C,error_C");
-    assert_eq!((lines[1], lines[2], lines.len()), ("a,bcd,bcd,stop,,nop,stop,", "q,nop,rst,stop,,nop,stop,", 4));
+    assert_eq!(
+        lines[0],
+        "letter,gold,output_A,finish_reason_A,error_A,correct_A,output_C,finish_reason_C,error_C,correct_C"
+    );
+    assert_eq!(
+        (lines[1], lines[2], lines.len()),
+        ("a,bcd,bcd,stop,,true,nop,stop,,false", "q,nop,rst,stop,,false,nop,stop,,true", 4)
+    );
     let jsonl = studio.call("GET", &format!("{path}/download?format=jsonl"), &Value::Null);
     let first: Value = serde_json::from_str(jsonl.text().lines().next().unwrap()).unwrap();
     assert_eq!((&first["letter"], &first["output_A"], &first["output_C"]), (&json!("a"), &json!("bcd"), &json!("nop")));

@@ -43,6 +43,10 @@ fn a_task_that_cannot_be_done_is_refused_with_its_field() {
         (json!({"parameters": {"rank": 0}}), "parameters.rank"),
         (json!({"parameters": {"held_out": 0.9}}), "parameters.held_out"),
         (json!({"method": "magic"}), "task.method"),
+        (json!({"rejected": "{{document}}"}), "rejected"),
+        (json!({"method": "dpo"}), "label"),
+        (json!({"method": "dpo", "label": null}), "rejected"),
+        (json!({"method": "dpo", "label": null, "rejected": "{{nothing}}"}), "rejected"),
     ] {
         assert_eq!(field(change.clone()), expected, "{change}");
     }

@@ -28,6 +28,12 @@ pub(crate) enum Method {
     /// Rows before each text, made by a small encoder; the model stays as it is.
     #[serde(rename = "p-tuning")]
     PTuning,
+    /// Rows before each text, learnt as they are.
+    #[serde(rename = "prompt")]
+    Prompt,
+    /// Thin matrices that learn which of two answers is the better one.
+    #[serde(rename = "dpo")]
+    Dpo,
     /// All weights. The result is a model of its own.
     #[serde(rename = "full")]
     Full,
@@ -52,7 +58,7 @@ pub(crate) struct Parameters {
     /// Rank of a LoRA.
     #[schema(minimum = 1, maximum = 64)]
     pub(crate) rank: u32,
-    /// Rows that p-tuning learns.
+    /// Rows that p-tuning and prompt tuning learn.
     #[schema(minimum = 1, maximum = 512)]
     pub(crate) virtual_tokens: u32,
     /// The share of the rows that is not learnt from but measured with, 1,000 rows at most.
@@ -99,6 +105,9 @@ pub(crate) struct Task {
     /// What it should answer, with `{{columns}}`. This is learnt.
     #[serde(default)]
     pub(crate) answer: String,
+    /// With `dpo`: the worse answer, with `{{columns}}`; `answer` is the better one.
+    #[serde(default)]
+    pub(crate) rejected: String,
     /// Instead of both: the column with conversations. The assistant's turns are learnt.
     #[serde(default)]
     pub(crate) chat: Option<String>,
@@ -120,6 +129,16 @@ impl Task {
     pub(crate) fn checked(mut self, columns: &[Column]) -> Result<Self, ApiError> {
         self.prompt = nfc(self.prompt);
         self.answer = nfc(self.answer);
+        self.rejected = nfc(self.rejected);
+        let prefers = self.method == Method::Dpo;
+        let paired = [("chat", self.chat.is_some()), ("label", self.label.is_some())];
+        if let Some((field, _)) = paired.into_iter().find(|(_, given)| prefers && *given) {
+            let message = "dpo learns from two answers: leave out chat and label";
+            return Err(ApiError::invalid_value(field, message));
+        }
+        if !prefers && !self.rejected.is_empty() {
+            return Err(ApiError::invalid_value("rejected", "Only dpo learns from a worse answer"));
+        }
         self.labels = self.labels.into_iter().map(|(value, word)| (nfc(value), nfc(word))).collect();
         let find = |name: &str| columns.iter().find(|column| column.name == name);
         let unknown =
@@ -136,7 +155,8 @@ impl Task {
                 }
             }
             None => {
-                for (field, template) in [("prompt", &self.prompt), ("answer", &self.answer)] {
+                let templates = [("prompt", &self.prompt), ("answer", &self.answer), ("rejected", &self.rejected)];
+                for (field, template) in templates.into_iter().take(if prefers { 3 } else { 2 }) {
                     let names = names(template);
                     if let Some(name) = names.iter().find(|name| find(name).is_none()) {
                         return Err(unknown(field, name));
@@ -204,6 +224,7 @@ impl Task {
     pub(crate) fn columns(&self) -> Vec<String> {
         let mut columns = names(&self.prompt);
         columns.extend(names(&self.answer));
+        columns.extend(names(&self.rejected));
         columns.extend(self.chat.clone());
         columns
     }
@@ -222,20 +243,24 @@ impl Task {
             Some(_) => (None, None),
             None => (Some(self.prompt.as_str()), Some(self.answer.as_str())),
         };
-        let is_lora = self.method == Method::Lora;
+        let is_lora = matches!(self.method, Method::Lora | Method::Dpo);
+        let is_prompt = matches!(self.method, Method::PTuning | Method::Prompt);
+        let prefers = self.method == Method::Dpo;
         let recipe = Recipe {
             model: ModelPart { base: path(base) },
             tune: TunePart {
                 method: self.method,
                 rank: is_lora.then_some(parameters.rank),
                 alpha: is_lora.then(|| 2.0 * f64::from(parameters.rank)),
-                virtual_tokens: (self.method == Method::PTuning).then_some(parameters.virtual_tokens),
+                virtual_tokens: is_prompt.then_some(parameters.virtual_tokens),
             },
             data: DataPart {
                 train: vec![path(train)],
                 validation: held_out.map(path).into_iter().collect(),
                 prompt,
-                answer,
+                answer: answer.filter(|_| !prefers),
+                chosen: answer.filter(|_| prefers),
+                rejected: prefers.then_some(self.rejected.as_str()),
                 chat: self.chat.as_deref(),
                 label: self.label.as_deref(),
                 labels: self.label.as_ref().map(|_| &self.labels),
@@ -263,6 +288,8 @@ impl Method {
         match self {
             Self::Lora => 3e-4,
             Self::PTuning => 5e-3,
+            Self::Prompt => 2e-2,
+            Self::Dpo => 5e-5,
             Self::Full => 2e-5,
         }
     }
@@ -334,6 +361,8 @@ struct DataPart<'a> {
     validation: Vec<String>,
     prompt: Option<&'a str>,
     answer: Option<&'a str>,
+    chosen: Option<&'a str>,
+    rejected: Option<&'a str>,
     chat: Option<&'a str>,
     label: Option<&'a str>,
     labels: Option<&'a BTreeMap<String, String>>,
