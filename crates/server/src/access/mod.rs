@@ -116,6 +116,8 @@ impl Access {
         if is_app || self.needs_key().await? {
             match self.credentials(method, headers, is_app).await {
                 Ok(key) => (holder.is_admin, holder.key) = (key.is_none(), key),
+                // That the records cannot be reached is no refusal, and cannot be noted in them.
+                Err(error) if error.code == "records_unavailable" => return Err(error),
                 Err(error) => return Err(holder.refused("", error)),
             }
             let may = holder.key.as_ref().is_none_or(|key| scopes.iter().any(|scope| key.allows(*scope)));
