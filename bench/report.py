@@ -257,7 +257,7 @@ def nsmc_sections() -> list[str]:
     result = load("nsmc")
     if not result:
         return []
-    rows = [[title(line["model"]), line["method"], f"{line['examples']:,}", f"{100 * line['accuracy']:.1f} %", f"{line['macro_f1']:.3f}", f"{line['measured']:,}", f"{line['seconds'] / 60:.0f}", f"{line['peak_bytes'] / 2**20:,.0f}"]
+    rows = [[title(line["model"]), line["method"], f"{line['examples']:,}", f"{100 * line['accuracy']:.1f} %", f"{line['macro_f1']:.3f}", f"{line['measured']:,}", f"{line['seconds'] / 60:.0f}" if line["seconds"] else "not kept", f"{line['peak_bytes'] / 2**20:,.0f}"]
             for line in result["lines"]]
     return ["## A task that was learnt\n", f"{brief(result)} Is a Korean film review favourable? Held-out reviews of other films, as many of each kind, so that guessing gets 50 %. "
             "For comparison, HyperCLOVA's p-tuning of its smallest model (137M) gets 60.9 / 77.9 / 81.2 % with 70 / 2,000 / 4,000 examples and 87.2 % with all 150,000 (Kim et al. 2021, arXiv 2109.04650, on the official split).\n",

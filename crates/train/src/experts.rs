@@ -154,14 +154,12 @@ impl Pass<'_> {
             } else {
                 dscores.iter_mut().for_each(|value| *value *= moe.scale);
             }
-            // Scores that are not probabilities count by their share of the row's sum.
-            let sum = if moe.gating == Gating::Softmax { 1.0 } else { scores.iter().sum::<f32>() };
-            let load = |expert: usize| cost * routing.of_expert(expert).0.len() as f32;
-            let mean = match moe.gating {
-                Gating::Softmax => 0.0,
-                Gating::Sigmoid => (0..moe.experts).map(|expert| load(expert) * scores[expert]).sum::<f32>() / sum,
-            };
             if cost != 0.0 {
+                // Scores count by their share of the row's sum, which of probabilities is one; a softmax takes no notice of
+                // the mean that is left out.
+                let load = |expert: usize| cost * routing.of_expert(expert).0.len() as f32;
+                let sum = scores.iter().sum::<f32>();
+                let mean = (0..moe.experts).map(|expert| load(expert) * scores[expert]).sum::<f32>() / sum;
                 dscores.iter_mut().enumerate().for_each(|(expert, value)| *value += (load(expert) - mean) / sum);
             }
             match moe.gating {
