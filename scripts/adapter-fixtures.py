@@ -54,6 +54,7 @@ ADAPTERS = {
         alpha_pattern={"layers.1.self_attn.q_proj": 5},
     ),
     "llama-dora": lambda: lora(3, 6, ATTENTION + GATED, use_dora=True),
+    "qwen2-dora": lambda: lora(2, 4, ATTENTION + GATED, use_dora=True),
     "llama-prompt": lambda: prompt(5),
     "qwen2-lora": lambda: lora(2, 4, ATTENTION + GATED),
     # Experts cannot be changed.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use saem_model::{Adapter, AdapterOptions, Config};
+use saem_model::{Adapter, AdapterOptions, Config, Model};
 
 use crate::EngineError;
 
@@ -48,6 +48,8 @@ impl AdapterRoom {
 #[derive(Debug)]
 pub struct Adapters {
     config: Config,
+    /// The model, which adapters with magnitudes are loaded beside.
+    model: Option<Arc<Model>>,
     room: AdapterRoom,
     /// Held while an adapter is loaded: one at a time, so that together they stay within the room.
     loading: Mutex<()>,
@@ -76,10 +78,16 @@ impl Loaded {
 }
 
 impl Adapters {
-    /// No adapters yet, for a model of this configuration.
+    /// No adapters yet, for models of this configuration: those that do not depend on weights.
     #[must_use]
     pub fn new(config: Config, room: AdapterRoom) -> Self {
-        Self { config, room, loading: Mutex::default(), loaded: Mutex::default() }
+        Self { config, model: None, room, loading: Mutex::default(), loaded: Mutex::default() }
+    }
+
+    /// No adapters yet, for this model.
+    #[must_use]
+    pub fn of(model: Arc<Model>, room: AdapterRoom) -> Self {
+        Self { model: Some(Arc::clone(&model)), ..Self::new(model.config.clone(), room) }
     }
 
     /// What is set aside.
@@ -94,7 +102,7 @@ impl Adapters {
         self.loaded().bytes()
     }
 
-    /// Loads the adapter at `path` (see [`Adapter::load`]) under `name`. One that has the name already gives it up:
+    /// Loads the adapter at `path` (see [`Model::adapter`]) under `name`. One that has the name already gives it up:
     /// requests that use it go on with it, and until the last of them has ended there must be room for both.
     ///
     /// # Errors
@@ -108,7 +116,10 @@ impl Adapters {
         let left = self.room.bytes.saturating_sub(self.bytes());
         let max_bytes = usize::try_from(left).unwrap_or(usize::MAX);
         let options = AdapterOptions { max_rank: self.room.rank, max_bytes, ..AdapterOptions::default() };
-        let adapter = Arc::new(Adapter::load(path, &self.config, &options)?);
+        let adapter = Arc::new(match &self.model {
+            Some(model) => model.adapter(path, &options)?,
+            None => Adapter::load(path, &self.config, &options)?,
+        });
         let mut loaded = self.loaded();
         let old = loaded.by_name.insert(name.into(), Arc::clone(&adapter));
         loaded.retire(old);

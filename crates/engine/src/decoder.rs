@@ -13,7 +13,7 @@ use crate::{AdapterRoom, Adapters, EngineError, Forward};
 /// A loaded model with its threads, its cache and its buffers.
 #[derive(Debug)]
 pub struct Decoder {
-    model: Model,
+    model: Arc<Model>,
     pool: ThreadPool,
     cache: KvCache,
     workspace: Workspace,
@@ -34,7 +34,8 @@ impl Decoder {
         }
         let cache = KvCache::new(&model.config, plan.kv_type, plan.kv_blocks);
         let workspace = Workspace::new(&model.config, plan.limits.batch_rows, plan.limits.logit_rows());
-        let adapters = Arc::new(Adapters::new(model.config.clone(), AdapterRoom::default()));
+        let model = Arc::new(model);
+        let adapters = Arc::new(Adapters::of(Arc::clone(&model), AdapterRoom::default()));
         Ok(Self { model, pool, cache, workspace, adapters })
     }
 
@@ -43,7 +44,7 @@ impl Decoder {
     pub fn with_adapters(mut self, room: AdapterRoom) -> Self {
         let room = room.within(&self.model.config);
         self.workspace.reserve_adapters(&self.model.config, room.rank);
-        self.adapters = Arc::new(Adapters::new(self.model.config.clone(), room));
+        self.adapters = Arc::new(Adapters::of(Arc::clone(&self.model), room));
         self
     }
 

@@ -1176,7 +1176,7 @@ export interface StudioTuning {
   project?: string | null;
   /** Why it failed. */
   reason?: string | null;
-  /** What came of it: `adapter`, which can be served at once, or `model`. */
+  /** What came of it: `adapter`, which can be served at once, `model`, or `classifier`, a model that tells labels. */
   result?: string | null;
   /** Rows that are learnt from. */
   rows: number;
@@ -1207,7 +1207,7 @@ export interface StudioTuningData {
 }
 
 /** What of a model learns. */
-export type StudioTuningMethod = "lora" | "p-tuning" | "prompt" | "dpo" | "full";
+export type StudioTuningMethod = "lora" | "dora" | "p-tuning" | "prompt" | "prefix" | "dpo" | "classifier" | "full";
 
 /** One step of a run, as it wrote it down. */
 export interface StudioTuningMetric {
@@ -1244,7 +1244,7 @@ export interface StudioTuningParameters {
   held_out?: number;
   /** The highest learning rate; what suits the method where null. */
   learning_rate?: number | null;
-  /** Rank of a LoRA. */
+  /** Rank of the thin matrices. */
   rank?: number;
   /** The same seed chooses the same rows in the same order. */
   seed?: number;
@@ -1252,7 +1252,7 @@ export interface StudioTuningParameters {
   sequence?: number;
   /** Threads that compute; half of the processors where null. */
   threads?: number | null;
-  /** Rows that p-tuning and prompt tuning learn. */
+  /** Rows that p-tuning, prompt tuning and prefix tuning learn. */
   virtual_tokens?: number;
 }
 
@@ -1276,7 +1276,7 @@ export interface StudioTuningPlan {
 
 /** What is tuned, on what and how. */
 export interface StudioTuningTask {
-  /** What it should answer, with `{{columns}}`. This is learnt. */
+  /** What it should answer, with `{{columns}}`. This is learnt. A classifier answers nothing: it learns `label`. */
   answer?: string;
   /** Name of a model that is served. */
   base: string;

@@ -3,7 +3,10 @@ import type { Column, Dataset, TuningTask } from "../api/studio";
 import { fill, variableNames } from "./prompt";
 
 export type Method = TuningTask["method"];
-export const METHODS: Method[] = ["lora", "p-tuning", "prompt", "dpo", "full"];
+export const METHODS: Method[] = ["lora", "dora", "p-tuning", "prompt", "prefix", "classifier", "dpo", "full"];
+/** Those with thin matrices, which have a rank, and those that learn rows before each text. */
+export const RANKED: Method[] = ["lora", "dora", "dpo", "classifier"];
+export const ROWED: Method[] = ["p-tuning", "prompt", "prefix"];
 
 export interface Settings {
   epochs: number;
@@ -42,7 +45,7 @@ export function planFor(dataset: Dataset, words: Words): Plan {
   const base: Plan = { method: "lora", chat: "", prompt: "", answer: "", rejected: "", label: "", labels: {}, settings: { ...SETTINGS } };
   const chat = of("messages");
   if (chat) return { ...base, chat: chat.name };
-  const label = dataset.columns.find((column) => column.kind === "label" && column.labels.length >= 2);
+  const label = labelColumns(dataset)[0];
   const texts = dataset.columns.filter((column) => column.name !== label?.name && column.kind === "text");
   const input = texts[0] ?? dataset.columns.find((column) => column.name !== label?.name);
   const prompt = input ? `${words.task}\n{{${input.name}}}\n${words.answer}\n` : "";
@@ -51,8 +54,17 @@ export function planFor(dataset: Dataset, words: Words): Plan {
   return { ...base, prompt: input ? `{{${input.name}}}\n` : "", answer: answer ? `{{${answer.name}}}` : "" };
 }
 
-/** The plan with another method, and with columns for two answers where it needs them. */
+/** The columns that hold one of some labels. */
+export function labelColumns(dataset: Dataset): Column[] {
+  return dataset.columns.filter((column) => column.kind === "label" && column.labels.length >= 2);
+}
+
+/** The plan with another method, and with columns for labels or two answers where it needs them. */
 export function withMethod(plan: Plan, method: Method, dataset: Dataset): Plan {
+  if (method === "classifier") {
+    const label = dataset.columns.find((column) => column.name === plan.label) ?? labelColumns(dataset)[0];
+    return { ...plan, method, chat: "", rejected: "", ...(label && plan.label !== label.name ? { ...labelled(label), answer: `{{${label.name}}}` } : {}) };
+  }
   if (method !== "dpo") return { ...plan, method, rejected: "" };
   const texts = dataset.columns.filter((column) => column.kind !== "messages").map((column) => column.name);
   const named = (pattern: RegExp) => texts.find((name) => pattern.test(name));
@@ -76,7 +88,7 @@ export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
     base,
     method: plan.method,
     prompt: plan.chat ? "" : plan.prompt,
-    answer: plan.chat ? "" : plan.answer,
+    answer: plan.chat || plan.method === "classifier" ? "" : plan.answer,
     rejected: plan.rejected,
     chat: plan.chat || null,
     label: plan.chat ? null : plan.label || null,
@@ -99,21 +111,24 @@ export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
 export function example(plan: Plan, row: Record<string, unknown>): { prompt: string; answer: string; rejected: string } {
   const values = Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value ?? "")]));
   const word = plan.label ? { [plan.label]: plan.labels[values[plan.label] ?? ""] ?? values[plan.label] ?? "" } : {};
-  return { prompt: fill(plan.prompt, values), answer: fill(plan.answer, { ...values, ...word }), rejected: fill(plan.rejected, values) };
+  const answer = plan.method === "classifier" ? Object.values(word).join("") : fill(plan.answer, { ...values, ...word });
+  return { prompt: fill(plan.prompt, values), answer, rejected: fill(plan.rejected, values) };
 }
 
 /** The first thing that keeps a task from being begun; the name of a text. */
-export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "rejected" | "unknown" | "words" | "reveals" | null {
+export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "rejected" | "unknown" | "words" | "reveals" | "label" | null {
   if (plan.chat) return null;
   const known = new Set(columns.map((column) => column.name));
   const [asked, answered, refused] = [variableNames([plan.prompt]), variableNames([plan.answer]), variableNames([plan.rejected])];
   if (asked.length === 0) return "prompt";
-  if (answered.length === 0) return "answer";
+  const classifies = plan.method === "classifier";
+  if (classifies && !plan.label) return "label";
+  if (answered.length === 0 && !classifies) return "answer";
   if (plan.method === "dpo" && (refused.length === 0 || plan.rejected === plan.answer)) return "rejected";
-  if ([...asked, ...answered, ...refused].some((name) => !known.has(name))) return "unknown";
+  if ([...asked, ...(classifies ? [] : answered), ...refused].some((name) => !known.has(name))) return "unknown";
   if (plan.label) {
     if (asked.includes(plan.label)) return "reveals";
-    if (answered.length !== 1 || answered[0] !== plan.label) return "answer";
+    if (!classifies && (answered.length !== 1 || answered[0] !== plan.label)) return "answer";
     const words = Object.values(plan.labels).map((word) => word.trim());
     if (words.some((word) => word === "") || new Set(words).size < words.length) return "words";
   }

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call, isAbort } from "../api/client";
 import type { Dataset, TuningPlan } from "../api/studio";
-import { METHODS, example, labelled, obstacle, planFor, taskOf, withMethod } from "../domain/tuning";
+import { METHODS, RANKED, ROWED, example, labelColumns, labelled, obstacle, planFor, taskOf, withMethod } from "../domain/tuning";
 import type { Method, Plan, Settings } from "../domain/tuning";
 import { number, percent, t } from "../i18n";
 import type { Key } from "../i18n";
@@ -126,9 +126,10 @@ interface TemplateProps {
 function Template({ dataset, plan, row, onChange }: TemplateProps): JSX.Element {
   const place = useRef<"prompt" | "answer" | "rejected">("prompt");
   const prefers = plan.method === "dpo";
+  const classifies = plan.method === "classifier";
   const fields = useRef<HTMLDivElement>(null);
   const chats = dataset.columns.filter((column) => column.kind === "messages");
-  const labels = dataset.columns.filter((column) => column.kind === "label" && column.labels.length >= 2);
+  const labels = labelColumns(dataset);
   const insert = (column: string) => {
     const field = place.current;
     const area = fields.current?.querySelector<HTMLTextAreaElement>(`[data-field=${field}] textarea`);
@@ -144,7 +145,7 @@ function Template({ dataset, plan, row, onChange }: TemplateProps): JSX.Element 
   return (
     <section class="card form" aria-labelledby="step-words">
       <h2 id="step-words"><span class="ordinal-badge">3</span>{t("tuning.step.words")}</h2>
-      {chats.length > 0 && !prefers && (
+      {chats.length > 0 && !prefers && !classifies && (
         <Select label={t("tuning.chat")} hint={t("tuning.chat.hint")} value={plan.chat} options={[...chats.map((column) => [column.name, column.name] as const), ["", t("tuning.chat.none")]]} onChange={(chat) => onChange({ ...plan, chat })} />
       )}
       {!plan.chat && (
@@ -154,14 +155,14 @@ function Template({ dataset, plan, row, onChange }: TemplateProps): JSX.Element 
             if (field === "prompt" || field === "answer" || field === "rejected") place.current = field;
           }}>
             <div data-field="prompt"><TextArea label={t("tuning.prompt")} hint={t("tuning.prompt.hint")} rows={4} value={plan.prompt} onInput={(prompt) => onChange({ ...plan, prompt })} /></div>
-            <div data-field="answer"><TextArea label={t(prefers ? "tuning.better" : "tuning.answer")} hint={t("tuning.answer.hint")} rows={1} value={plan.answer} onInput={(answer) => onChange({ ...plan, answer })} /></div>
+            {!classifies && <div data-field="answer"><TextArea label={t(prefers ? "tuning.better" : "tuning.answer")} hint={t("tuning.answer.hint")} rows={1} value={plan.answer} onInput={(answer) => onChange({ ...plan, answer })} /></div>}
             {prefers && <div data-field="rejected"><TextArea label={t("tuning.rejected")} hint={t("tuning.rejected.hint")} rows={1} value={plan.rejected} onInput={(rejected) => onChange({ ...plan, rejected })} /></div>}
             <ul class="column-chips" aria-label={t("tuning.chips")}>
               {dataset.columns.map((column) => <li key={column.name}><button type="button" class="quiet small" onClick={() => insert(column.name)}><Icon name="plus" />{column.name}</button></li>)}
             </ul>
           </div>
           {labels.length > 0 && !prefers && (
-            <Select label={t("tuning.label")} hint={t("tuning.label.hint")} value={plan.label} options={[["", t("tuning.label.none")], ...labels.map((column) => [column.name, column.name] as const)]}
+            <Select label={t("tuning.label")} hint={t("tuning.label.hint")} value={plan.label} options={[...(classifies ? [] : [["", t("tuning.label.none")] as const]), ...labels.map((column) => [column.name, column.name] as const)]}
               onChange={(label) => {
                 const column = labels.find((each) => each.name === label);
                 onChange(column ? { ...plan, ...labelled(column), answer: `{{${label}}}` } : { ...plan, label: "", labels: {} });
@@ -199,8 +200,8 @@ function Choices({ settings, method, onChange }: { settings: Settings; method: M
         <div class="form advanced">
           <NumberField label={t("tuning.batch")} hint={t("tuning.batch.hint")} min={1} max={1024} value={settings.batch} onChange={(batch) => set({ batch })} />
           <NumberField label={t("tuning.sequence")} hint={t("tuning.sequence.hint")} min={8} max={32768} value={settings.sequence} onChange={(sequence) => set({ sequence })} />
-          {(method === "lora" || method === "dpo") && <NumberField label={t("tuning.rank")} hint={t("tuning.rank.hint")} min={1} max={64} value={settings.rank} onChange={(rank) => set({ rank })} />}
-          {(method === "p-tuning" || method === "prompt") && <NumberField label={t("tuning.virtualTokens")} hint={t("tuning.virtualTokens.hint")} min={1} max={512} value={settings.virtualTokens} onChange={(virtualTokens) => set({ virtualTokens })} />}
+          {RANKED.includes(method) && <NumberField label={t("tuning.rank")} hint={t("tuning.rank.hint")} min={1} max={64} value={settings.rank} onChange={(rank) => set({ rank })} />}
+          {ROWED.includes(method) && <NumberField label={t("tuning.virtualTokens")} hint={t("tuning.virtualTokens.hint")} min={1} max={512} value={settings.virtualTokens} onChange={(virtualTokens) => set({ virtualTokens })} />}
           <LineField label={t("tuning.learningRate")} hint={t("tuning.learningRate.hint")} placeholder="0.0003" value={settings.learningRate} onInput={(learningRate) => set({ learningRate })} />
           <NumberField label={t("field.seed")} hint={t("tuning.seed.hint")} min={0} max={4294967295} value={settings.seed} onChange={(seed) => set({ seed })} />
           <NumberField label={t("tuning.threads")} hint={t("tuning.threads.hint")} min={0} max={1024} value={settings.threads} onChange={(threads) => set({ threads })} />

@@ -92,7 +92,7 @@ export function TuningView({ id }: { id: string }): JSX.Element {
       {tuning.state === "done" && (
         <>
           {tuning.result === "adapter" && tuning.held_out > 0 && <Compare tuning={tuning} />}
-          {tuning.result === "adapter" ? <Publish tuning={tuning} onChange={setTuning} /> : tuning.path && <p class="card hint">{t("tuning.ownModel", { path: `$SAEM_HOME/${tuning.path}` })}</p>}
+          {tuning.result === "adapter" ? <Publish tuning={tuning} onChange={setTuning} /> : tuning.path && <p class="card hint">{t(tuning.result === "classifier" ? "tuning.ownClassifier" : "tuning.ownModel", { path: `$SAEM_HOME/${tuning.path}` })}</p>}
         </>
       )}
     </>

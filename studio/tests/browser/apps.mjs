@@ -35,6 +35,12 @@ export async function a_prompt_becomes_an_app_that_programs_call(here) {
   await page.locator("main a[href^='#/apps/']").last().click();
   await page.getByTestId("app-stage").waitFor();
   await page.locator(".calls tbody tr").nth(2).waitFor();
+  // The three calls stand on the chart, all on its last day.
+  const chart = page.getByRole("img", { name: t("usage.chart", { days: 30, requests: 3 }), exact: true });
+  await chart.waitFor();
+  const bars = await chart.locator("rect").evaluateAll((all) => all.map((bar) => Number(bar.getAttribute("height"))));
+  assert.equal(bars.length, 30);
+  assert.ok(bars.at(-1) > 0 && bars.slice(0, -1).every((height) => height === 0), bars.join());
   await here.look("app");
   await button("apps.toService").click();
   await page.waitForFunction((stage) => document.querySelector("[data-testid=app-stage]")?.textContent === stage, t("apps.service"));

@@ -26,6 +26,13 @@ async function begin(here, rows, epochs) {
 /** What every test asks for, so that a run is short. */
 const SMALL = [["tuning.epochs", 1], ["tuning.sequence", 64], ["tuning.batch", 4], ["tuning.threads", 1]];
 
+/** Chooses how it learns, and waits until the plan has followed. */
+async function choose({ page }, method) {
+  const total = await page.getByTestId("plan-total").textContent();
+  await page.locator(`input[value=${method}]`).check();
+  await page.waitForFunction((before) => document.querySelector("[data-testid=plan-total]")?.textContent !== before, total);
+}
+
 const reach = (page, text, timeout = 240_000) =>
   page.waitForFunction((wanted) => document.querySelector("[data-testid=tuning-state]")?.textContent === wanted, text, { timeout });
 const step = (page) => page.locator("progress").evaluate((meter) => meter.value);
@@ -37,6 +44,7 @@ export async function a_model_learns_is_compared_and_published(here) {
   const example = await page.locator(".example-row").textContent();
   assert.match(example, /배송이 빨라요 0[^]*긍정/);
   assert.ok((await page.locator(".takes .bars tbody tr").count()) >= 5);
+  if (!here.wide) await choose(here, "dora");
   await here.look("tuning-form");
   await button("tuning.start").click();
   await page.waitForFunction(() => /#\/tunings\/\w{12}$/.test(location.hash));
@@ -100,7 +108,7 @@ export async function a_prompt_is_learnt_and_is_there_again_after_a_restart(here
   const { page, t, button, field, faults, context } = there;
   try {
     await begin(there, 24, 1);
-    await page.locator("input[value=p-tuning]").check();
+    await page.locator(`input[value=${there.wide ? "p-tuning" : "prefix"}]`).check();
     const tokens = page.getByRole("spinbutton", { name: t("tuning.virtualTokens"), exact: true });
     await tokens.fill("4");
     await tokens.press("Enter");
@@ -163,3 +171,21 @@ export async function the_better_of_two_answers_is_learnt(here) {
   await reach(page, t("tuning.stopped"));
 }
 the_better_of_two_answers_is_learnt.settings = [1];
+
+export async function labels_are_told_by_a_head(here) {
+  const { page, t, button } = here;
+  await begin(here, 24, 1);
+  await choose(here, "classifier");
+  // Nothing is answered in words: the label itself is learnt, and there is no learning without one.
+  assert.equal(await here.field("tuning.answer").count(), 0);
+  const columns = await here.field("tuning.label").locator("option").allTextContents();
+  assert.deepEqual(columns, ["label"]);
+  await button("tuning.start").click();
+  await page.waitForFunction(() => /#\/tunings\/\w{12}$/.test(location.hash));
+  await reach(page, t("tuning.done"));
+  await page.getByText(t("tuning.validationAccuracy"), { exact: true }).first().waitFor();
+  await page.getByText("AutoModelForSequenceClassification").waitFor();
+  assert.equal(await page.locator("#publish-title").count(), 0);
+  await here.look("tuning-classifier");
+}
+labels_are_told_by_a_head.settings = [2];

@@ -43,6 +43,16 @@ test("two answers have columns of their own, and only where the model learns whi
   assert.equal(obstacle(withMethod(plan, "dpo", dataset(column("a", "text"), column("b", "text"))), columns), "rejected");
 });
 
+test("a classifier learns a label and answers nothing", () => {
+  const labelledRows = dataset(column("document", "text"), column("label", "label", ["0", "1"]));
+  const plan = withMethod(planFor(labelledRows, words), "classifier", labelledRows);
+  assert.deepEqual([obstacle(plan, labelledRows.columns), taskOf(plan, "d", "b").answer, taskOf(plan, "d", "b").label], [null, "", "label"]);
+  assert.deepEqual(example(plan, { document: "좋아요", label: "1" }), { prompt: "분류하세요.\n좋아요\n분류:\n", answer: "1", rejected: "" });
+  assert.equal(obstacle(withMethod(plan, "lora", labelledRows), labelledRows.columns), null);
+  const free = dataset(column("question", "text"), column("reply", "text"));
+  assert.equal(obstacle(withMethod(planFor(free, words), "classifier", free), free.columns), "label");
+});
+
 test("times and ticks are round", () => {
   assert.deepEqual(duration(3_725), [[1, "h"], [2, "m"]]);
   assert.deepEqual(duration(0.2), [[1, "s"]]);

@@ -141,7 +141,8 @@ impl Pass<'_> {
     }
 
     /// Adds what adapters add to projections of `x`, `[rows, width]`: `y += scale * B (A x)` for each target's `y`,
-    /// `[rows, outputs]`, in the rows that have an adapter. At most three targets.
+    /// `[rows, outputs]`, in the rows that have an adapter, and gives the sum its length where it has one of its own. At
+    /// most three targets.
     pub(crate) fn adapt(
         &self,
         buffers: &mut AdapterBuffers,
@@ -185,7 +186,11 @@ impl Pass<'_> {
         for run in rows.chunk_by(|before, after| before + 1 == *after) {
             let [start, ..] = *run else { continue };
             let len = run.len() * width;
-            ops::add_scaled(self.pool, &mut y[start * width..][..len], &delta[done..][..len], pair.scale);
+            let y = &mut y[start * width..][..len];
+            ops::add_scaled(self.pool, y, &delta[done..][..len], pair.scale);
+            if let Some(gains) = &pair.gains {
+                gains.apply(y);
+            }
             done += len;
         }
     }

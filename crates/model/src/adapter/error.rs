@@ -32,6 +32,12 @@ pub enum AdapterError {
         /// What it should be.
         reason: &'static str,
     },
+    /// An adapter whose factors depend on the weights, for a model of which only the shape is known.
+    #[error("{}: use_dora is true, and the lengths of rows need the model's weights", path.display())]
+    NeedsWeights {
+        /// The adapter's file.
+        path: PathBuf,
+    },
     /// An adapter that does more than Saem knows.
     #[error("{}: {field} = {value} is not supported", path.display())]
     Unsupported {

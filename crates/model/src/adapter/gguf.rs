@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::families::names::{fill, gguf_pattern};
 
 pub(super) fn load(path: &Path, config: &Config, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
-    read(path, config, |collector, style, scaling| collector.finish(style, options, scaling))
+    read(path, config, |collector, style, scaling| collector.finish(None, style, options, scaling))
 }
 
 /// Collects the tensors of the file, for `finish` to make something of.

@@ -5,10 +5,12 @@ use std::path::Path;
 use saem_kernels::ops::RopeStyle;
 use saem_kernels::{DataType, KernelError, Matrix, ThreadPool, blocks};
 
+use super::gains::Gains;
 use super::{Adapter, AdapterError, AdapterOptions, LoraPair};
 use crate::config::{Config, LayerConfig};
 use crate::convert::RowOrder;
 use crate::families::Role;
+use crate::weights::Weights;
 
 /// A projection that a LoRA may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub(crate) struct Pair {
     /// `[outputs, rank]`, of a float type.
     pub(super) b: Matrix,
     pub(super) scale: f32,
+    /// What the rows of the sum are multiplied by (DoRA).
+    pub(super) gains: Option<Gains>,
 }
 
 impl Pair {
@@ -76,7 +80,7 @@ impl Pair {
     }
 
     pub(super) fn byte_len(&self) -> usize {
-        self.a.byte_len() + self.b.byte_len()
+        self.a.byte_len() + self.b.byte_len() + self.gains.as_ref().map_or(0, Gains::byte_len)
     }
 }
 
@@ -295,23 +299,25 @@ impl<'a> Collector<'a> {
         Ok(pairs)
     }
 
-    /// Checks and packs what was collected. `style` is the order of query and key rows in the file; `scaling` is asked
-    /// for each projection, by its layer and kind.
+    /// Checks and packs what was collected. `weights` are those of the model, without which rows cannot have lengths of
+    /// their own; `style` is the order of query and key rows in the file; `scaling` is asked for each projection, by its
+    /// layer and kind.
     pub(super) fn finish(
         self,
+        weights: Option<&Weights>,
         style: RopeStyle,
         options: &AdapterOptions,
         scaling: &dyn Fn(usize, Target) -> Scaling,
     ) -> Result<Adapter, AdapterError> {
         let Self { path, config, layers } = self;
         let pool = ThreadPool::new(1).map_err(kernel(path))?;
-        let mut packer = Packer { path, config, options, style, pool, bytes: 0 };
+        let mut packer = Packer { path, config, weights, options, style, pool, bytes: 0 };
         let mut packed = Vec::with_capacity(layers.len());
         let mut pairs = 0;
         for (index, found) in layers.into_iter().enumerate() {
             let mut layer = LayerAdapter::default();
             for (target, (found, place)) in Target::ALL.into_iter().zip(found.into_iter().zip(&mut layer.0)) {
-                *place = packer.pair(target, found, || scaling(index, target))?;
+                *place = packer.pair(index, target, found, || scaling(index, target))?;
                 pairs += usize::from(place.is_some());
             }
             packed.push(layer);
@@ -326,6 +332,7 @@ impl<'a> Collector<'a> {
 struct Packer<'a> {
     path: &'a Path,
     config: &'a Config,
+    weights: Option<&'a Weights>,
     options: &'a AdapterOptions,
     style: RopeStyle,
     /// Of one thread: the one that loads. The model's own threads may be busy.
@@ -337,17 +344,39 @@ struct Packer<'a> {
 impl Packer<'_> {
     fn pair(
         &mut self,
+        layer: usize,
         target: Target,
         found: Found<'_>,
         scaling: impl FnOnce() -> Scaling,
     ) -> Result<Option<Pair>, AdapterError> {
         let limit = self.options.max_rank.min(self.config.hidden);
-        let Some(Checked { a, b, scale, .. }) = check(self.path, self.config, limit, target, found, scaling)? else {
-            return Ok(None);
-        };
+        let path = self.path;
+        let Some(checked) = check(path, self.config, limit, target, found, scaling)? else { return Ok(None) };
+        let Checked { a, b, magnitude, rank, scale } = checked;
         let order = row_order(target.role(), self.style, self.config.rope_style, self.config);
-        let (a, b) = (self.pack(&a, RowOrder::Kept)?, self.pack(&b, order)?);
-        Ok(Some(Pair { a, b, scale }))
+        let (packed_a, packed_b) = (self.pack(&a, RowOrder::Kept)?, self.pack(&b, order)?);
+        let linear = self.weights.and_then(|weights| weights.layers.get(layer)).and_then(|layer| layer.linear(target));
+        let gains = match (magnitude, linear) {
+            (Some(magnitude), Some(linear)) => {
+                let (rows, columns) = target.shape(self.config);
+                self.take((1 + usize::from(linear.bias.is_some())) * rows * size_of::<f32>())?;
+                let lengths = reordered(magnitude.values(path)?, rows, 1, order);
+                let b = reordered(b.values(path)?, rows, rank, order);
+                Some(Gains::new(&self.pool, linear, columns, &a.values(path)?, &b, scale, &lengths))
+            }
+            (Some(_), None) => return Err(AdapterError::NeedsWeights { path: path.to_owned() }),
+            (None, _) => None,
+        };
+        Ok(Some(Pair { a: packed_a, b: packed_b, scale, gains }))
+    }
+
+    /// Counts bytes that are held from now on.
+    fn take(&mut self, bytes: usize) -> Result<(), AdapterError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.options.max_bytes {
+            return Err(AdapterError::TooLarge { path: self.path.to_owned(), limit: self.options.max_bytes });
+        }
+        Ok(())
     }
 
     fn pack(&mut self, stored: &Stored<'_>, order: RowOrder) -> Result<Matrix, AdapterError> {
@@ -362,10 +391,7 @@ impl Packer<'_> {
         let mut bytes = Vec::new();
         blocks::quantize(data_type, &values, &mut bytes).map_err(kernel(path))?;
         let matrix = Matrix::pack(&self.pool, data_type, rows, columns, &bytes).map_err(kernel(path))?;
-        self.bytes += matrix.byte_len();
-        if self.bytes > self.options.max_bytes {
-            return Err(AdapterError::TooLarge { path: path.to_owned(), limit: self.options.max_bytes });
-        }
+        self.take(matrix.byte_len())?;
         Ok(matrix)
     }
 }

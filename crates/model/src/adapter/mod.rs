@@ -1,7 +1,7 @@
 //! Adapters: small changes to a model, of which each sequence of a batch may have its own.
 //!
 //! Three kinds are known. A *LoRA* (Hu et al. 2021, arXiv 2106.09685) adds to projections of the layers a product of two
-//! thin matrices, `y += scale * B (A x)`. A *soft prompt* (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021,
+//! thin matrices, `y += scale * B (A x)`; with magnitudes (DoRA, `gains.rs`) the rows of the sum have lengths of their own. A *soft prompt* (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021,
 //! arXiv 2103.10385) puts rows of its own in front of a text where otherwise rows of the embedding matrix would be. A
 //! *prefix* (Li and Liang 2021, arXiv 2101.00190) gives keys and values of its own for every layer in front of a text.
 //! They are read from the folders that Hugging Face's `peft` writes, LoRA also from llama.cpp's GGUF files.
@@ -15,6 +15,7 @@
 
 mod apply;
 mod error;
+mod gains;
 mod gguf;
 mod lora;
 mod peft;
@@ -35,6 +36,7 @@ pub(crate) use lora::Target;
 pub use write::{LoraPair, write_lora, write_lora_gguf, write_prefix, write_prompt};
 
 use crate::config::Config;
+use crate::weights::{Model, Weights};
 
 /// How to load an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,17 +82,27 @@ impl Adapter {
     ///
     /// Either kind fits a model from either format: rows of query and key matrices are put in the model's order.
     ///
+    /// A LoRA with magnitudes (DoRA) needs the weights: [`Model::adapter`] loads all of these.
+    ///
     /// # Errors
     /// Where the files are missing or broken, ask for something that is not supported, or do not fit the model or the
     /// options.
     pub fn load(path: impl AsRef<Path>, config: &Config, options: &AdapterOptions) -> Result<Self, AdapterError> {
-        let path = path.as_ref();
+        Self::read(path.as_ref(), config, None, options)
+    }
+
+    fn read(
+        path: &Path,
+        config: &Config,
+        weights: Option<&Weights>,
+        options: &AdapterOptions,
+    ) -> Result<Self, AdapterError> {
         if let Some(data_type) = options.data_type.filter(|data_type| data_type.is_quantized()) {
             let (path, value) = (path.to_owned(), data_type.name().to_owned());
             return Err(AdapterError::Unsupported { path, field: "data_type", value });
         }
         match Stands::at(path)? {
-            Stands::Peft(folder) => peft::load(folder, config, options),
+            Stands::Peft(folder) => peft::load(folder, config, weights, options),
             Stands::Gguf => gguf::load(path, config, options),
         }
     }
@@ -164,6 +176,17 @@ impl Adapter {
 
     pub(crate) fn layer(&self, index: usize) -> Option<&LayerAdapter> {
         self.layers.get(index)
+    }
+}
+
+impl Model {
+    /// Loads an adapter for this model: whatever [`Adapter::load`] does, and a LoRA with magnitudes, too. Its factors are
+    /// computed here, on one thread, from the weights as the model holds them.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`].
+    pub fn adapter(&self, path: impl AsRef<Path>, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
+        Adapter::read(path.as_ref(), &self.config, Some(&self.weights), options)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Adapter, AdapterError, AdapterOptions};
 use crate::config::Config;
 use crate::families::Role;
 use crate::families::names::{fill, hf_pattern};
-use crate::weights::WRAPPINGS;
+use crate::weights::{WRAPPINGS, Weights};
 
 /// The configuration's name in its folder.
 pub(super) const CONFIG: &str = "adapter_config.json";
@@ -33,17 +33,18 @@ pub(super) const MAGNITUDE: &str = ".lora_magnitude_vector";
 /// What every tensor's name begins with.
 pub(super) const ROOT: &str = "base_model.model.";
 
-pub(super) fn load(folder: &Path, config: &Config, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
-    open(folder, |fields, weights, file| match fields.text("peft_type")? {
-        Some("LORA") => {
-            if fields.flag(DORA)? {
-                let reason = "its magnitudes depend on the weights, so it has to be put into them: use `saem merge`";
-                return Err(fields.wrong(DORA, true, reason));
-            }
-            lora(fields, weights, file, config, |collector, style, scaling| collector.finish(style, options, scaling))
-        }
-        Some("PROMPT_TUNING" | "P_TUNING") => prompt(fields, weights, file, config, options),
-        Some("PREFIX_TUNING") => prefix(fields, weights, file, config, options),
+pub(super) fn load(
+    folder: &Path,
+    config: &Config,
+    weights: Option<&Weights>,
+    options: &AdapterOptions,
+) -> Result<Adapter, AdapterError> {
+    open(folder, |fields, tensors, file| match fields.text("peft_type")? {
+        Some("LORA") => lora(fields, tensors, file, config, |collector, style, scaling| {
+            collector.finish(weights, style, options, scaling)
+        }),
+        Some("PROMPT_TUNING" | "P_TUNING") => prompt(fields, tensors, file, config, options),
+        Some("PREFIX_TUNING") => prefix(fields, tensors, file, config, options),
         other => Err(fields.unsupported("peft_type", other.unwrap_or("(absent)"))),
     })
 }

@@ -6,6 +6,7 @@ pub(crate) mod tensors;
 use saem_kernels::Matrix;
 
 use crate::ModelError;
+use crate::adapter::Target;
 use crate::config::{Config, RopeScaling};
 use crate::error::invalid;
 use crate::families::{Family, Role};
@@ -44,6 +45,25 @@ pub(crate) struct LayerWeights {
     pub(crate) feed_forward_norm: Option<NormWeights>,
     pub(crate) feed_forward: FeedForward,
     pub(crate) feed_forward_post_norm: Option<NormWeights>,
+}
+
+impl LayerWeights {
+    /// The projection that a LoRA may change, where the layer has it.
+    pub(crate) fn linear(&self, target: Target) -> Option<&Linear> {
+        let dense = match &self.feed_forward {
+            FeedForward::Dense(dense) => Some(dense),
+            FeedForward::Sparse(_) => None,
+        };
+        match target {
+            Target::Query => Some(&self.query),
+            Target::Key => Some(&self.key),
+            Target::Value => Some(&self.value),
+            Target::Output => Some(&self.output),
+            Target::Gate => dense?.gate.as_ref(),
+            Target::Up => Some(&dense?.up),
+            Target::Down => Some(&dense?.down),
+        }
+    }
 }
 
 /// A matrix, with a bias where the model has one.

@@ -9,7 +9,7 @@ use saem_model::{Adapter, AdapterError, AdapterOptions, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{fixture, open};
+use crate::support::{fixture, load, open};
 
 const QUERY_A: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
 const QUERY_B: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight";
@@ -68,7 +68,7 @@ fn fields_that_change_the_result_or_make_no_sense_are_refused_by_name() {
         ("r", json!("four")),
         ("lora_alpha", json!("much")),
         ("lora_alpha", json!(1e300)),
-        ("use_dora", json!(true)),
+        ("use_dora", json!("yes")),
         ("use_rslora", json!("yes")),
         ("use_qalora", json!(true)),
         ("lora_bias", json!(true)),
@@ -187,7 +187,6 @@ fn tensors_that_are_missing_left_over_or_broken_are_named() {
         let error = changed("llama-prompt", "prompt_embeddings", |tensor| tensor.2[77] = value);
         assert!(matches!(error, AdapterError::NotFinite { .. }), "{error}");
     }
-    // A DoRA is merged, and checked then.
     let merge = |config: &Value, tensors: &[Tensor]| {
         let folder = folder(config, tensors);
         let pool = saem_kernels::ThreadPool::new(1).unwrap();
@@ -201,6 +200,17 @@ fn tensors_that_are_missing_left_over_or_broken_are_named() {
     let magnitude = QUERY_B.replace("lora_B.weight", "lora_magnitude_vector");
     let (dora, whole) = (json_of("llama-dora"), tensors("llama-dora"));
     merge(&dora, &whole).unwrap();
+    // Its factors depend on the weights: a shape is not enough.
+    let error = read(folder(&dora, &whole).path()).unwrap_err();
+    assert!(matches!(error, AdapterError::NeedsWeights { .. }), "{error}");
+    let model = load(&open("llama").0, None);
+    let beside = |tensors: &[Tensor], max_bytes| {
+        let options = AdapterOptions { max_bytes, ..AdapterOptions::default() };
+        model.adapter(folder(&dora, tensors).path(), &options).map(|adapter| adapter.byte_len())
+    };
+    let bytes = beside(&whole, usize::MAX).unwrap();
+    assert_eq!(beside(&whole, bytes).unwrap(), bytes);
+    assert!(matches!(beside(&whole, bytes - 1).unwrap_err(), AdapterError::TooLarge { .. }));
     let without = |missing: &str| whole.iter().filter(|(name, ..)| name != missing).cloned().collect::<Vec<Tensor>>();
     let error = merge(&dora, &without(&magnitude)).unwrap_err();
     assert!(matches!(&error, AdapterError::MissingTensor { tensor, .. } if *tensor == magnitude), "{error}");
@@ -213,6 +223,8 @@ fn tensors_that_are_missing_left_over_or_broken_are_named() {
     let found = longer.iter_mut().find(|(name, ..)| *name == magnitude).unwrap();
     (found.1, found.2) = (vec![65], vec![1.0; 65]);
     assert!(matches!(merge(&dora, &longer).unwrap_err(), AdapterError::Shape { .. }));
+    assert!(matches!(beside(&longer, usize::MAX).unwrap_err(), AdapterError::Shape { .. }));
+    assert!(matches!(beside(&without(&magnitude), usize::MAX).unwrap_err(), AdapterError::MissingTensor { .. }));
     let empty = read(folder(&json_of("llama-lora"), &[]).path()).unwrap_err();
     assert!(matches!(empty, AdapterError::NotAnAdapter { .. }), "{empty}");
     let empty = read(folder(&json_of("llama-prompt"), &[]).path()).unwrap_err();

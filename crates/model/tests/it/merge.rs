@@ -51,8 +51,7 @@ fn a_merged_model_is_the_base_with_its_adapter() {
     }
 }
 
-/// `peft` gives each row of the sum a length of its own. Such an adapter is for merging alone: its factors depend on the
-/// weights.
+/// `peft` gives each row of the sum a length of its own.
 #[test]
 fn magnitudes_are_put_into_the_weights() {
     let directory = tempfile::tempdir().unwrap();
@@ -70,9 +69,6 @@ fn magnitudes_are_put_into_the_weights() {
             println!("{}: {far:.1e}", output.display());
             assert!(far < 1e-5, "{}: {far:e}", output.display());
         }
-        let config = load(base, None).config;
-        let error = Adapter::load(&adapter, &config, &AdapterOptions::default()).unwrap_err();
-        assert!(error.to_string().contains("saem merge"), "{error}");
     }
 }
 

@@ -46,6 +46,10 @@ fn a_task_that_cannot_be_done_is_refused_with_its_field() {
         (json!({"rejected": "{{document}}"}), "rejected"),
         (json!({"method": "dpo"}), "label"),
         (json!({"method": "dpo", "label": null}), "rejected"),
+        (json!({"method": "classifier", "label": null, "labels": {}}), "label"),
+        (json!({"method": "classifier"}), "answer"),
+        (json!({"method": "classifier", "answer": "", "prompt": "no column"}), "prompt"),
+        (json!({"method": "classifier", "answer": "", "chat": "document"}), "chat"),
         (json!({"method": "dpo", "label": null, "rejected": "{{nothing}}"}), "rejected"),
     ] {
         assert_eq!(field(change.clone()), expected, "{change}");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::folder::{Folder, Metric};
-use super::task::Task;
+use super::task::{Method, Task};
 use super::tuner;
 use crate::http::{JsonBody, PathId, QueryOf, blocking, json};
 use crate::nfc::nfc;
@@ -73,7 +73,7 @@ pub(crate) struct Shown {
     last: Option<Metric>,
     /// Seconds until the end, going by the last steps.
     seconds_left: Option<f64>,
-    /// What came of it: `adapter`, which can be served at once, or `model`.
+    /// What came of it: `adapter`, which can be served at once, `model`, or `classifier`, a model that tells labels.
     result: Option<&'static str>,
     /// Where the result lies, below `$SAEM_HOME`.
     path: Option<String>,
@@ -401,7 +401,8 @@ pub(super) async fn show(app: &App, stored: Stored) -> Result<Shown, ApiError> {
     let relative = |path: PathBuf| path.strip_prefix(below).unwrap_or(&path).to_string_lossy().into_owned();
     let is_done = stored.state == TuningState::Done;
     let (adapter, model) = (adapter.filter(|_| is_done), model.filter(|_| is_done));
-    let result = adapter.as_ref().map(|_| "adapter").or(model.as_ref().map(|_| "model"));
+    let model_kind = if record.task.method == Method::Classifier { "classifier" } else { "model" };
+    let result = adapter.as_ref().map(|_| "adapter").or(model.as_ref().map(|_| model_kind));
     let last = metrics.last().cloned();
     let steps_left = record.steps.saturating_sub(last.as_ref().map_or(0, |last| last.step));
     let seconds = seconds_per_step(&metrics).filter(|_| stored.state == TuningState::Running);

@@ -25,15 +25,24 @@ pub(crate) enum Method {
     #[default]
     #[serde(rename = "lora")]
     Lora,
+    /// The same, and the lengths of the rows of the sum.
+    #[serde(rename = "dora")]
+    Dora,
     /// Rows before each text, made by a small encoder; the model stays as it is.
     #[serde(rename = "p-tuning")]
     PTuning,
     /// Rows before each text, learnt as they are.
     #[serde(rename = "prompt")]
     Prompt,
+    /// Keys and values before each text, in every layer.
+    #[serde(rename = "prefix")]
+    Prefix,
     /// Thin matrices that learn which of two answers is the better one.
     #[serde(rename = "dpo")]
     Dpo,
+    /// Thin matrices, and a head that tells labels apart in place of writing them. The result is a classifier.
+    #[serde(rename = "classifier")]
+    Classifier,
     /// All weights. The result is a model of its own.
     #[serde(rename = "full")]
     Full,
@@ -55,10 +64,10 @@ pub(crate) struct Parameters {
     pub(crate) sequence: u32,
     /// The highest learning rate; what suits the method where null.
     pub(crate) learning_rate: Option<f64>,
-    /// Rank of a LoRA.
+    /// Rank of the thin matrices.
     #[schema(minimum = 1, maximum = 64)]
     pub(crate) rank: u32,
-    /// Rows that p-tuning and prompt tuning learn.
+    /// Rows that p-tuning, prompt tuning and prefix tuning learn.
     #[schema(minimum = 1, maximum = 512)]
     pub(crate) virtual_tokens: u32,
     /// The share of the rows that is not learnt from but measured with, 1,000 rows at most.
@@ -102,7 +111,7 @@ pub(crate) struct Task {
     /// What the model is asked, with `{{columns}}`. It is not learnt.
     #[serde(default)]
     pub(crate) prompt: String,
-    /// What it should answer, with `{{columns}}`. This is learnt.
+    /// What it should answer, with `{{columns}}`. This is learnt. A classifier answers nothing: it learns `label`.
     #[serde(default)]
     pub(crate) answer: String,
     /// With `dpo`: the worse answer, with `{{columns}}`; `answer` is the better one.
@@ -130,7 +139,13 @@ impl Task {
         self.prompt = nfc(self.prompt);
         self.answer = nfc(self.answer);
         self.rejected = nfc(self.rejected);
-        let prefers = self.method == Method::Dpo;
+        let (prefers, classifies) = (self.method == Method::Dpo, self.method == Method::Classifier);
+        if classifies && self.label.is_none() {
+            return Err(ApiError::invalid_value("label", "A classifier learns labels: say which column has them"));
+        }
+        if classifies && !self.answer.is_empty() {
+            return Err(ApiError::invalid_value("answer", "A classifier learns the label itself: leave out answer"));
+        }
         let paired = [("chat", self.chat.is_some()), ("label", self.label.is_some())];
         if let Some((field, _)) = paired.into_iter().find(|(_, given)| prefers && *given) {
             let message = "dpo learns from two answers: leave out chat and label";
@@ -156,7 +171,8 @@ impl Task {
             }
             None => {
                 let templates = [("prompt", &self.prompt), ("answer", &self.answer), ("rejected", &self.rejected)];
-                for (field, template) in templates.into_iter().take(if prefers { 3 } else { 2 }) {
+                let count = if classifies { 1 } else { 2 + usize::from(prefers) };
+                for (field, template) in templates.into_iter().take(count) {
                     let names = names(template);
                     if let Some(name) = names.iter().find(|name| find(name).is_none()) {
                         return Err(unknown(field, name));
@@ -176,7 +192,7 @@ impl Task {
             if column.kind != ColumnKind::Label {
                 return Err(ApiError::invalid_value("label", format!("`{name}` is no column of labels")));
             }
-            if !names(&self.answer).iter().eq([name]) {
+            if !classifies && !names(&self.answer).iter().eq([name]) {
                 let message = format!("With labels, the answer holds {{{{{name}}}}} and no other column");
                 return Err(ApiError::invalid_value("answer", message));
             }
@@ -225,6 +241,7 @@ impl Task {
         let mut columns = names(&self.prompt);
         columns.extend(names(&self.answer));
         columns.extend(names(&self.rejected));
+        columns.extend(self.label.clone());
         columns.extend(self.chat.clone());
         columns
     }
@@ -243,13 +260,14 @@ impl Task {
             Some(_) => (None, None),
             None => (Some(self.prompt.as_str()), Some(self.answer.as_str())),
         };
-        let is_lora = matches!(self.method, Method::Lora | Method::Dpo);
-        let is_prompt = matches!(self.method, Method::PTuning | Method::Prompt);
-        let prefers = self.method == Method::Dpo;
+        let is_lora = matches!(self.method, Method::Lora | Method::Dora | Method::Dpo | Method::Classifier);
+        let is_prompt = matches!(self.method, Method::PTuning | Method::Prompt | Method::Prefix);
+        let (prefers, classifies) = (self.method == Method::Dpo, self.method == Method::Classifier);
         let recipe = Recipe {
             model: ModelPart { base: path(base) },
             tune: TunePart {
-                method: self.method,
+                method: if classifies { Method::Lora } else { self.method },
+                task: classifies.then_some("classification"),
                 rank: is_lora.then_some(parameters.rank),
                 alpha: is_lora.then(|| 2.0 * f64::from(parameters.rank)),
                 virtual_tokens: is_prompt.then_some(parameters.virtual_tokens),
@@ -258,7 +276,7 @@ impl Task {
                 train: vec![path(train)],
                 validation: held_out.map(path).into_iter().collect(),
                 prompt,
-                answer: answer.filter(|_| !prefers),
+                answer: answer.filter(|_| !prefers && !classifies),
                 chosen: answer.filter(|_| prefers),
                 rejected: prefers.then_some(self.rejected.as_str()),
                 chat: self.chat.as_deref(),
@@ -286,9 +304,9 @@ impl Method {
     /// The learning rate that suits it.
     fn learning_rate(self) -> f64 {
         match self {
-            Self::Lora => 3e-4,
+            Self::Lora | Self::Dora | Self::Classifier => 3e-4,
             Self::PTuning => 5e-3,
-            Self::Prompt => 2e-2,
+            Self::Prompt | Self::Prefix => 2e-2,
             Self::Dpo => 5e-5,
             Self::Full => 2e-5,
         }
@@ -350,6 +368,7 @@ struct ModelPart {
 #[derive(Serialize)]
 struct TunePart {
     method: Method,
+    task: Option<&'static str>,
     rank: Option<u32>,
     alpha: Option<f64>,
     virtual_tokens: Option<u32>,
