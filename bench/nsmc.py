@@ -39,11 +39,14 @@ ROWS = {
     "gemma-p70": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 70, "epochs": 20}),
     "gemma-p2000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 4}),
     "gemma-p4000": (GEMMA, "nsmc-ptuning", "p-tuning", {}),
+    "gemma-p32000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 32_000, "epochs": 1, "evaluate_every": 500}),
     "gemma-lora": (GEMMA, "nsmc-lora", "LoRA", {}),
+    "gemma-lora24000": (GEMMA, "nsmc-lora", "LoRA", {"examples": 24_000, "evaluate_every": 500}),
     "gemma-full": (GEMMA, "nsmc-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
     "qwen-few": (QWEN, "nsmc-lora", "8 examples in the prompt", FEW),
     "qwen-p4000": (QWEN, "nsmc-ptuning", "p-tuning", {"epochs": 1}),
     "qwen-lora": (QWEN, "nsmc-lora", "LoRA", {}),
+    "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
 }
 
 

@@ -88,7 +88,7 @@ const KOREAN: &[(&str, &str)] = &[
     ("pretrain", "레시피에 따라 새 모델을, 또는 있는 모델의 모든 가중치를 학습합니다"),
     (
         "pretrain:after",
-        "레시피는 무엇을, 어떤 글로, 어떻게 학습할지 정합니다:\n\n  [model]\n  tokenizer = \"smollm2-135m\"          또는 base = \"모델\": 있는 모델에서 이어 가기\n  [model.config]                      새 모델의 모양. config.json의 이름 그대로\n  model_type = \"llama\"\n  hidden_size = 256\n  intermediate_size = 768\n  num_hidden_layers = 4\n  num_attention_heads = 4\n  [data]\n  train = [\"texts\"]                   파일과 폴더. .jsonl은 \"text\" 항목, 나머지는 통째로\n  [train]\n  steps = 1000\n\n실행은 폴더 하나입니다: recipe.toml, metrics.jsonl, checkpoints, 끝나면 model.\nCtrl-C를 누르면 체크포인트를 남기고 끝납니다. --resume은 거기서 이어 가며, 끊지 않았을 때와 같은 가중치가 됩니다.",
+        "레시피는 무엇을, 어떤 글로, 어떻게 학습할지 정합니다:\n\n  [model]\n  tokenizer = \"smollm2-135m\"          또는 base = \"모델\": 있는 모델에서 이어 가기\n  [model.config]                      새 모델의 모양. config.json의 이름 그대로\n  model_type = \"llama\"\n  hidden_size = 256\n  intermediate_size = 768\n  num_hidden_layers = 4\n  num_attention_heads = 4\n  [data]\n  train = [\"texts\"]                   파일과 폴더. .jsonl, .csv, .parquet은 \"text\" 열,\n                                      토큰(.bin, .idx)은 그대로, 나머지는 통째로\n  [train]\n  steps = 1000\n\n실행은 폴더 하나입니다: recipe.toml, metrics.jsonl, checkpoints, 끝나면 model.\nCtrl-C를 누르면 체크포인트를 남기고 끝납니다. --resume은 거기서 이어 가며, 끊지 않았을 때와 같은 가중치가 됩니다.",
     ),
     ("pretrain.recipe", "레시피 (TOML 파일)"),
     ("pretrain.run", "실행 폴더 [기본: $SAEM_HOME/runs/ 아래 레시피 이름]"),
@@ -98,7 +98,7 @@ const KOREAN: &[(&str, &str)] = &[
     ("tune", "레시피에 따라 모델 전체를, 또는 곁에 두는 어댑터를 예제로 튜닝합니다"),
     (
         "tune:after",
-        "레시피는 어떤 모델을 어떻게 튜닝할지, 파일의 행이 무엇이 될지 정합니다:\n\n  [model]\n  base = \"gemma3-270m\"               GGUF 파일은 양자화된 그대로 둡니다\n  [tune]\n  method = \"lora\"                    또는 dora, dpo, p-tuning, prefix, prompt, full\n  [data]\n  train = [\"reviews.jsonl\"]          .jsonl이나 .csv, 뒤에 .zst가 붙어도 됩니다\n  prompt = \"리뷰: {{text}}\\n감정:\"\n  answer = \" {{label}}\"              학습할 답. 또는 chat = \"messages\", text = \"text\"\n  label = \"label\"                    답이 몇 가지 가운데 하나일 때: 정답률을 잽니다\n  labels = { 0 = \"부정\", 1 = \"긍정\" }\n  validation_share = 0.1\n  [train]\n  epochs = 1\n\n실행은 폴더 하나입니다: recipe.toml, data.json, metrics.jsonl, checkpoints, 끝나면 adapter (또는 model).\nCtrl-C를 누르면 체크포인트를 남기고 끝납니다. --resume은 거기서 이어 가며, 끊지 않았을 때와 같은 가중치가 됩니다.",
+        "레시피는 어떤 모델을 어떻게 튜닝할지, 파일의 행이 무엇이 될지 정합니다:\n\n  [model]\n  base = \"gemma3-270m\"               GGUF 파일은 양자화된 그대로 둡니다\n  [tune]\n  method = \"lora\"                    또는 dora, dpo, p-tuning, prefix, prompt, head, full\n  [data]\n  train = [\"reviews.jsonl\"]          .jsonl, .csv(뒤에 .zst가 붙어도 됨), .parquet\n  prompt = \"리뷰: {{text}}\\n감정:\"\n  answer = \" {{label}}\"              학습할 답. 또는 chat = \"messages\", text = \"text\"\n  label = \"label\"                    답이 몇 가지 가운데 하나일 때: 정답률을 잽니다\n  labels = { 0 = \"부정\", 1 = \"긍정\" }\n  validation_share = 0.1\n  [train]\n  epochs = 1\n\n실행은 폴더 하나입니다: recipe.toml, data.json, metrics.jsonl, checkpoints, 끝나면 adapter (또는 model).\nCtrl-C를 누르면 체크포인트를 남기고 끝납니다. --resume은 거기서 이어 가며, 끊지 않았을 때와 같은 가중치가 됩니다.",
     ),
     ("tune.recipe", "레시피 (TOML 파일)"),
     ("tune.run", "실행 폴더 [기본: $SAEM_HOME/runs/ 아래 레시피 이름]"),

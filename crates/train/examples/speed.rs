@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::from_hf(&serde_json::from_str(config)?)?;
     let decoder = Decoder { layout: Layout::new(&config, true)?, config, frozen: Frozen::default(), precision };
     let (rows, len) = (batch * sequence, decoder.layout.len());
-    let plan = Plan::new(&decoder, rows, recompute, Algorithm::AdamW, rows);
+    let plan = Plan::new(&decoder, rows, recompute, Algorithm::AdamW, 4 * rows as u64);
     let pool = ThreadPool::new(threads)?;
     let mut buffers = Buffers::new(&decoder, rows, recompute);
     let mut state: u64 = 1;

@@ -1,12 +1,14 @@
 //! What a run learns from and measures with: sequences cut from texts, or examples.
 
+use std::path::{Path, PathBuf};
+
 use saem_kernels::ThreadPool;
 use saem_model::Config;
 use saem_tokenizer::Tokenizer;
 
 use crate::TrainError;
 use crate::buffers::Buffers;
-use crate::data::{Sequences, Texts};
+use crate::data::Sequences;
 use crate::examples::{Before, Example, Examples, Lessons};
 use crate::layout::Layout;
 use crate::measure::{Measurement, measure, measure_pairs, prompt};
@@ -14,6 +16,10 @@ use crate::pass::{Batch, Decoder};
 use crate::prepare::{Choices, DataReport, Prepare, WriteChat};
 use crate::recipe::{Recipe, TrainRecipe};
 use crate::samples::{BEGINNING, Beginning, SAMPLES, WRITTEN};
+use crate::texts::Texts;
+
+/// Where a run keeps the tokens of its texts, and of those that it measures with.
+const KEPT: [&str; 2] = ["texts.bin", "held-out.bin"];
 
 /// Held-out sequences that a measurement takes at most.
 const MEASURED: usize = 64;
@@ -29,9 +35,10 @@ pub(crate) enum Feed {
 }
 
 impl Feed {
-    /// Reads what the recipe names.
+    /// Reads what the recipe names, or finds in the run's folder what was made of it before.
     pub(crate) fn open(
         recipe: &Recipe,
+        folder: &Path,
         layout: &Layout,
         config: &Config,
         tokenizer: &Tokenizer,
@@ -40,11 +47,16 @@ impl Feed {
     ) -> Result<Self, TrainError> {
         let Recipe { data, train, .. } = recipe;
         if recipe.tune.is_none() {
-            let mut texts = Texts::read(&data.train, &data.text, tokenizer, progress)?;
+            let mut read = |paths: &[PathBuf], kept: &str| match Texts::kept(&folder.join(kept), paths)? {
+                Some(texts) => Ok(texts),
+                None => Texts::read(paths, &data.text, tokenizer, folder, progress),
+            };
+            let [train_texts, held_out_texts] = KEPT;
+            let mut texts = read(&data.train, train_texts)?;
             let held_out = if data.validation.is_empty() {
                 texts.split_off(data.validation_share, train.seed)
             } else {
-                Texts::read(&data.validation, &data.text, tokenizer, progress)?
+                read(&data.validation, held_out_texts)?
             };
             let sequences = |texts| Sequences::new(texts, train.sequence, train.seed);
             let held_out = if held_out.is_empty() { None } else { Some(sequences(held_out)?) };
@@ -91,7 +103,7 @@ impl Feed {
     }
 
     /// The batches of the step after `step` steps.
-    pub(crate) fn batches(&mut self, step: u64, train: &TrainRecipe) -> Vec<Batch> {
+    pub(crate) fn batches(&mut self, step: u64, train: &TrainRecipe) -> Result<Vec<Batch>, TrainError> {
         let rows = self.rows(train);
         let first = step * train.batch as u64;
         match self {
@@ -99,7 +111,7 @@ impl Feed {
                 .step_by(train.micro_batch)
                 .map(|done| sequences.batch(first + done as u64, train.micro_batch.min(train.batch - done)))
                 .collect(),
-            Self::Examples { lessons, .. } => lessons.batches(first, train.batch, rows),
+            Self::Examples { lessons, .. } => Ok(lessons.batches(first, train.batch, rows)),
         }
     }
 
@@ -119,13 +131,29 @@ impl Feed {
         }
     }
 
-    /// All tokens in memory.
-    pub(crate) fn token_count(&self) -> usize {
+    /// Bytes of memory that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Texts { held_out, .. } => {
-                self.texts().1 + held_out.as_ref().map_or(0, |sequences| sequences.texts().token_count())
+                Texts::bytes(self.texts().0 + held_out.as_ref().map_or(0, |sequences| sequences.texts().len()))
             }
-            Self::Examples { held_out, .. } => self.texts().1 + held_out.token_count(),
+            Self::Examples { held_out, .. } => 4 * (self.texts().1 + held_out.token_count()) as u64,
+        }
+    }
+
+    /// Keeps the tokens of texts in the run's folder, where it finds them when it goes on.
+    pub(crate) fn keep(&self, folder: &Path) -> Result<(), TrainError> {
+        let Self::Texts { sequences, held_out } = self else { return Ok(()) };
+        let [train_texts, held_out_texts] = KEPT;
+        match held_out.as_ref().map(Sequences::texts) {
+            Some(held_out) if !held_out.is_read_with(sequences.texts()) => {
+                Texts::keep(&[held_out], &folder.join(held_out_texts))?;
+                Texts::keep(&[sequences.texts()], &folder.join(train_texts))
+            }
+            held_out => {
+                let parts: Vec<&Texts> = [sequences.texts()].into_iter().chain(held_out).collect();
+                Texts::keep(&parts, &folder.join(train_texts))
+            }
         }
     }
 
@@ -142,19 +170,21 @@ impl Feed {
 
     /// Beginnings of texts that are not learnt from, where there are any, with what follows; none where there are labels to
     /// count instead. With what is written they take at most `rows` tokens.
-    pub(crate) fn beginnings(&self, rows: usize) -> Vec<Beginning> {
+    pub(crate) fn beginnings(&self, rows: usize) -> Result<Vec<Beginning>, TrainError> {
         let most = rows.saturating_sub(WRITTEN);
         match self {
             Self::Texts { sequences, held_out } => {
                 let texts = held_out.as_ref().unwrap_or(sequences).texts();
-                let cut = |index: usize| {
-                    let text = texts.text(index);
-                    let (tokens, following) = text.split_at(BEGINNING.min(text.len() / 2).min(most));
-                    Beginning { tokens: tokens.to_vec(), following: following.to_vec() }
-                };
-                (0..texts.len().min(SAMPLES)).map(cut).filter(|beginning| !beginning.tokens.is_empty()).collect()
+                let mut beginnings = Vec::new();
+                for index in 0..texts.len().min(SAMPLES) {
+                    let mut tokens = Vec::new();
+                    texts.copy(index, 0..texts.length(index).min(2 * rows), &mut tokens)?;
+                    let following = tokens.split_off(BEGINNING.min(tokens.len() / 2).min(most));
+                    beginnings.extend((!tokens.is_empty()).then_some(Beginning { tokens, following }));
+                }
+                Ok(beginnings)
             }
-            Self::Examples { choices, .. } if !choices.answers.is_empty() => Vec::new(),
+            Self::Examples { choices, .. } if !choices.answers.is_empty() => Ok(Vec::new()),
             Self::Examples { lessons, held_out, .. } => {
                 let (examples, before) =
                     (if held_out.is_empty() { lessons.examples() } else { held_out }, lessons.before());
@@ -165,7 +195,7 @@ impl Feed {
                 };
                 let fits = |beginning: &Beginning| !beginning.tokens.is_empty() && beginning.tokens.len() <= most;
                 let first = (0..examples.len()).filter_map(|index| examples.texts(index).next());
-                first.map(cut).filter(fits).take(SAMPLES).collect()
+                Ok(first.map(cut).filter(fits).take(SAMPLES).collect())
             }
         }
     }
@@ -185,7 +215,7 @@ impl Feed {
             Self::Texts { held_out: Some(held_out), .. } => {
                 let (mut sum, mut count) = (0.0, 0);
                 for first in 0..held_out.per_epoch().min(MEASURED) {
-                    let batch = held_out.batch(first as u64, 1);
+                    let batch = held_out.batch(first as u64, 1)?;
                     sum += decoder.loss(pool, weights, &batch, buffers)?;
                     count += batch.target_count();
                 }

@@ -25,7 +25,7 @@ pub struct Plan {
     pub logits: u64,
     /// What layers share, and what kernels pack.
     pub working: u64,
-    /// The texts, as tokens.
+    /// Texts or examples: where texts lie on disk, the tokens of examples.
     pub texts: u64,
     /// The program itself and the tokenizer.
     pub program: u64,
@@ -35,15 +35,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for passes over `tokens` tokens at a time, and texts of `text_tokens` in memory.
+    /// The plan for passes over `tokens` tokens at a time, and texts that take `texts` bytes.
     #[must_use]
-    pub fn new(
-        decoder: &Decoder,
-        tokens: usize,
-        recompute: Recompute,
-        algorithm: Algorithm,
-        text_tokens: usize,
-    ) -> Self {
+    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute, algorithm: Algorithm, texts: u64) -> Self {
         let config = &decoder.config;
         let buffer = 4 * decoder.layout.len() as u64;
         let [activations, logits, working] = Buffers::bytes(decoder, tokens, recompute);
@@ -82,7 +76,7 @@ impl Plan {
             activations,
             logits,
             working,
-            texts: 4 * text_tokens as u64,
+            texts,
             program: 0,
             operations_per_token: products + attention + again,
         }

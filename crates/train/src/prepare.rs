@@ -8,11 +8,11 @@ use saem_tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::data::list;
 use crate::examples::Examples;
 use crate::recipe::{DataRecipe, Form};
-use crate::rows::{self, Format};
+use crate::rows::{self, Format, LONGEST_ROW};
 use crate::template::{Row, Template, value};
+use crate::texts::list;
 use crate::{DataProblem, TrainError};
 
 /// Refused rows that a report lists one by one.
@@ -126,14 +126,15 @@ impl<'a> Prepare<'a> {
             match (format, self.form(path)?) {
                 (Some(format), form) => {
                     let mut each = |line, row| self.take(path, line, form, row, &mut examples, &mut report);
-                    rows::read(path, format, &mut each, &mut |read| progress(done + read, total))?;
+                    rows::read(path, format, LONGEST_ROW, &mut each, &mut |read| progress(done + read, total))?;
                 }
                 (None, Form::Text(column)) => {
                     let row = Row::from_iter([(column.to_owned(), Value::String(rows::text(path)?))]);
                     self.take(path, 1, Form::Text(column), Ok(row), &mut examples, &mut report)?;
                 }
                 (None, _) => {
-                    let problem = "rows are read from .jsonl and .csv, or either with .zst behind it";
+                    let problem =
+                        "rows are read from .jsonl and .csv, either with .zst behind it or not, and from .parquet";
                     return Err(TrainError::Recipe { path: path.clone(), problem: problem.to_owned() });
                 }
             }

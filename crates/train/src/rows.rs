@@ -1,4 +1,4 @@
-//! Rows of files that people bring: JSONL and CSV, compressed or not, with the line of whatever is wrong.
+//! Rows of files that people bring: JSONL and CSV, compressed or not, and Parquet, with the line of whatever is wrong.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -8,11 +8,14 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::parquet;
 use crate::template::Row;
 use crate::{DataProblem, TrainError};
 
-/// The longest row that is read: longer ones are refused, not kept in memory.
+/// The longest row that a model is tuned on.
 pub(crate) const LONGEST_ROW: usize = 8 << 20;
+/// Bytes of a text that are read at a time.
+const PIECE: u64 = 8 << 20;
 /// A file whose first bytes are these has a mark before its text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -21,6 +24,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(crate) enum Format {
     Jsonl,
     Csv,
+    Parquet,
 }
 
 impl Format {
@@ -33,20 +37,26 @@ impl Format {
         let format = match end.as_deref() {
             Some("jsonl" | "ndjson") => Some(Self::Jsonl),
             Some("csv") => Some(Self::Csv),
+            Some("parquet") if !compressed => Some(Self::Parquet),
             _ => None,
         };
         (format, compressed)
     }
 }
 
-/// Hands over every row of a file with its line, or what is wrong with it. Blank lines are left out. `progress` is told
-/// the bytes of the file that were read. The rest is left unread where `each` gives an error.
+/// Hands over every row of a file with its line, or what is wrong with it; rows longer than `limit` bytes are not kept in
+/// memory. Blank lines are left out. `progress` is told the bytes of the file that were read. The rest is left unread where
+/// `each` gives an error.
 pub(crate) fn read(
     path: &Path,
     format: Format,
+    limit: usize,
     each: &mut dyn FnMut(usize, Result<Row, DataProblem>) -> Result<(), TrainError>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), TrainError> {
+    if format == Format::Parquet {
+        return parquet::read(path, limit, each, progress);
+    }
     let (mut reader, count) = open(path)?;
     let mut each = |line, row| {
         progress(count.get());
@@ -56,19 +66,63 @@ pub(crate) fn read(
         reader.consume(BYTE_ORDER_MARK.len());
     }
     match format {
-        Format::Jsonl => lines(path, reader, &mut each),
-        Format::Csv => records(path, reader, &mut each),
+        Format::Csv => records(path, reader, limit, &mut each),
+        _ => lines(path, reader, limit, &mut each),
     }
+}
+
+/// Hands over the text of a file in pieces of some megabytes, each but the last up to the beginning of a line that is not
+/// empty: there tokens end in almost every vocabulary. What has no such place is one piece.
+pub(crate) fn pieces(
+    path: &Path,
+    each: &mut dyn FnMut(&str) -> Result<(), TrainError>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), TrainError> {
+    let (mut reader, count) = open(path)?;
+    let (mut bytes, mut line, mut is_first, mut searched) = (Vec::new(), 1, true, 0);
+    loop {
+        let read = Read::take(&mut reader, PIECE).read_to_end(&mut bytes).map_err(io(path))?;
+        progress(count.get());
+        if std::mem::take(&mut is_first) && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        let is_begin = |pair: &[u8]| pair.first() == Some(&b'\n') && !pair.ends_with(b"\n");
+        let place = bytes[searched..].windows(2).rposition(is_begin).map(|place| searched + place + 1);
+        let end = match place {
+            _ if read == 0 => bytes.len(),
+            Some(end) => end,
+            None => {
+                searched = bytes.len().saturating_sub(1);
+                continue;
+            }
+        };
+        searched = 0;
+        let piece = std::str::from_utf8(&bytes[..end]).map_err(|error| {
+            let line = line + newlines(&bytes[..error.valid_up_to()]);
+            TrainError::Data { path: path.to_owned(), line, problem: DataProblem::NotUtf8 }
+        })?;
+        each(piece)?;
+        line += newlines(&bytes[..end]);
+        bytes.drain(..end);
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// The whole text of a file.
 pub(crate) fn text(path: &Path) -> Result<String, TrainError> {
-    let mut bytes = Vec::new();
-    open(path)?.0.read_to_end(&mut bytes).map_err(io(path))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
-        TrainError::Data { path: path.to_owned(), line, problem: DataProblem::NotUtf8 }
-    })
+    let mut text = String::new();
+    let mut add = |piece: &str| {
+        text.push_str(piece);
+        Ok(())
+    };
+    pieces(path, &mut add, &mut |_| {})?;
+    Ok(text)
 }
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> TrainError + '_ {
@@ -105,18 +159,18 @@ impl Read for Counted {
 fn lines(
     path: &Path,
     mut reader: Box<dyn BufRead>,
+    limit: usize,
     each: &mut dyn FnMut(usize, Result<Row, DataProblem>) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
-        let limit = LONGEST_ROW as u64 + 1;
-        if Read::take(&mut reader, limit).read_until(b'\n', &mut bytes).map_err(io(path))? == 0 {
+        if Read::take(&mut reader, limit as u64 + 1).read_until(b'\n', &mut bytes).map_err(io(path))? == 0 {
             break;
         }
-        if bytes.len() as u64 == limit && !bytes.ends_with(b"\n") {
+        if bytes.len() > limit && !bytes.ends_with(b"\n") {
             skip_line(&mut reader).map_err(io(path))?;
-            each(line, Err(DataProblem::TooLong { limit: LONGEST_ROW }))?;
+            each(line, Err(DataProblem::TooLong { limit }))?;
             continue;
         }
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -154,6 +208,7 @@ fn skip_line(reader: &mut dyn BufRead) -> std::io::Result<()> {
 fn records(
     path: &Path,
     reader: Box<dyn BufRead>,
+    limit: usize,
     each: &mut dyn FnMut(usize, Result<Row, DataProblem>) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     let broken = |error: csv::Error| match error.into_kind() {
@@ -169,8 +224,8 @@ fn records(
             header = names.map_err(|problem| TrainError::Data { path: path.to_owned(), line, problem })?;
             continue;
         }
-        let row = if record.as_slice().len() > LONGEST_ROW {
-            Err(DataProblem::TooLong { limit: LONGEST_ROW })
+        let row = if record.as_slice().len() > limit {
+            Err(DataProblem::TooLong { limit })
         } else if record.len() != header.len() {
             Err(DataProblem::Columns { found: record.len(), expected: header.len() })
         } else {
@@ -200,7 +255,7 @@ mod tests {
             found.push((line, row));
             Ok(())
         };
-        read(&path, format, &mut each, &mut |_| {}).unwrap();
+        read(&path, format, LONGEST_ROW, &mut each, &mut |_| {}).unwrap();
         found
     }
 
@@ -229,6 +284,35 @@ mod tests {
         assert_eq!(found[1].1, Err(DataProblem::Columns { found: 1, expected: 2 }));
         assert_eq!(found[2].1, Err(DataProblem::NotUtf8));
         assert_eq!(found[3].1.as_ref().unwrap()["id"], "4");
+    }
+
+    #[test]
+    fn long_texts_come_in_pieces_that_end_where_lines_begin() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long.txt");
+        let cut = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut found: Vec<String> = Vec::new();
+            let mut each = |piece: &str| {
+                found.push(piece.to_owned());
+                Ok(())
+            };
+            pieces(&path, &mut each, &mut |_| {}).map(|()| found)
+        };
+        let text: String =
+            (0..900_000).map(|line| format!("샘물 {line}{}", if line % 3 == 0 { "\n\n" } else { "\n" })).collect();
+        let found = cut(&[BYTE_ORDER_MARK, text.as_bytes()].concat()).unwrap();
+        assert!(found.len() > 1 && found.iter().all(|piece| piece.starts_with('샘')) && found.concat() == text);
+        assert_eq!(cut("a".repeat(20 << 20).as_bytes()).unwrap(), ["a".repeat(20 << 20)]);
+        assert_eq!(cut(b"").unwrap().concat(), "");
+        let mut broken = text.into_bytes();
+        // In the second piece.
+        broken[10 << 20] = 0xff;
+        let line = 1 + newlines(&broken[..10 << 20]);
+        match cut(&broken).unwrap_err() {
+            TrainError::Data { line: found, problem: DataProblem::NotUtf8, .. } => assert_eq!(found, line),
+            other => panic!("{other}"),
+        }
     }
 
     #[test]

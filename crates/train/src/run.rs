@@ -5,6 +5,7 @@
 //!     metrics.jsonl         a line for each step and each measurement
 //!     checkpoints/000100/   the last ones
 //!     data.json             what became of the rows, where a model is tuned
+//!     texts.bin, .idx       the tokens of texts; held-out.bin those that are measured with, where these are other files
 //!     model/, adapter/      what was trained, when the run is done
 //! ```
 
@@ -149,12 +150,12 @@ impl Run {
         if let Some(classifier) = &classifier {
             classifier.describe(config.family, &mut config_json)?;
         }
-        let feed = Feed::open(&recipe, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
+        let feed = Feed::open(&recipe, &folder, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
         feed.count_steps(&mut recipe.train);
         let frozen = Frozen::read(&layout, &source, &config)?;
         let decoder = Decoder { config, layout, frozen, precision: recipe.train.precision };
 
-        let read = 4 * feed.token_count() as u64 + decoder.frozen.byte_len() as u64;
+        let read = feed.bytes() + decoder.frozen.byte_len() as u64;
         let program = machine::resident_memory().unwrap_or(0).saturating_sub(read);
         machine::refuse_what_does_not_fit(&decoder, &recipe.train)?;
         let len = decoder.layout.len();
@@ -208,12 +209,6 @@ impl Run {
         self.classifier.is_some()
     }
 
-    /// Whether the adapter can be used only once it is merged into the weights, on whose lengths it depends.
-    #[must_use]
-    pub fn is_for_merging(&self) -> bool {
-        matches!(&self.method, Method::Lora(lora) if lora.magnitudes)
-    }
-
     /// Steps done.
     #[must_use]
     pub fn step_number(&self) -> u64 {
@@ -250,7 +245,7 @@ impl Run {
     pub fn plan(&self) -> Plan {
         let train = &self.recipe.train;
         let rows = self.feed.rows(train);
-        let plan = Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.token_count());
+        let plan = Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.bytes());
         Plan { program: self.program, ..plan }
     }
 
@@ -263,7 +258,7 @@ impl Run {
         self.metrics()?;
         let step = self.state.step + 1;
         let train = &self.recipe.train;
-        let batches = self.feed.batches(self.state.step, train);
+        let batches = self.feed.batches(self.state.step, train)?;
         let beta = self.recipe.beta();
         let count = |batch: &Batch| if beta.is_some() { batch.documents.len() / 2 } else { batch.target_count() };
         let count = batches.iter().map(count).sum::<usize>().max(1) as f64;
@@ -370,7 +365,7 @@ impl Run {
 
     fn samples(&mut self) -> Result<Vec<Sample>, TrainError> {
         let Self { decoder, pool, weights, feed, buffers, recipe, tokenizer, .. } = self;
-        let beginnings = feed.beginnings(feed.rows(&recipe.train));
+        let beginnings = feed.beginnings(feed.rows(&recipe.train))?;
         samples::write(decoder, pool, weights, &beginnings, tokenizer, buffers)
     }
 
@@ -432,6 +427,7 @@ impl Run {
             Some(file) => file,
             None => {
                 folder::begin(&self.folder, &self.recipe, self.feed.reports())?;
+                self.feed.keep(&self.folder)?;
                 self.journal = Some(Journal::open(&self.folder, &self.plan())?);
                 folder::metrics(&self.folder.join("metrics.jsonl"), self.state.step)?
             }

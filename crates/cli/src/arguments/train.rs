@@ -17,7 +17,8 @@ use clap::Args;
   num_hidden_layers = 4
   num_attention_heads = 4
   [data]
-  train = [\"texts\"]                   files and folders: .jsonl by its field \"text\", others whole
+  train = [\"texts\"]                   files and folders: column \"text\" of .jsonl, .csv, .parquet;
+                                      tokens (.bin, .idx); others whole
   [train]
   steps = 1000
 
@@ -35,9 +36,9 @@ pub(crate) struct Pretrain {
   [model]
   base = \"gemma3-270m\"               a GGUF file stays quantised
   [tune]
-  method = \"lora\"                    or dora, dpo, p-tuning, prefix, prompt, full
+  method = \"lora\"                    or dora, dpo, p-tuning, prefix, prompt, head, full
   [data]
-  train = [\"reviews.jsonl\"]          .jsonl or .csv, also with .zst behind it
+  train = [\"reviews.jsonl\"]          .jsonl, .csv (also with .zst behind it) or .parquet
   prompt = \"Review: {{text}}\\nFeeling:\"
   answer = \" {{label}}\"              what is learnt; or chat = \"messages\", or text = \"text\"
   label = \"label\"                    where answers are one of a few: accuracy is measured

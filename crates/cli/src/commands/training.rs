@@ -78,9 +78,7 @@ fn run(recipe: Recipe, arguments: &TrainFlags, language: Language) -> anyhow::Re
     let path = run.finish()?.display().to_string();
     if run.is_adapter() {
         output::note(&language.tuned(&path));
-        let next =
-            if run.is_for_merging() { language.tune_merge(&name, &path) } else { language.tune_try(&name, &path) };
-        output::note(&next);
+        output::note(&language.tune_try(&name, &path));
     } else {
         output::note(&language.trained(&path));
         let next = if run.is_classifier() { language.classify_try() } else { language.train_try(&path) };

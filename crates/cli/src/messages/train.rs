@@ -59,10 +59,6 @@ messages! {
         en: "transformers reads it: AutoModelForSequenceClassification",
         ko: "transformers로 읽습니다: AutoModelForSequenceClassification",
     }
-    tune_merge(model: &str, path: &str) {
-        en: "its lengths of rows belong into the weights: saem merge {model} {path} -o merged.gguf",
-        ko: "행의 길이는 가중치에 넣어 씁니다: saem merge {model} {path} -o merged.gguf",
-    }
     tune_examples(examples: &str, least: &str, median: &str, most_of: &str, most: &str) {
         en: "{examples} examples to learn from, {least} to {most} tokens long (median {median}, 95 % up to {most_of})",
         ko: "학습 예제 {examples}개, 길이 {least}~{most}토큰 (중앙값 {median}, 95 %가 {most_of} 이하)",

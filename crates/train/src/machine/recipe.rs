@@ -21,9 +21,10 @@ use crate::pass::Decoder;
 use crate::plan::Plan;
 use crate::recipe::{Recipe, TrainRecipe};
 use crate::run::config_json;
+use crate::texts::Texts;
 
-/// Bytes of text in a token, about.
-const BYTES_PER_TOKEN: u64 = 4;
+/// Bytes of a text, about.
+const BYTES_PER_TEXT: u64 = 1 << 10;
 /// The rank of a LoRA that is proposed.
 const LORA_RANK: usize = 16;
 /// Numbers in a block of [`DataType::Q8_0`], which a size without a file is assumed to be in.
@@ -56,8 +57,8 @@ fn step(train: &TrainRecipe) -> Step {
     Step { sequence: train.sequence, batch: train.batch, steps: train.steps }
 }
 
-fn plan(decoder: &Decoder, choice: Choice, step: Step, text_tokens: usize) -> Plan {
-    let of = |tokens: usize| Plan::new(decoder, tokens, choice.recompute, choice.optimizer, text_tokens);
+fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
+    let of = |tokens: usize| Plan::new(decoder, tokens, choice.recompute, choice.optimizer, texts);
     // Sequences do not see each other.
     let operations_per_token = of(step.sequence).operations_per_token;
     Plan { operations_per_token, ..of(choice.micro_batch * step.sequence) }
@@ -88,9 +89,10 @@ pub fn plan_recipe(
     let texts: u64 = recipe.data.train.iter().chain(&recipe.data.validation).map(|path| size(path)).sum();
     let train = &recipe.train;
     let step = step(train);
-    let tokens = (texts / BYTES_PER_TOKEN) as usize;
+    // Of texts only their places are in memory, of examples their tokens.
+    let texts = if recipe.tune.is_some() { texts } else { Texts::bytes((texts / BYTES_PER_TEXT) as usize) };
     let program = resident_memory().unwrap_or(0);
-    let memory = |choice| Plan { program, ..plan(&decoder, choice, step, tokens) };
+    let memory = |choice| Plan { program, ..plan(&decoder, choice, step, texts) };
     let mut found = MachinePlan::new(asked(train), step, limit, machine, &memory);
     if found.reason == Reason::NothingFits && recipe.model.base.is_some() && decoder.layout.frozen().is_empty() {
         let bytes = source.weight_bytes();

@@ -74,6 +74,42 @@ fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
     (run.step_number()..until).map(|_| run.step().unwrap()).collect()
 }
 
+/// The same rows in files of every kind, and as the tokens that a run has kept, are the same texts in the same order.
+#[test]
+fn the_same_texts_teach_the_same_from_any_kind_of_file() {
+    let place = Place::new();
+    let text = fs::read_to_string(place.path("texts.jsonl")).unwrap();
+    let texts = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].to_string());
+    fs::write(
+        place.path("texts.csv"),
+        format!("number,text\n{}", texts.map(|text| format!("1,{text}\n")).collect::<String>()),
+    )
+    .unwrap();
+    let weights = |name: &str, files: &str| {
+        let recipe = RECIPE.replace("\"texts.jsonl\", \"more\"", files).replace("steps = 12", "steps = 4");
+        place.recipe(&format!("{name}.toml"), &recipe);
+        let mut run = place.open(&format!("{name}.toml"), name, 1, false).unwrap();
+        steps(&mut run, 4);
+        run.finish().unwrap();
+        fs::read(place.path(&format!("{name}/model/model.safetensors"))).unwrap()
+    };
+    let rows = weights("jsonl", "\"texts.jsonl\"");
+    assert!(rows == weights("csv", "\"texts.csv\""));
+    assert!(rows == weights("tokens", "\"jsonl/texts.bin\""));
+    assert!(!place.path("tokens/texts.bin").exists(), "what lies on disk is not copied");
+    // Tokens of files come before tokens that were there.
+    assert!(weights("both", "\"jsonl/texts.bin\", \"more\"") == weights("others", "\"more\", \"jsonl/texts.bin\""));
+    place.recipe("strange.toml", &RECIPE.replace("\"texts.jsonl\", \"more\"", "\"far.bin\""));
+    fs::copy(place.path("jsonl/texts.idx"), place.path("far.idx")).unwrap();
+    let size = fs::metadata(place.path("jsonl/texts.bin")).unwrap().len();
+    fs::write(place.path("far.bin"), vec![0xff; size as usize]).unwrap();
+    let mut run = place.open("strange.toml", "strange", 1, false).unwrap();
+    assert!(matches!(run.step(), Err(TrainError::Token { token: 0xffff, .. })));
+    fs::write(place.path("far.bin"), [0; 6]).unwrap();
+    let error = place.open("strange.toml", "short", 1, false).unwrap_err();
+    assert!(matches!(&error, TrainError::Io { path, .. } if path.ends_with("far.idx")), "{error}");
+}
+
 #[test]
 fn an_interrupted_run_ends_with_the_same_bytes() {
     let place = Place::new();
@@ -96,6 +132,9 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
     fs::create_dir(place.path("parts/checkpoints/000007")).unwrap();
     let metrics = place.path("parts/metrics.jsonl");
     fs::write(&metrics, fs::read_to_string(&metrics).unwrap() + "{\"step\": 7, \"lo").unwrap();
+    // The run has kept the tokens, so it does not matter what has become of the files.
+    fs::remove_file(place.path("texts.jsonl")).unwrap();
+    fs::write(place.path("more/a.txt"), "Other water.").unwrap();
     let mut run = place.open("recipe.toml", "parts", 3, true).unwrap();
     assert_eq!(run.step_number(), 4);
     steps(&mut run, 12);
