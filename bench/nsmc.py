@@ -32,6 +32,8 @@ EXAMPLES = """어릴때보고 지금다시봐도 재밌어요ㅋㅋ => 긍정
 아 진짜 너무 오글거린다... 못봐줄정도네.... => 부정
 """
 GEMMA, QWEN = "gemma3-270m", "qwen2.5-coder-0.5b"
+# One step that changes nothing, and then the measurement.
+UNTOUCHED = {"epochs": 0.003, "warm_up": 0, "learning_rate": "1e-12"}
 FEW = {"examples": 16, "sequence": 1024, "batch": 4, "micro_batch": 4, "epochs": 0.25, "warm_up": 0, "learning_rate": "1e-12", "validation_examples": 400, "prompt": True}
 # Name: model, recipe, method, what differs from the recipe.
 ROWS = {
@@ -47,6 +49,9 @@ ROWS = {
     "qwen-p4000": (QWEN, "nsmc-ptuning", "p-tuning", {"epochs": 1}),
     "qwen-lora": (QWEN, "nsmc-lora", "LoRA", {}),
     "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
+    # Questions and answers, a tenth of which is held out; what counts is the loss of their answers.
+    "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
+    "gemma-dialogue": (GEMMA, "dialogue-lora", "LoRA", {}),
 }
 
 
@@ -78,7 +83,7 @@ def run(name: str, threads: int, runs: Path) -> dict:
     if status != 0:
         sys.exit(f"{name}: saem tune failed")
     last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    result = {"accuracy": last["validation_accuracy"], "macro_f1": last["validation_f1"], "steps": last["step"], "tokens": last["tokens"],
+    result = {"accuracy": last.get("validation_accuracy"), "macro_f1": last.get("validation_f1"), "loss": last["validation_loss"], "steps": last["step"], "tokens": last["tokens"],
               "seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024, "went_on": bool(resume)}
     known.write_text(json.dumps(result), encoding="utf-8")
     return result
@@ -97,8 +102,9 @@ def main() -> None:
         model, _, method, changes = ROWS[name]
         found = run(name, args.threads, args.runs)
         few = "prompt" in changes
-        lines.append({"name": name, "model": model, "method": method, "examples": 8 if few else changes.get("examples", 4000), "measured": 400 if few else 2000, **found})
-        print(f"{name}: accuracy {100 * found['accuracy']:.1f} %, macro F1 {found['macro_f1']:.3f}, {found['seconds'] / 60:.1f} minutes of a processor", flush=True)
+        lines.append({"name": name, "model": model, "method": method, "examples": 8 if few else changes.get("examples", 4000 if found["accuracy"] else None), "measured": 400 if few else 2000, **found})
+        how = f"loss {found['loss']:.3f}" if found["accuracy"] is None else f"accuracy {100 * found['accuracy']:.1f} %, macro F1 {found['macro_f1']:.3f}"
+        print(f"{name}: {how}, {found['seconds'] / 60:.1f} minutes of a processor", flush=True)
     if args.save:
         print(save("nsmc", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
 
