@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::TrainError;
 use crate::layout::Layout;
 use crate::optimizer::Optimizer;
+use crate::recipe::WeightFormat;
 
 const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.json";
@@ -41,6 +42,8 @@ pub(crate) struct Contents<'a> {
     /// Where all weights of a model are trained, its `config.json`, and whose tokenizer goes with it.
     pub(crate) model: Option<(&'a serde_json::Value, &'a Source)>,
     pub(crate) weights: &'a [f32],
+    /// What they are written as; bf16 where they are such numbers.
+    pub(crate) format: WeightFormat,
     /// The optimizer and the state, or nothing in a model for others.
     pub(crate) optimizer: Option<(&'a Optimizer, State)>,
 }
@@ -56,7 +59,7 @@ pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<(), TrainError
             json("config.json", config)?;
             write_companions(companions, part)?;
         }
-        tensors(&part.join(MODEL), contents.layout, contents.weights)?;
+        tensors(&part.join(MODEL), contents.layout, contents.weights, contents.format)?;
         let Some((optimizer, state)) = contents.optimizer else { return Ok(()) };
         optimizer.write(part, contents.layout)?;
         json(STATE, &serde_json::to_value(state).unwrap_or_default())?;
@@ -98,12 +101,12 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     fs::read_dir(folder).map_err(io)?.map(|entry| Ok(entry.map_err(io)?.path())).collect()
 }
 
-fn tensors(path: &Path, layout: &Layout, values: &[f32]) -> Result<(), TrainError> {
+fn tensors(path: &Path, layout: &Layout, values: &[f32], format: WeightFormat) -> Result<(), TrainError> {
     let failed = |source| TrainError::Write { path: path.to_owned(), source };
     let mut writer = safetensors::Writer::new();
     writer.add_metadata("format", "pt").map_err(failed)?;
     for (parameter, _) in layout.parameters() {
-        writer.add_tensor(&parameter.name, &parameter.shape, DataType::F32).map_err(failed)?;
+        writer.add_tensor(&parameter.name, &parameter.shape, data_type(format)).map_err(failed)?;
     }
     let io = |source| TrainError::Io { path: path.to_owned(), source };
     let out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(io)?);
@@ -112,10 +115,22 @@ fn tensors(path: &Path, layout: &Layout, values: &[f32]) -> Result<(), TrainErro
     // In pieces: an embedding as a whole would be memory that no plan has.
     for piece in layout.parameters().flat_map(|(_, slot)| values[slot].chunks(PIECE)) {
         bytes.clear();
-        bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+        match format {
+            WeightFormat::F32 => bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes())),
+            WeightFormat::Bf16 => {
+                bytes.extend(piece.iter().flat_map(|value| ((value.to_bits() >> 16) as u16).to_le_bytes()));
+            }
+        }
         out.write_piece(&bytes).map_err(failed)?;
     }
     out.finish().map_err(failed)?.flush().map_err(io)
+}
+
+fn data_type(format: WeightFormat) -> DataType {
+    match format {
+        WeightFormat::F32 => DataType::F32,
+        WeightFormat::Bf16 => DataType::Bf16,
+    }
 }
 
 fn digest(path: &Path) -> Result<String, TrainError> {
@@ -147,6 +162,7 @@ pub(crate) fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
 pub(crate) fn read(
     path: &Path,
     layout: &Layout,
+    format: WeightFormat,
     weights: &mut [f32],
     optimizer: &mut Optimizer,
 ) -> Result<State, TrainError> {
@@ -166,11 +182,19 @@ pub(crate) fn read(
     for (parameter, slot) in layout.parameters() {
         let name = &parameter.name;
         let info = tensors.required(name)?;
-        if info.shape != parameter.shape || info.data_type != DataType::F32 {
+        if info.shape != parameter.shape || info.data_type != data_type(format) {
             return Err(broken(format!("{name} has another shape or type than the model")));
         }
-        let stored = tensors.tensor_bytes(info).as_chunks().0;
-        weights[slot].iter_mut().zip(stored).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+        let (stored, weights) = (tensors.tensor_bytes(info), weights[slot].iter_mut());
+        match format {
+            WeightFormat::F32 => {
+                weights.zip(stored.as_chunks().0).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+            }
+            WeightFormat::Bf16 => {
+                let wide = |from| f32::from_bits(u32::from(u16::from_le_bytes(from)) << 16);
+                weights.zip(stored.as_chunks().0).for_each(|(to, from)| *to = wide(*from));
+            }
+        }
     }
     optimizer.read(path, layout)?;
     serde_json::from_str(&text(STATE)?).map_err(|error| broken(format!("{STATE}: {error}")))

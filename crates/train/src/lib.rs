@@ -98,7 +98,7 @@ pub use optimizer::Algorithm;
 pub use pass::{Batch, Decoder, Objective};
 pub use plan::Plan;
 pub use prepare::{DataReport, Refusal, WriteChat};
-pub use recipe::{DataRecipe, MethodName, ModelRecipe, Recipe, Task, TrainRecipe, TuneRecipe};
+pub use recipe::{DataRecipe, MethodName, ModelRecipe, Recipe, Task, TrainRecipe, TuneRecipe, WeightFormat};
 pub use report::write_report;
 pub use run::{Run, Setup, StepReport};
 pub use samples::Sample;

@@ -353,6 +353,9 @@ pub struct TrainRecipe {
     /// How exactly matrices are multiplied, where the processor has bf16 tiles.
     #[serde(default, with = "PrecisionName")]
     pub precision: Precision,
+    /// What weights are between steps.
+    #[serde(default)]
+    pub weights: WeightFormat,
     /// Decides the first weights of a new model, the order of the texts, and what is held out.
     #[serde(default)]
     pub seed: u64,
@@ -368,6 +371,18 @@ pub struct TrainRecipe {
     /// Checkpoints that are kept.
     #[serde(default = "defaults::keep")]
     pub keep: usize,
+}
+
+/// What weights are between steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightFormat {
+    /// f32 numbers: their upper 16 bits are the bf16 numbers that products take, and the lower 16 what these lack.
+    #[default]
+    F32,
+    /// bf16 numbers, to which each step rounds by chance. So the model that comes out is the one that was trained, in half of
+    /// the bytes; a run's memory is the same.
+    Bf16,
 }
 
 /// [`Precision`], as recipes name it.
@@ -514,6 +529,11 @@ impl Recipe {
 
     fn check(&self) -> Result<(), String> {
         let Self { model, tune, data, train } = self;
+        let all_weights =
+            tune.as_ref().is_none_or(|tune| tune.method == MethodName::Full && tune.task == Task::Generation);
+        if train.weights == WeightFormat::Bf16 && !all_weights {
+            return Err("[train] weights = \"bf16\" is for runs that train all weights of a model".into());
+        }
         match tune {
             Some(_) if model.base.is_none() => return Err("[model] base must name the model to tune".into()),
             Some(tune) => {

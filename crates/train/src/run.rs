@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use saem_formats::Source;
-use saem_kernels::gradient::{AdamW, square_sum};
+use saem_kernels::gradient::{AdamW, round_by_chance, square_sum};
 use saem_kernels::{DataType, ThreadPool};
 use saem_model::{Classifier, Config, Family, convert, load_tokenizer};
 use saem_tokenizer::Tokenizer;
@@ -38,11 +38,15 @@ use crate::pass::{Batch, Decoder, Objective};
 use crate::plan::Plan;
 use crate::prepare::{DataReport, WriteChat};
 use crate::publish;
-use crate::recipe::Recipe;
+use crate::random::Random;
+use crate::recipe::{Recipe, WeightFormat};
 use crate::samples::{self, Sample};
 
 /// The first step of routers' corrections (DeepSeek-V3, arXiv 2412.19437, section 4.2); it falls with the learning rate.
 const CORRECTION: f64 = 0.001;
+
+/// What the rounding of weights is drawn for.
+const ROUNDING: u64 = 8;
 
 /// Where things are.
 pub struct Setup {
@@ -169,7 +173,10 @@ impl Run {
         let mut state = State::default();
         let checkpoints = folder.join("checkpoints");
         if let Some((_, path)) = checkpoint::list(&checkpoints).last() {
-            state = checkpoint::read(path, &decoder.layout, &mut weights, &mut optimizer)?;
+            let format = recipe.train.weights;
+            state = checkpoint::read(path, &decoder.layout, format, &mut weights, &mut optimizer)?;
+        } else if recipe.train.weights == WeightFormat::Bf16 {
+            round_by_chance(&pool, &mut weights, rounding(&recipe, 0));
         }
         let mut buffers = Buffers::new(&decoder, feed.rows(&recipe.train), recipe.train.recompute);
         if state.step == 0 {
@@ -390,6 +397,7 @@ impl Run {
             layout: &self.decoder.layout,
             model: (self.method == Method::Full).then_some((&self.config_json, &self.source)),
             weights: &self.weights,
+            format: self.recipe.train.weights,
             optimizer: with_optimizer.then_some((&self.optimizer, self.state)),
         }
     }
@@ -407,8 +415,11 @@ impl Run {
             gradient_scale: scale as f32,
         };
         let rates = Rates { adam, precision: train.precision, correction: (CORRECTION * factor) as f32 };
-        let Self { optimizer, pool, decoder, weights, gradients, .. } = self;
+        let Self { optimizer, pool, decoder, weights, gradients, recipe, .. } = self;
         optimizer.step(pool, &decoder.layout, &rates, weights, gradients);
+        if recipe.train.weights == WeightFormat::Bf16 {
+            round_by_chance(pool, weights, rounding(recipe, step));
+        }
     }
 
     /// What is not a number any more.
@@ -443,6 +454,11 @@ impl Run {
     }
 }
 
+/// What decides how weights are rounded after a step.
+fn rounding(recipe: &Recipe, step: u64) -> u32 {
+    Random::new(recipe.train.seed ^ step.rotate_left(32), ROUNDING).next() as u32
+}
+
 /// A GGUF file as a checkpoint of floats, beside the run.
 fn in_checkpoint_form(source: &Source, folder: &std::path::Path, pool: &ThreadPool) -> Result<Source, TrainError> {
     let directory = folder.join("base");
@@ -454,12 +470,16 @@ fn in_checkpoint_form(source: &Source, folder: &std::path::Path, pool: &ThreadPo
 
 /// The `config.json` of what is trained.
 pub(crate) fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Value, TrainError> {
+    let dtype = json!(match recipe.train.weights {
+        WeightFormat::F32 => "float32",
+        WeightFormat::Bf16 => "bfloat16",
+    });
     let Some(config) = &recipe.model.config else {
         let Source::HuggingFace(checkpoint) = source else {
             return Err(saem_model::ModelError::NoTokenizer { missing: "config.json" }.into());
         };
         let mut json = checkpoint.config.config.clone();
-        json["dtype"] = json!("float32");
+        json["dtype"] = dtype;
         return Ok(json);
     };
     let mut json = serde_json::to_value(config).unwrap_or_default();
@@ -470,7 +490,7 @@ pub(crate) fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -
         ("rms_norm_eps", json!(1e-6)),
         ("hidden_act", json!("silu")),
         ("tie_word_embeddings", json!(true)),
-        ("dtype", json!("float32")),
+        ("dtype", dtype),
     ];
     if let Some(fields) = json.as_object_mut() {
         for (name, value) in defaults {

@@ -12,6 +12,7 @@ mod muon;
 mod norm;
 mod optimizer;
 mod quantised;
+mod rounding;
 
 pub use attention::{Projections, attention, attention_backward};
 pub use elementwise::{activate_backward, add_columns, gated_backward, scatter_rows, soft_cap_backward};
@@ -20,6 +21,7 @@ pub use muon::{Muon, MuonRoom};
 pub use norm::{NormKind, norm_backward};
 pub use optimizer::{AdamW, square_sum};
 pub use quantised::{BLOCK, Quantised, code_values};
+pub use rounding::round_by_chance;
 
 /// Elements that a plain loop sums side by side, for any instruction set in the same order.
 const SIDE_BY_SIDE: usize = 16;

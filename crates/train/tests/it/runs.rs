@@ -74,6 +74,48 @@ fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
     (run.step_number()..until).map(|_| run.step().unwrap()).collect()
 }
 
+/// Weights that are bf16 numbers: the model that comes out has no other numbers than the one that was trained, and a run that
+/// was interrupted goes on to the same.
+#[test]
+fn weights_of_sixteen_bits_are_rounded_by_chance() {
+    let place = Place::new();
+    place.recipe("half.toml", &RECIPE.replace("[train]", "[train]\nweights = \"bf16\""));
+    let mut run = place.open("half.toml", "whole", 1, false).unwrap();
+    let whole = steps(&mut run, 12);
+    assert!(whole[11].loss < whole[0].loss * 0.9, "it learns: {} {}", whole[0].loss, whole[11].loss);
+    run.finish().unwrap();
+    let mut run = place.open("half.toml", "parts", 2, false).unwrap();
+    steps(&mut run, 5);
+    drop(run);
+    let mut run = place.open("half.toml", "parts", 3, true).unwrap();
+    assert_eq!(run.step_number(), 4);
+    let rest = steps(&mut run, 12);
+    assert_eq!(rest.last().unwrap().loss, whole[11].loss);
+    run.finish().unwrap();
+    let read = |name: &str| fs::read(place.path(name)).unwrap();
+    let half = read("whole/model/model.safetensors");
+    assert!(half == read("parts/model/model.safetensors"));
+    let config: serde_json::Value = serde_json::from_slice(&read("whole/model/config.json")).unwrap();
+    assert_eq!(config["dtype"], "bfloat16");
+    let mut run = place.open("recipe.toml", "floats", 1, false).unwrap();
+    let floats = steps(&mut run, 12);
+    run.finish().unwrap();
+    let size = read("floats/model/model.safetensors").len();
+    assert!(half.len() < size * 11 / 20, "{} of {size}", half.len());
+    // A rounding error of 2⁻⁸ of each weight moves the loss little.
+    assert!(
+        (whole[11].loss - floats[11].loss).abs() < 0.02 * floats[11].loss,
+        "{} {}",
+        whole[11].loss,
+        floats[11].loss
+    );
+    let model = Source::open(&place.path("whole/model")).unwrap();
+    assert_eq!(saem_model::Config::from_source(&model).unwrap().hidden, 32);
+    place.recipe("lora.toml", "[model]\nbase = \"x\"\n[tune]\nmethod = \"lora\"\n[data]\ntrain = [\"a.jsonl\"]\ntext = \"text\"\n[train]\nsteps = 1\nweights = \"bf16\"\n");
+    let error = Recipe::read(&place.path("lora.toml")).unwrap_err();
+    assert!(error.to_string().contains("all weights"), "{error}");
+}
+
 /// The same rows in files of every kind, and as the tokens that a run has kept, are the same texts in the same order.
 #[test]
 fn the_same_texts_teach_the_same_from_any_kind_of_file() {
