@@ -528,7 +528,7 @@ export const en = {
   "tuning.chart.about": "over steps; lower is better",
   "tuning.step": "Step",
   "tuning.speed": "Tokens/s",
-  "tuning.ownModel": "The result is a model of its own. Serve it with: saem serve --model {path}",
+  "tuning.ownModel": "The result is a model of its own. Published, it takes its own memory; other servers serve it with: saem serve --model {path}",
   "tuning.ownClassifier": "The result is a classifier. AutoModelForSequenceClassification of transformers loads it from {path}",
   "compare.title": "Before and after",
   "compare.about": "Both models answer rows that neither has learnt from. {count} are held out.",

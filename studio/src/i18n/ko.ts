@@ -530,7 +530,7 @@ export const ko: Record<keyof typeof en, string> = {
   "tuning.chart.about": "걸음에 따라. 낮을수록 좋습니다",
   "tuning.step": "걸음",
   "tuning.speed": "초당 토큰",
-  "tuning.ownModel": "결과는 따로 쓰는 새 모델입니다. 이렇게 서비스하세요: saem serve --model {path}",
+  "tuning.ownModel": "결과는 따로 쓰는 새 모델입니다. 게시하면 메모리를 따로 쓰고, 다른 서버에서는 이렇게 서비스합니다: saem serve --model {path}",
   "tuning.ownClassifier": "결과는 분류기입니다. transformers의 AutoModelForSequenceClassification으로 여기서 불러옵니다: {path}",
   "compare.title": "튜닝 전과 후",
   "compare.about": "두 모델이 배우지 않은 행에 답합니다. 떼어 둔 행은 {count}개입니다.",

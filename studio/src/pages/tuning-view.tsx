@@ -91,8 +91,9 @@ export function TuningView({ id }: { id: string }): JSX.Element {
       <Progress tuning={tuning} metrics={metrics} />
       {tuning.state === "done" && (
         <>
-          {tuning.result === "adapter" && tuning.held_out > 0 && <Compare tuning={tuning} />}
-          {tuning.result === "adapter" ? <Publish tuning={tuning} onChange={setTuning} /> : tuning.path && <p class="card hint">{t(tuning.result === "classifier" ? "tuning.ownClassifier" : "tuning.ownModel", { path: `$SAEM_HOME/${tuning.path}` })}</p>}
+          {tuning.held_out > 0 && (tuning.result === "adapter" || tuning.model) && <Compare tuning={tuning} />}
+          {tuning.result !== "classifier" && <Publish tuning={tuning} onChange={setTuning} />}
+          {tuning.result !== "adapter" && tuning.path && <p class="card hint">{t(tuning.result === "classifier" ? "tuning.ownClassifier" : "tuning.ownModel", { path: `$SAEM_HOME/${tuning.path}` })}</p>}
         </>
       )}
     </>

@@ -189,3 +189,26 @@ export async function labels_are_told_by_a_head(here) {
   await here.look("tuning-classifier");
 }
 labels_are_told_by_a_head.settings = [2];
+
+export async function a_whole_model_is_tuned_served_and_compared(here) {
+  const { page, t, button, field } = here;
+  await begin(here, 24, 0.5);
+  await choose(here, "full");
+  await button("tuning.start").click();
+  await page.waitForFunction(() => /#\/tunings\/\w{12}$/.test(location.hash));
+  await reach(page, t("tuning.done"));
+  // What is a model of its own is compared once it is served.
+  assert.equal(await page.locator("#compare-title").count(), 0);
+  await field("tuning.modelName").fill("whole");
+  await button("tuning.serveOnly").click();
+  const model = await page.getByTestId("tuned-model").textContent();
+  const listed = async () => (await (await here.context.request.get(`${here.server.url}/v1/models`)).json()).data.map((each) => each.id);
+  assert.ok((await listed()).includes(model), model);
+  await page.getByRole("button", { name: t("compare.start", { count: 2 }), exact: true }).click();
+  await page.locator(".compared tbody tr").nth(1).waitFor();
+  await here.look("tuning-whole");
+  await button("tuning.withdraw").click();
+  await field("tuning.modelName").waitFor();
+  assert.ok(!(await listed()).includes(model));
+}
+a_whole_model_is_tuned_served_and_compared.settings = [3];

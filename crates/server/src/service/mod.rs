@@ -53,6 +53,11 @@ impl Service {
         Self { shelf: Some(shelf), ..self }
     }
 
+    /// Models that were just loaded, for one organisation only.
+    pub(crate) fn into_models_of(self, owner: &str) -> impl Iterator<Item = Served> {
+        self.models.into_iter().filter_map(Arc::into_inner).map(move |model| model.owned_by(owner))
+    }
+
     /// Where more models can be had.
     #[must_use]
     pub fn shelf(&self) -> Option<&Arc<dyn Shelf>> {

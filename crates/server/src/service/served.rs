@@ -83,6 +83,11 @@ impl Served {
         Ok(Self { owner: Some(owner.into()), ..self.with_adapter(name, adapter) })
     }
 
+    /// The same, for one organisation only.
+    pub(super) fn owned_by(self, owner: &str) -> Self {
+        Self { owner: Some(owner.into()), ..self }
+    }
+
     /// The same, read from this file or folder.
     pub(super) fn read_from(self, path: &Path) -> Self {
         Self { path: Some(path.into()), ..self }

@@ -1,6 +1,8 @@
 //! Models that are not served, and could be.
 
-use super::{LoadError, Service};
+use std::path::Path;
+
+use super::{LoadError, Planned, Service};
 
 /// A sentence in both languages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,12 @@ pub trait Shelf: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Where it is not here, or as [`Service::plan`] and [`Planned::load`](super::Planned::load).
     fn open(&self, name: &str) -> Result<Service, ShelfError>;
+
+    /// Plans a model that came while the server runs, at this path, under this name.
+    ///
+    /// # Errors
+    /// As [`Service::plan`].
+    fn plan_at(&self, path: &Path, name: &str) -> Result<Planned, ShelfError>;
 }
 
 /// A model that cannot be taken from the shelf.

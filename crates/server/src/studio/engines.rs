@@ -1,5 +1,6 @@
 //! Engines: the models that write, those that could be had beside them, and what fits in memory.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -134,25 +135,45 @@ pub(crate) async fn load(
         None => return Err(ApiError::unknown_model(&body.name).with_param("name")),
     };
     if engine.fits != Some(true) {
-        let message = format!("The model `{}` does not fit in the memory that is free", engine.name);
-        return Err(ApiError::conflict("no_memory", message));
+        return Err(no_memory(&engine.name));
     }
     let Some(shelf) = app.service().shelf().cloned() else { return Err(ApiError::unknown_model(&engine.name)) };
     let name = engine.name.clone();
-    let loaded = blocking(move || {
-        shelf.open(&name).map_err(|error| match error {
-            ShelfError::NotHere { name } => ApiError::unknown_model(&name).with_param("name"),
-            ShelfError::Load(error) => {
-                tracing::error!(model = name, error = %error, "a model cannot be loaded");
-                ApiError::conflict("not_loaded", format!("The model `{name}` cannot be loaded"))
-            }
-        })
-    })
-    .await?;
+    let loaded = blocking(move || shelf.open(&name).map_err(|error| not_loaded(&name, error))).await?;
     for model in loaded.all_models() {
         app.service().add(model);
     }
     tuner::restore_of(&app, &engine.name).await;
     let served = app.service().model(&engine.name)?;
     Ok(json(StatusCode::OK, &Engine { about: engine.about, licence: engine.licence, ..Engine::served(&served) }))
+}
+
+/// Loads a model that was made here, for one organisation, where it fits in what is free.
+pub(super) async fn load_made(app: &App, path: PathBuf, name: String, owner: String) -> Result<Served, ApiError> {
+    let _turn = app.loading().lock().await;
+    let Some(shelf) = app.service().shelf().cloned() else { return Err(ApiError::unknown_model(&name)) };
+    blocking(move || {
+        let planned = shelf.plan_at(&path, &name).map_err(|error| not_loaded(&name, error))?;
+        let bytes: u64 = planned.plans().map(|(_, plan)| plan.total_bytes()).sum();
+        if available_memory().is_some_and(|memory| bytes > memory) {
+            return Err(no_memory(&name));
+        }
+        let loaded = planned.load(&mut |_, _, _| {}).map_err(|error| not_loaded(&name, error.into()))?;
+        loaded.into_models_of(&owner).next().ok_or_else(|| ApiError::unknown_model(&name))
+    })
+    .await
+}
+
+fn no_memory(name: &str) -> ApiError {
+    ApiError::conflict("no_memory", format!("The model `{name}` does not fit in the memory that is free"))
+}
+
+fn not_loaded(name: &str, error: ShelfError) -> ApiError {
+    match error {
+        ShelfError::NotHere { name } => ApiError::unknown_model(&name).with_param("name"),
+        ShelfError::Load(error) => {
+            tracing::error!(model = name, error = %error, "a model cannot be loaded");
+            ApiError::conflict("not_loaded", format!("The model `{name}` cannot be loaded"))
+        }
+    }
 }

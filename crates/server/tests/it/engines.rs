@@ -1,10 +1,10 @@
 //! Models that are loaded while the server runs, and what fits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use saem_engine::EngineOptions;
-use saem_server::service::{LoadError, ModelFile, Service, ServiceOptions, Shelf, ShelfError, Shelved, Words};
+use saem_server::service::{LoadError, ModelFile, Planned, Service, ServiceOptions, Shelf, ShelfError, Shelved, Words};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -14,7 +14,7 @@ use crate::world::World;
 struct Small;
 
 impl Small {
-    fn planned(name: &str) -> Result<saem_server::service::Planned, LoadError> {
+    fn planned(name: &str) -> Result<Planned, LoadError> {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
         let file = ModelFile { name: name.to_owned(), path, adapters: Vec::new(), adapter_bytes: 0 };
         let engine = EngineOptions { threads: 1, max_sequences: 2, ..EngineOptions::default() };
@@ -50,6 +50,10 @@ impl Shelf for Small {
             return Err(LoadError::Memory { needed: 2, memory: 1 }.into());
         }
         Ok(Self::planned(name)?.load(&mut |_, _, _| {})?)
+    }
+
+    fn plan_at(&self, _: &Path, name: &str) -> Result<Planned, ShelfError> {
+        Ok(Self::planned(name)?)
     }
 }
 

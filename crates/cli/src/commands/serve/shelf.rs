@@ -1,12 +1,12 @@
 //! The models of Saem's home and catalogue, for a server that runs.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use saem_encoder::SentenceEncoder;
 use saem_hub::{Hub, Installed, Kind};
-use saem_server::service::{ModelFile, Service, ServiceOptions, ShelfError, Shelved, Words};
+use saem_server::service::{ModelFile, Planned, Service, ServiceOptions, ShelfError, Shelved, Words};
 
 use super::TUNED_BYTES;
 
@@ -93,5 +93,15 @@ impl saem_server::service::Shelf for Shelf {
         let installed = self.hub.list().unwrap_or_default().into_iter().find(|model| model.manifest.name == name);
         let Some(installed) = installed else { return Err(ShelfError::NotHere { name: name.to_owned() }) };
         Ok(Service::plan(vec![file(&installed)], &self.options())?.load(&mut |_, _, _| {})?)
+    }
+
+    fn plan_at(&self, path: &Path, name: &str) -> Result<Planned, ShelfError> {
+        let file = ModelFile {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            adapters: Vec::new(),
+            adapter_bytes: TUNED_BYTES,
+        };
+        Ok(Service::plan(vec![file], &self.options())?)
     }
 }

@@ -79,7 +79,10 @@ pub(crate) async fn compare(
     let record = record(&stored)?;
     let folder = Folder::of(home(&app)?, &stored.id);
     let base = app.model(&caller, &record.task.base).map_err(|error| error.with_param("base"))?;
-    let tuned = tuned(&stored, &folder, &base).await?;
+    let tuned = match &stored.served_as {
+        Some(name) => app.model(&caller, name)?,
+        None => tuned(&stored, &folder, &base).await?,
+    };
     let at = folder.clone();
     let rows = blocking(move || at.held_out_rows(body.offset, limit).map_err(|error| failed(&error))).await?;
     let document = document(&record);
@@ -100,7 +103,10 @@ pub(crate) async fn compare(
 async fn tuned(stored: &Tuning, folder: &Folder, base: &Arc<Served>) -> Result<Arc<Served>, ApiError> {
     let adapter = folder.adapter().filter(|_| stored.state == TuningState::Done);
     let Some(path) = adapter else {
-        return Err(ApiError::conflict("tuning_state", "The tuning has no adapter that could be compared"));
+        return Err(ApiError::conflict(
+            "tuning_state",
+            "The tuning has no adapter that could be compared; publish its model first",
+        ));
     };
     let (base, name, owner) = (Arc::clone(base), format!("{}:{}", base.name(), stored.id), stored.tenant.clone());
     blocking(move || Ok(Arc::new(base.adapted(name, &path, &owner)?))).await

@@ -73,7 +73,8 @@ pub(crate) struct Shown {
     last: Option<Metric>,
     /// Seconds until the end, going by the last steps.
     seconds_left: Option<f64>,
-    /// What came of it: `adapter`, which can be served at once, `model`, or `classifier`, a model that tells labels.
+    /// What came of it: `adapter`, which is served beside its base, `model`, which is served by itself, or `classifier`, a
+    /// model that tells labels and is not served.
     result: Option<&'static str>,
     /// Where the result lies, below `$SAEM_HOME`.
     path: Option<String>,

@@ -14,8 +14,10 @@ use saem_store::{Store, Tuning, TuningState};
 
 use super::folder::Folder;
 use super::routes::record;
+use super::task::Method;
 use crate::http::blocking;
 use crate::studio::datasets::failed;
+use crate::studio::engines::load_made;
 use crate::studio::store;
 use crate::{ApiError, App, RequestId};
 
@@ -79,23 +81,27 @@ async fn restore(app: &App, store: &Store, home: &Path, base: Option<&str>) {
     }
 }
 
-/// Serves the adapter of a tuning under this name, beside its base.
+/// Serves the adapter of a tuning under this name beside its base, or the model that it made.
 ///
 /// # Errors
-/// Where the base is not served, there is no adapter, or it cannot be loaded; 409 `model_exists`.
+/// Where the base of an adapter is not served, a model does not fit, or either cannot be loaded; 409 `model_exists`.
 pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -> Result<(), ApiError> {
     let record = record(tuning)?;
-    let base = app.service().model(&record.task.base)?;
-    let Some(path) = Folder::of(home, &tuning.id).adapter() else {
-        return Err(ApiError::conflict("tuning_state", "The tuning has no adapter that could be served"));
-    };
-    let (name, owner) = (name.to_owned(), tuning.tenant.clone());
-    let taken = format!("There is a model `{name}` already");
-    let model = blocking(move || Ok(base.adapted(name, &path, &owner)?)).await?;
-    match app.service().add(model) {
-        true => Ok(()),
-        false => Err(ApiError::conflict("model_exists", taken).with_param("name")),
+    let folder = Folder::of(home, &tuning.id);
+    let taken = || ApiError::conflict("model_exists", format!("There is a model `{name}` already")).with_param("name");
+    if app.service().all_models().iter().any(|model| model.name() == name) {
+        return Err(taken());
     }
+    let (own, owner) = (name.to_owned(), tuning.tenant.clone());
+    let model = match (folder.adapter(), folder.model()) {
+        (Some(path), _) => {
+            let base = app.service().model(&record.task.base)?;
+            blocking(move || Ok(base.adapted(own, &path, &owner)?)).await?
+        }
+        (None, Some(path)) if record.task.method != Method::Classifier => load_made(app, path, own, owner).await?,
+        _ => return Err(ApiError::conflict("tuning_state", "The tuning has nothing that could be served")),
+    };
+    if app.service().add(model) { Ok(()) } else { Err(taken()) }
 }
 
 /// Works on one tuning until it has come to an end, is stopped, or the server goes down.
