@@ -32,6 +32,7 @@ from transformers import (
     HyperCLOVAXConfig,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
     Qwen2Config,
     Qwen3Config,
     Qwen3MoeConfig,
@@ -207,6 +208,18 @@ FAMILIES = {
         eos_token_id=0,
         sliding_window=9,
         **rope(rope_type="default", rope_theta=1000.0),
+    ),
+    "opt": lambda: OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        activation_function="gelu",
+        dropout=0.0,
+        attention_dropout=0.0,
     ),
 }
 

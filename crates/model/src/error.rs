@@ -117,10 +117,10 @@ pub enum ModelError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// More rows than the workspace was made for.
-    #[error("{what} {found} exceed the workspace's {limit}")]
+    /// More rows than the workspace was made for, or more positions than were learnt.
+    #[error("{what} {found} exceed {limit}")]
     TooManyRows {
-        /// `rows` or `logit rows`.
+        /// `rows`, `logit rows` or `positions`.
         what: &'static str,
         /// Rows in the batch.
         found: usize,

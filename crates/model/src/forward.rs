@@ -59,6 +59,7 @@ impl Model {
             ops::scale(pool, &mut workspace.stream[..rows * config.hidden], config.embedding_multiplier);
         }
         self.soft_prompts(batch, &mut workspace.stream);
+        self.positions(batch, &mut workspace.stream);
         for angles in &mut workspace.angles {
             for span in batch.spans {
                 angles.set(span.first_row, span.rows, span.first_position);
@@ -91,6 +92,17 @@ impl Model {
                     None => {}
                 }
             }
+        }
+    }
+
+    /// Adds the rows of positions, where they are learnt.
+    fn positions(&self, batch: &Batch<'_>, stream: &mut [f32]) {
+        let hidden = self.config.hidden;
+        for span in batch.spans {
+            let Some(first) = self.config.position_row(span.first_position) else { return };
+            let (start, len) = (span.first_row * hidden, span.rows * hidden);
+            let positions = self.weights.positions.get(first * hidden..).unwrap_or_default();
+            stream[start..start + len].iter_mut().zip(positions).for_each(|(x, position)| *x += position);
         }
     }
 
@@ -136,6 +148,10 @@ impl Model {
             self.check_tokens(batch, index, span)?;
             expected += span.rows;
             let positions = span.first_position.saturating_add(span.rows);
+            let limit = self.config.context;
+            if self.config.learned_positions.is_some() && positions > limit {
+                return Err(BatchError::TooManyRows { what: "positions", found: positions, limit });
+            }
             let needed = KvCache::blocks_for(positions);
             let Some(blocks) = span.blocks.get(..needed) else {
                 return Err(BatchError::Blocks { span: index, positions, needed, found: span.blocks.len() });

@@ -86,6 +86,9 @@ impl Config {
         let (hidden, query, kv) = (self.hidden, self.query_width(), self.kv_width());
         let (before, after) = (self.norm_position.before(), self.norm_position.after());
         list.weight(Role::TokenEmbedding, &[self.vocabulary, hidden]);
+        if let Some(rows) = self.position_row(self.context) {
+            list.weight(Role::PositionEmbedding, &[rows, hidden]);
+        }
         for (index, layer) in self.layers.iter().enumerate() {
             list.layer = Some(index);
             list.norm(before, Role::AttentionNorm, hidden);

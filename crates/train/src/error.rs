@@ -43,6 +43,14 @@ pub enum TrainError {
         /// Tokens that fit.
         limit: usize,
     },
+    /// A text that is longer than the positions that the model has learnt or is to learn.
+    #[error("a text of {found} tokens where the model has {limit} positions: make `sequence` smaller")]
+    Positions {
+        /// Tokens in the text.
+        found: usize,
+        /// Positions that there are.
+        limit: usize,
+    },
     /// A token that the model does not know.
     #[error("token {token} is beyond the vocabulary of {vocabulary}")]
     Token {

@@ -33,6 +33,11 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// The row of each token's position, where positions are learnt; each text has the first one.
+    pub(crate) fn position_rows(&self) -> impl Iterator<Item = usize> {
+        self.documents.iter().flat_map(|text| (0..text.len()).filter_map(|position| self.config.position_row(position)))
+    }
+
     /// `stream -> out`, layer `index`.
     pub(crate) fn layer(
         &self,

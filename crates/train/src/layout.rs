@@ -187,6 +187,8 @@ pub struct Layout {
     slots: Vec<Slot>,
     frozen: Vec<Parameter>,
     pub(crate) embedding: Place,
+    /// One row for each position, where they are learnt.
+    pub(crate) positions: Option<Place>,
     /// The embedding, where the two are one; or the matrix that tells labels apart.
     pub(crate) output: Place,
     /// Its rows: the vocabulary, or the labels.
@@ -288,6 +290,7 @@ impl Layout {
             })
             .collect::<Result<_, ModelError>>()?;
         let embedding = find.linear(Role::TokenEmbedding, None)?.weight;
+        let positions = find.place(Role::PositionEmbedding, None, false);
         let output = score.or_else(|| find.place(Role::Output, None, false)).unwrap_or_else(|| embedding.clone());
         let missing = || ModelError::MissingTensor { name: "output norm".into() };
         let output_norm = find.norm(Role::OutputNorm, None).ok_or_else(missing)?;
@@ -308,6 +311,7 @@ impl Layout {
         let by_gradient = by_gradient.filter(|_| frozen.is_empty()).unwrap_or(len);
         Ok(Self {
             embedding,
+            positions,
             output,
             outputs: labels.unwrap_or(config.vocabulary),
             is_classifier: labels.is_some(),

@@ -11,6 +11,7 @@
 //! | norms (RMS, layer) before, after, both; QK-norm; offsets | Llama, EXAONE 4.0, Gemma 2 and 3, StarCoder 2 |
 //! | rotations (plain, linear, Llama 3, YaRN; per layer) | Llama, Qwen 2, Gemma 3, EXAONE 4.0 |
 //! | grouped heads, windows, biases, soft caps | Mistral, Qwen 2 and 3, Gemma 2 |
+//! | learnt positions, layer norms and biases (GPT-3, HyperCLOVA in 2021) | OPT |
 //! | multipliers, tied matrices, GELU and gates | Granite, HyperCLOVA X, StarCoder 2 |
 //! | experts, one that all tokens pass, groups, balance | Qwen 3 MoE, K-EXAONE |
 //!

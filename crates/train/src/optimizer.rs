@@ -70,8 +70,9 @@ impl Form {
         let role = trained.own().filter(|own| !own.is_bias).map(|own| own.role);
         let is_matrix = trained.shape.len() == 2;
         let numbers: usize = trained.shape.iter().product();
-        let is_in_layer =
-            role.is_some_and(|role| !role.is_norm() && !matches!(role, Role::TokenEmbedding | Role::Output));
+        let is_in_layer = role.is_some_and(|role| {
+            !role.is_norm() && !matches!(role, Role::TokenEmbedding | Role::PositionEmbedding | Role::Output)
+        });
         match algorithm {
             _ if role == Some(Role::RouterCorrection) => Self::None,
             Algorithm::AdamW8bit if is_matrix && numbers >= LEAST_QUANTISED && role != Some(Role::TokenEmbedding) => {

@@ -188,7 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         let good = std::fs::read(fixture("snappy")).unwrap();
-        let mut damaged = |bytes: &[u8]| {
+        let damaged = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             rows(&path, 1 << 20)
         };

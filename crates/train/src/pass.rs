@@ -11,7 +11,7 @@ use crate::TrainError;
 use crate::buffers::{Buffers, Scratch};
 use crate::forward::Pass;
 use crate::frozen::{Frozen, Weights};
-use crate::layout::Layout;
+use crate::layout::{Layout, Place};
 use crate::linear::Room;
 
 /// Tokens to learn from: texts one after the other.
@@ -56,6 +56,9 @@ impl Batch {
         }
         let mut end = 0;
         for document in &self.documents {
+            if config.learned_positions.is_some() && document.len() > config.context {
+                return Err(TrainError::Positions { found: document.len(), limit: config.context });
+            }
             if document.start != end || document.end <= end {
                 return Err(TrainError::Documents { found: document.clone(), expected: end });
             }
@@ -318,13 +321,21 @@ impl Decoder {
         if config.embedding_multiplier != 1.0 {
             ops::scale(pass.pool, stream, config.embedding_multiplier);
         }
-        let Some(soft) = &layout.soft else { return };
-        let Scratch { encoded, room, .. } = scratch;
-        pass.encode(soft, encoded, room);
-        for (token, row) in rows().zip(stream.chunks_exact_mut(config.hidden)) {
-            if let Some(index) = token.checked_sub(config.vocabulary) {
-                let from = &encoded.rows[index * config.hidden..(index + 1) * config.hidden];
-                row.iter_mut().zip(from).for_each(|(row, from)| *row = from * config.prompt_multiplier());
+        if let Some(soft) = &layout.soft {
+            let Scratch { encoded, room, .. } = &mut *scratch;
+            pass.encode(soft, encoded, room);
+            for (token, row) in rows().zip(stream.chunks_exact_mut(config.hidden)) {
+                if let Some(index) = token.checked_sub(config.vocabulary) {
+                    let from = &encoded.rows[index * config.hidden..(index + 1) * config.hidden];
+                    row.iter_mut().zip(from).for_each(|(row, from)| *row = from * config.prompt_multiplier());
+                }
+            }
+        }
+        if let Some(place) = &layout.positions {
+            let position = &mut scratch.gradient[..config.hidden];
+            for (index, row) in pass.position_rows().zip(stream.chunks_exact_mut(config.hidden)) {
+                pass.weights.row(place, index, position);
+                row.iter_mut().zip(&*position).for_each(|(row, position)| *row += position);
             }
         }
     }
@@ -340,6 +351,10 @@ impl Decoder {
         let Self { config, layout, .. } = self;
         if let Some(slot) = layout.embedding.slot() {
             scatter_rows(pass.pool, dx, config.hidden, tokens, config.embedding_multiplier, &mut gradients[slot]);
+        }
+        if let Some(slot) = layout.positions.as_ref().and_then(Place::slot) {
+            let rows: Vec<u32> = pass.position_rows().map(|row| row as u32).collect();
+            scatter_rows(pass.pool, dx, config.hidden, &rows, 1.0, &mut gradients[slot]);
         }
         let Some(soft) = &layout.soft else { return };
         let Scratch { encoded, room, .. } = scratch;

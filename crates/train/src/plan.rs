@@ -41,7 +41,8 @@ impl Plan {
         let config = &decoder.config;
         let buffer = 4 * decoder.layout.len() as u64;
         let [activations, logits, working] = Buffers::bytes(decoder, tokens, recompute);
-        let in_products = |role: Role| !role.is_norm() && (role != Role::TokenEmbedding || config.tied);
+        let is_lookup = |role: Role| role == Role::PositionEmbedding || (role == Role::TokenEmbedding && !config.tied);
+        let in_products = |role: Role| !role.is_norm() && !is_lookup(role);
         // A token is sent to some experts only.
         let share = |role: Role| match config.moe.as_ref().filter(|_| role.is_expert()) {
             Some(moe) => moe.used as f64 / moe.experts as f64,

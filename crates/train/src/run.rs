@@ -493,12 +493,30 @@ pub(crate) fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -
         ("dtype", dtype),
     ];
     if let Some(fields) = json.as_object_mut() {
+        let name = fields.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let family = Family::from_hf_name(name)?;
+        if family == Family::Opt {
+            opt_fields(fields);
+        }
         for (name, value) in defaults {
             fields.entry(name).or_insert(value);
         }
-        let name = fields.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let class = Family::from_hf_name(name)?.hf_class();
+        let class = family.hf_class();
         fields.entry("architectures").or_insert(json!([class]));
     }
     Ok(json)
+}
+
+/// What OPT calls otherwise than others do, and what it is with GELU (transformers would take its own defaults).
+fn opt_fields(fields: &mut serde_json::Map<String, Value>) {
+    if let Some(width) = fields.get("intermediate_size").cloned() {
+        fields.entry("ffn_dim").or_insert(width);
+    }
+    if let Some(width) = fields.get("hidden_size").cloned() {
+        fields.entry("word_embed_proj_dim").or_insert(width);
+    }
+    let activation = fields.get("hidden_act").cloned().unwrap_or(json!("gelu"));
+    fields.entry("activation_function").or_insert(activation.clone());
+    fields.entry("hidden_act").or_insert(activation);
+    fields.entry("dropout").or_insert(json!(0.0));
 }

@@ -48,6 +48,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
 const ALIASES: &[(&str, &str)] = &[
     ("hidden_act", "hidden_activation"),
     ("hidden_act", "activation_function"),
+    ("intermediate_size", "ffn_dim"),
     ("num_experts", "num_local_experts"),
     ("num_experts", "n_routed_experts"),
     ("num_hidden_layers", "num_layers"),

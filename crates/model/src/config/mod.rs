@@ -65,8 +65,11 @@ pub struct Config {
     pub logits_multiplier: f32,
     /// Which elements of a head are rotated together.
     pub rope_style: RopeStyle,
-    /// Rotations that layers choose from: one, or a global and a local one.
+    /// Rotations that layers choose from: one, or a global and a local one; none where positions are learnt.
     pub ropes: Vec<Rope>,
+    /// Where positions are learnt, and not rotated: rows of their table before that of the first one. The table has a row for
+    /// each position of the context, which is added to what goes into the first layer.
+    pub learned_positions: Option<usize>,
     /// The non-linearity of the feed-forward layers.
     pub activation: Activation,
     /// `down(activation(gate x) * up x)` rather than `down(activation(up x))`.
@@ -268,6 +271,12 @@ impl Config {
             Family::Gemma2 | Family::Gemma3 => 1.0,
             _ => self.embedding_multiplier,
         }
+    }
+
+    /// The row of a position in the table of those that are learnt.
+    #[must_use]
+    pub fn position_row(&self, position: usize) -> Option<usize> {
+        self.learned_positions.map(|before| before + position)
     }
 
     /// Width of all query heads together.

@@ -133,7 +133,11 @@ impl<'a> Builder<'a, '_> {
             [Role::TokenEmbedding, Role::Output].map(|role| (self.stored.name(role, None, Part::Weight), role));
         for name in names {
             let Some(tensor) = self.stored.by_name(&name) else { continue };
-            let kept = tensor.shape.len() < 2 || name.contains("norm") || name.contains("ffn_gate_inp");
+            let position = self.stored.name(Role::PositionEmbedding, None, Part::Weight);
+            let kept = tensor.shape.len() < 2
+                || name.contains("norm")
+                || name.contains("ffn_gate_inp")
+                || (self.config.learned_positions.is_some() && name == position);
             let router = name.ends_with(".mlp.gate.weight");
             let data_type = match self.data_type {
                 Some(asked) if !kept && !router => {
@@ -152,7 +156,13 @@ impl<'a> Builder<'a, '_> {
     /// Every tensor that the configuration asks for, under the other format's name.
     fn other_format(&mut self) -> Result<(), ModelError> {
         let tied = self.config.tied;
-        for role in Role::OUTSIDE.into_iter().filter(|role| !(tied && *role == Role::Output)) {
+        let has_positions = self.config.learned_positions.is_some();
+        let has = |role: &Role| match role {
+            Role::Output => !tied,
+            Role::PositionEmbedding => has_positions,
+            _ => true,
+        };
+        for role in Role::OUTSIDE.into_iter().filter(has) {
             self.add(role, None)?;
         }
         let factors = self.config.ropes.first().and_then(crate::config::Rope::llama3_factors);
@@ -247,6 +257,7 @@ impl<'a> Builder<'a, '_> {
             return DataType::F32;
         }
         match (self.data_type, self.format) {
+            _ if role == Role::PositionEmbedding => tensor.data_type,
             (Some(asked), _) => stored_type(asked, role, self.config.tied, tensor.columns()),
             (None, Format::SafeTensors) if tensor.data_type.is_quantized() => DataType::F16,
             (None, _) => tensor.data_type,
@@ -277,7 +288,7 @@ impl<'a> Builder<'a, '_> {
 fn wanted(config: &Config, layer: LayerConfig, role: Role) -> bool {
     let moe = config.moe.as_ref().filter(|_| layer.sparse);
     match role {
-        Role::TokenEmbedding | Role::Output | Role::OutputNorm => false,
+        Role::TokenEmbedding | Role::PositionEmbedding | Role::Output | Role::OutputNorm => false,
         Role::Query | Role::Key | Role::Value | Role::AttentionOutput => true,
         Role::AttentionNorm | Role::FeedForwardNorm => config.norm_position.before(),
         Role::AttentionPostNorm | Role::FeedForwardPostNorm => config.norm_position.after(),
@@ -296,6 +307,7 @@ fn shape(config: &Config, role: Role) -> Vec<usize> {
     let moe = |number: fn(&crate::config::Moe) -> usize| config.moe.as_ref().map_or(0, number);
     match role {
         Role::TokenEmbedding | Role::Output => vec![config.vocabulary, hidden],
+        Role::PositionEmbedding => vec![config.position_row(config.context).unwrap_or(0), hidden],
         Role::OutputNorm
         | Role::AttentionNorm
         | Role::FeedForwardNorm

@@ -89,6 +89,7 @@ pub(crate) fn llama_like(family: Family, fields: &Fields<'_>) -> Result<Config, 
             RopeStyle::Half
         },
         ropes: vec![read_rope(fields, "full_attention", 10_000.0, head_dim)?],
+        learned_positions: None,
         activation: activation(fields, Activation::Silu)?,
         gated: true,
         intermediate: fields.needed("intermediate_size")?,

@@ -7,6 +7,7 @@ mod exaone;
 mod gemma;
 mod llama;
 pub(crate) mod names;
+mod opt;
 mod qwen;
 mod scaled;
 
@@ -46,6 +47,8 @@ pub enum Family {
     Granite,
     /// StarCoder 2.
     Starcoder2,
+    /// OPT, the shape of GPT-3 and of HyperCLOVA (2021).
+    Opt,
 }
 
 /// What sets a family apart.
@@ -72,7 +75,7 @@ pub(crate) struct Spec {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Llama,
         Self::Mistral,
         Self::Qwen2,
@@ -86,6 +89,7 @@ impl Family {
         Self::HyperClovaX,
         Self::Granite,
         Self::Starcoder2,
+        Self::Opt,
     ];
 
     pub(crate) fn spec(self) -> &'static Spec {
@@ -103,6 +107,7 @@ impl Family {
             Self::HyperClovaX => &scaled::HYPERCLOVAX,
             Self::Granite => &scaled::GRANITE,
             Self::Starcoder2 => &llama::STARCODER2,
+            Self::Opt => &opt::OPT,
         }
     }
 

@@ -8,6 +8,8 @@ use super::Family;
 #[non_exhaustive]
 pub enum Role {
     TokenEmbedding,
+    /// One row for each position, where they are learnt.
+    PositionEmbedding,
     Output,
     OutputNorm,
     AttentionNorm,
@@ -37,7 +39,8 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order in which tensors are loaded and written: outside the layers, then within a layer.
-    pub(crate) const OUTSIDE: [Self; 3] = [Self::TokenEmbedding, Self::OutputNorm, Self::Output];
+    pub(crate) const OUTSIDE: [Self; 4] =
+        [Self::TokenEmbedding, Self::PositionEmbedding, Self::OutputNorm, Self::Output];
     /// See [`Role::OUTSIDE`].
     pub(crate) const LAYER: [Self; 21] = [
         Self::AttentionNorm,
@@ -96,6 +99,7 @@ impl Role {
 pub(crate) fn gguf_pattern(role: Role) -> &'static str {
     match role {
         Role::TokenEmbedding => "token_embd",
+        Role::PositionEmbedding => "position_embd",
         Role::Output => "output",
         Role::OutputNorm => "output_norm",
         Role::AttentionNorm => "blk.{}.attn_norm",
@@ -129,6 +133,7 @@ pub(crate) fn hf_pattern(family: Family, role: Role) -> &'static str {
     }
     match role {
         Role::TokenEmbedding => "model.embed_tokens",
+        Role::PositionEmbedding => "model.embed_positions",
         Role::Output => "lm_head",
         Role::OutputNorm => "model.norm",
         Role::AttentionNorm => "model.layers.{}.input_layernorm",

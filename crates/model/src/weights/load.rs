@@ -63,6 +63,14 @@ impl Loader<'_> {
         let embedding = self.matrix(Role::TokenEmbedding, vocabulary, hidden)?;
         // The largest matrices first: while one is packed, both its copies are in memory.
         let output = if self.config.tied { None } else { Some(self.matrix(Role::Output, vocabulary, hidden)?) };
+        let positions = match self.config.position_row(self.config.context) {
+            Some(rows) => {
+                let stored = self.tensors.needed(Role::PositionEmbedding, None, Part::Weight)?;
+                stored.expect(&[rows, hidden])?;
+                stored.to_flat_f32()?
+            }
+            None => Vec::new(),
+        };
         let output_norm = self.norm(Role::OutputNorm, hidden)?;
         let mut layers = Vec::with_capacity(self.config.layers.len());
         for (index, layer) in self.config.layers.iter().enumerate() {
@@ -70,7 +78,7 @@ impl Loader<'_> {
             layers.push(self.layer(*layer)?);
         }
         self.layer = None;
-        Ok(Weights { embedding, output, output_norm, layers })
+        Ok(Weights { embedding, output, positions, output_norm, layers })
     }
 
     fn layer(&mut self, layer: LayerConfig) -> Result<LayerWeights, ModelError> {

@@ -27,6 +27,8 @@ pub(crate) struct Weights {
     /// `[vocabulary, hidden]`; the output matrix, too, where there is no other.
     pub(crate) embedding: Matrix,
     pub(crate) output: Option<Matrix>,
+    /// `[positions, hidden]`, where they are learnt; else empty.
+    pub(crate) positions: Vec<f32>,
     pub(crate) output_norm: NormWeights,
     pub(crate) layers: Vec<LayerWeights>,
 }

@@ -9,7 +9,7 @@ use saem_kernels::{DataType, ThreadPool};
 use saem_model::{Adapter, Batch, KvCache, LoadOptions, Model, Workspace};
 
 /// Every family's fixture.
-pub(crate) const FAMILIES: [&str; 15] = [
+pub(crate) const FAMILIES: [&str; 16] = [
     "llama",
     "llama-yarn",
     "mistral",
@@ -25,6 +25,7 @@ pub(crate) const FAMILIES: [&str; 15] = [
     "hyperclovax",
     "granite",
     "starcoder2",
+    "opt",
 ];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

@@ -74,6 +74,39 @@ fn steps(run: &mut Run, until: u64) -> Vec<StepReport> {
     (run.step_number()..until).map(|_| run.step().unwrap()).collect()
 }
 
+/// The shape of GPT-3 and of HyperCLOVA (2021): what comes out has the fields that transformers reads.
+#[test]
+fn positions_are_learnt() {
+    let place = Place::new();
+    let shape = RECIPE.replace("\"llama\"\nhidden", "\"opt\"\nhidden").replace("num_key_value_heads = 2\n", "");
+    place.recipe("opt.toml", &shape);
+    let mut run = place.open("opt.toml", "opt", 2, false).unwrap();
+    let reports = steps(&mut run, 12);
+    assert!(reports[11].loss < reports[0].loss * 0.95, "it learns: {} {}", reports[0].loss, reports[11].loss);
+    run.finish().unwrap();
+    let config: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.path("opt/model/config.json")).unwrap()).unwrap();
+    for (field, value) in [
+        ("architectures", serde_json::json!(["OPTForCausalLM"])),
+        ("ffn_dim", 64.into()),
+        ("word_embed_proj_dim", 32.into()),
+        ("activation_function", "gelu".into()),
+        ("max_position_embeddings", 32.into()),
+    ] {
+        assert_eq!(config[field], value, "{field}");
+    }
+    let model = Source::open(&place.path("opt/model")).unwrap();
+    let (config, pool) = (saem_model::Config::from_source(&model).unwrap(), saem_kernels::ThreadPool::new(1).unwrap());
+    assert_eq!((config.learned_positions, config.context, config.has_norm_biases(&model)), (Some(2), 32, true));
+    saem_model::Model::load(&model, &pool, &saem_model::LoadOptions::default(), &mut |_, _| {}).unwrap();
+    // A text of more tokens than there are positions.
+    let long = shape.replace("num_attention_heads = 4", "num_attention_heads = 4\nmax_position_embeddings = 16");
+    place.recipe("long.toml", &long);
+    let mut run = place.open("long.toml", "long", 1, false).unwrap();
+    let error = (0..12).find_map(|_| run.step().err()).unwrap();
+    assert!(matches!(error, TrainError::Positions { limit: 16, .. }), "{error}");
+}
+
 /// Weights that are bf16 numbers: the model that comes out has no other numbers than the one that was trained, and a run that
 /// was interrupted goes on to the same.
 #[test]
