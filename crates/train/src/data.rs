@@ -44,6 +44,11 @@ impl Sequences {
         Ok(Self { texts, length, seed, epoch: None })
     }
 
+    /// Bytes of memory for the order of so many texts in an epoch.
+    pub(crate) fn order_bytes(texts: usize) -> u64 {
+        (texts * (size_of::<u32>() + size_of::<usize>())) as u64
+    }
+
     /// Sequences in an epoch.
     #[must_use]
     pub fn per_epoch(&self) -> usize {

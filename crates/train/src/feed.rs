@@ -131,13 +131,14 @@ impl Feed {
         }
     }
 
-    /// Bytes of memory that it takes.
-    pub(crate) fn bytes(&self) -> u64 {
+    /// Bytes of memory that it takes, and those that it takes before its first batch.
+    pub(crate) fn bytes(&self) -> [u64; 2] {
         match self {
             Self::Texts { held_out, .. } => {
-                Texts::bytes(self.texts().0 + held_out.as_ref().map_or(0, |sequences| sequences.texts().len()))
+                let texts = self.texts().0 + held_out.as_ref().map_or(0, |sequences| sequences.texts().len());
+                [Texts::bytes(texts) + Sequences::order_bytes(texts), Texts::bytes(texts)]
             }
-            Self::Examples { held_out, .. } => 4 * (self.texts().1 + held_out.token_count()) as u64,
+            Self::Examples { held_out, .. } => [4 * (self.texts().1 + held_out.token_count()) as u64; 2],
         }
     }
 

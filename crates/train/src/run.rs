@@ -159,7 +159,7 @@ impl Run {
         let frozen = Frozen::read(&layout, &source, &config)?;
         let decoder = Decoder { config, layout, frozen, precision: recipe.train.precision };
 
-        let read = feed.bytes() + decoder.frozen.byte_len() as u64;
+        let read = feed.bytes()[1] + decoder.frozen.byte_len() as u64;
         let program = machine::resident_memory().unwrap_or(0).saturating_sub(read);
         machine::refuse_what_does_not_fit(&decoder, &recipe.train)?;
         let len = decoder.layout.len();
@@ -252,7 +252,7 @@ impl Run {
     pub fn plan(&self) -> Plan {
         let train = &self.recipe.train;
         let rows = self.feed.rows(train);
-        let plan = Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.bytes());
+        let plan = Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.bytes()[0]);
         Plan { program: self.program, ..plan }
     }
 

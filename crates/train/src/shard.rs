@@ -103,7 +103,7 @@ impl Shard {
 
     /// Copies tokens without a name to `NAME.bin`, writes `NAME.idx` for these texts, and reads from there on. The index
     /// comes last: where there is one, the tokens are whole.
-    pub(crate) fn keep(&self, path: &Path, texts: &[Range<u64>]) -> Result<(), TrainError> {
+    pub(crate) fn keep(&self, path: &Path, texts: impl Iterator<Item = Range<u64>> + Clone) -> Result<(), TrainError> {
         let mut place = self.place();
         if place.path.is_some() {
             return Ok(());
@@ -115,7 +115,7 @@ impl Shard {
             io::copy(&mut place.file, &mut out)?;
             out.sync_all()?;
             let mut out = BufWriter::with_capacity(PIECE, File::create(&index_part)?);
-            write_index(&mut out, self.width, texts)?;
+            write_index(&mut out, self.width, texts.clone())?;
             out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             fs::rename(&part, path)?;
             fs::rename(&index_part, index_of(path))?;
@@ -183,14 +183,14 @@ fn broken(problem: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem.into())
 }
 
-fn write_index(out: &mut impl Write, width: Width, texts: &[Range<u64>]) -> io::Result<()> {
-    let count = texts.len() as u64;
+fn write_index(out: &mut impl Write, width: Width, texts: impl Iterator<Item = Range<u64>> + Clone) -> io::Result<()> {
+    let count = texts.clone().count() as u64;
     out.write_all(MAGIC)?;
     out.write_all(&VERSION.to_le_bytes())?;
     out.write_all(&[width.code()])?;
     out.write_all(&count.to_le_bytes())?;
     out.write_all(&(count + 1).to_le_bytes())?;
-    for text in texts {
+    for text in texts.clone() {
         let length = i32::try_from(text.end - text.start).map_err(|_| broken("a text of more than 2^31 tokens"))?;
         out.write_all(&length.to_le_bytes())?;
     }
@@ -295,8 +295,8 @@ mod tests {
             assert_eq!(all(&shard, &places), texts);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left of what is only looked at");
             let path = folder.path().join("texts.bin");
-            shard.keep(&path, &places).unwrap();
-            shard.keep(&folder.path().join("elsewhere.bin"), &places).unwrap();
+            shard.keep(&path, places.iter().cloned()).unwrap();
+            shard.keep(&folder.path().join("elsewhere.bin"), places.iter().cloned()).unwrap();
             assert_eq!(all(&shard, &places), texts);
             let (again, found) = Shard::open(&path).unwrap();
             assert_eq!((found, all(&again, &places)), (places, texts));

@@ -49,6 +49,23 @@ impl Place {
     const GIVEN: u32 = u32::MAX;
 }
 
+/// The texts of the first shard among those of some parts, each in its order, in the order of all.
+#[derive(Clone)]
+struct Merged<'a> {
+    parts: Vec<&'a [Place]>,
+}
+
+impl Iterator for Merged<'_> {
+    type Item = Range<u64>;
+
+    fn next(&mut self) -> Option<Range<u64>> {
+        let first = |part: &&mut &[Place]| part.first().filter(|place| place.shard == 0).map(|place| place.start);
+        let part = self.parts.iter_mut().filter(|part| first(part).is_some()).min_by_key(first)?;
+        let place = part.split_off_first()?;
+        Some(place.start..place.start + u64::from(place.length))
+    }
+}
+
 impl Texts {
     /// Reads files: the column `field` of every row of `.jsonl`, `.csv` and `.parquet`, the tokens of a `.bin` with an
     /// `.idx` beside it, anything else as one text; all but the last two may be compressed (`.zst`). Directories are read file
@@ -107,10 +124,8 @@ impl Texts {
     /// Keeps the tokens that were made of files at `path`, a `.bin`; `parts` are all texts that were read together.
     pub(crate) fn keep(parts: &[&Self], path: &Path) -> Result<(), TrainError> {
         let Some(shard) = parts.iter().find_map(|part| part.shards.first()) else { return Ok(()) };
-        let made = parts.iter().flat_map(|part| &part.places).filter(|place| place.shard == 0);
-        let mut texts: Vec<Range<u64>> = made.map(|place| place.start..place.start + u64::from(place.length)).collect();
-        texts.sort_unstable_by_key(|text| text.start);
-        shard.keep(path, &texts)
+        let parts = parts.iter().map(|part| part.places.as_slice()).collect();
+        shard.keep(path, Merged { parts })
     }
 
     fn add_shards(&mut self, paths: &[PathBuf]) -> Result<(), TrainError> {
@@ -169,9 +184,9 @@ impl Texts {
         self.tokens
     }
 
-    /// Bytes of memory for so many texts on disk, with their order in an epoch.
+    /// Bytes of memory for so many texts on disk.
     pub(crate) fn bytes(texts: usize) -> u64 {
-        (texts * (size_of::<Place>() + size_of::<usize>() + size_of::<u32>())) as u64
+        (texts * size_of::<Place>()) as u64
     }
 
     /// Takes about this share of the texts away, the same ones for the same seed.
