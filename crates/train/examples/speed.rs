@@ -1,20 +1,25 @@
-//! What bench/train.py measures: `speed CONFIG BATCH SEQUENCE THREADS STEPS [full] [split|bf16]` prints one JSON object.
+//! What bench/train.py measures: `speed MODEL BATCH SEQUENCE THREADS STEPS [full] [split|bf16]` prints one JSON object.
 //!
-//! CONFIG is the text of a `config.json`. Tokens are random, every sequence is one text. The seconds are those of whole
-//! steps: forward, backward, clipping, AdamW.
+//! MODEL is the text of a `config.json`, whose weights are all trained, or the path of a model, whose weights stay and
+//! before whose texts 32 rows are trained (p-tuning). Tokens are random, every sequence is one text. The seconds are those
+//! of whole steps: forward, backward, clipping, AdamW.
 
 use std::time::Instant;
 
-use saem_kernels::ThreadPool;
+use saem_formats::Source;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
+use saem_kernels::{ThreadPool, zeros};
 use saem_model::Config;
-use saem_train::{Algorithm, Batch, Buffers, Decoder, Frozen, Layout, Objective, Plan, Recompute};
+use saem_train::{Algorithm, Batch, Buffers, Decoder, Frozen, Layout, Method, Objective, Plan, Prompt, Recompute};
+
+/// Rows of p-tuning.
+const ROWS: usize = 32;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [config, batch, sequence, threads, steps, flags @ ..] = arguments.as_slice() else {
-        return Err("speed CONFIG BATCH SEQUENCE THREADS STEPS [full] [split|bf16]".into());
+    let [model, batch, sequence, threads, steps, flags @ ..] = arguments.as_slice() else {
+        return Err("speed MODEL BATCH SEQUENCE THREADS STEPS [full] [split|bf16]".into());
     };
     let (batch, sequence, threads): (usize, usize, usize) = (batch.parse()?, sequence.parse()?, threads.parse()?);
     let steps: u64 = steps.parse()?;
@@ -25,9 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (_, true) => Precision::Bf16,
         _ => Precision::F32,
     };
-    let config = Config::from_hf(&serde_json::from_str(config)?)?;
-    let decoder = Decoder { layout: Layout::new(&config, true)?, config, frozen: Frozen::default(), precision };
-    let (rows, len) = (batch * sequence, decoder.layout.len());
+    let decoder = decoder(model, precision)?;
+    let soft = decoder.layout.soft_rows();
+    let (rows, len) = (batch * (sequence + soft), decoder.layout.len());
     let plan = Plan::new(&decoder, rows, recompute, Algorithm::AdamW, 4 * rows as u64);
     let pool = ThreadPool::new(threads)?;
     let mut buffers = Buffers::new(&decoder, rows, recompute);
@@ -36,14 +41,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state >> 33
     };
-    let mut weights: Vec<f32> = (0..len).map(|_| (random() as f32 / (1_u64 << 31) as f32 - 0.5) * 0.07).collect();
-    let (mut gradients, mut mean, mut square) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);
+    let mut weights = zeros(len);
+    weights.fill_with(|| (random() as f32 / (1_u64 << 31) as f32 - 0.5) * 0.07);
+    let (mut gradients, mut mean, mut square) = (zeros(len), zeros(len), zeros(len));
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     for step in 1..=steps {
         let mut texts = Batch::default();
         for _ in 0..batch {
             let tokens: Vec<u32> = (0..sequence).map(|_| random() as u32 % decoder.config.vocabulary as u32).collect();
+            let start = texts.tokens.len();
+            texts.tokens.extend((0..soft).map(|row| (decoder.config.vocabulary + row) as u32));
+            texts.targets.extend((0..soft).map(|_| None));
             texts.push(&tokens);
+            if let Some(document) = texts.documents.last_mut() {
+                document.start = start;
+            }
         }
         let begin = Instant::now();
         let objective = Objective { factor: 1.0 / texts.target_count() as f32, ..Objective::default() };
@@ -77,4 +89,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
     );
     Ok(())
+}
+
+/// The decoder of a `config.json`, all of it trained; or of a model's file, of which nothing is.
+fn decoder(model: &str, precision: Precision) -> Result<Decoder, Box<dyn std::error::Error>> {
+    if model.starts_with('{') {
+        let config = Config::from_hf(&serde_json::from_str(model)?)?;
+        return Ok(Decoder { layout: Layout::new(&config, true)?, config, frozen: Frozen::default(), precision });
+    }
+    let source = Source::open(std::path::Path::new(model))?;
+    let config = Config::from_source(&source)?;
+    let method = Method::Prompt(Prompt { rows: ROWS, encoder: Some(config.hidden) });
+    let layout = Layout::with(&config, config.has_norm_biases(&source), &method)?;
+    let frozen = Frozen::read(&layout, &source, &config)?;
+    Ok(Decoder { config, layout, frozen, precision })
 }

@@ -1,6 +1,7 @@
 //! Every buffer of a pass, sized once.
 
 use saem_kernels::gemm::{Size, shared_len};
+use saem_kernels::zeros;
 use saem_model::config::{LayerConfig, Moe};
 use saem_model::{Angles, Config, Routing};
 
@@ -70,7 +71,7 @@ pub(crate) struct Saved {
 
 impl Saved {
     fn new(config: &Config, tokens: usize) -> Self {
-        let buffer = |wanted: bool, width: usize| vec![0.0; if wanted { tokens * width } else { 0 }];
+        let buffer = |wanted: bool, width: usize| zeros(if wanted { tokens * width } else { 0 });
         let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
         let after = config.norm_position.after();
         Self {
@@ -112,8 +113,8 @@ impl Inside {
         let len = tokens * Self::width(config, layers);
         let moe = Self::sparse(config, layers);
         Self {
-            gate: vec![0.0; if config.gated { len } else { 0 }],
-            up: vec![0.0; len],
+            gate: zeros(if config.gated { len } else { 0 }),
+            up: zeros(len),
             routing: moe.map(|moe| Routing::new(moe, tokens)),
         }
     }
@@ -223,24 +224,24 @@ impl Buffers {
         });
         Self {
             tokens,
-            streams: (0..=layers).map(|_| vec![0.0; tokens * config.hidden]).collect(),
+            streams: (0..=layers).map(|_| zeros(tokens * config.hidden)).collect(),
             saved: (0..Self::kept(config, recompute)).map(|_| Saved::new(config, tokens)).collect(),
             insides: Self::inside(config, recompute).map(|layers| Inside::new(config, tokens, layers)).collect(),
             scratch: Scratch {
-                normed: vec![0.0; tokens * config.hidden],
-                output: vec![0.0; tokens * config.hidden],
-                gradient: vec![0.0; tokens * config.hidden],
-                wide: vec![0.0; tokens * wide],
-                attended: vec![0.0; tokens * config.query_width()],
+                normed: zeros(tokens * config.hidden),
+                output: zeros(tokens * config.hidden),
+                gradient: zeros(tokens * config.hidden),
+                wide: zeros(tokens * wide),
+                attended: zeros(tokens * config.query_width()),
                 statistics: vec![0.0; 2 * tokens * Self::norm_rows(config)],
                 norm_weight: vec![0.0; config.hidden.max(config.head_dim)],
                 room: Room {
-                    shared: vec![0.0; Self::shared(config, tokens)],
+                    shared: zeros(Self::shared(config, tokens)),
                     inner: vec![0.0; tokens * layout.rank()],
                     lengths: Lengths::new(decoder, tokens),
                 },
-                logits: vec![0.0; rows * layout.outputs],
-                capped: vec![0.0; if config.logit_soft_cap.is_some() { rows * layout.outputs } else { 0 }],
+                logits: zeros(rows * layout.outputs),
+                capped: zeros(if config.logit_soft_cap.is_some() { rows * layout.outputs } else { 0 }),
                 losses: vec![0.0; rows],
                 likeliest: 0,
                 picked: vec![0.0; 2 * rows * config.hidden],

@@ -13,7 +13,7 @@ use std::path::Path;
 use saem_formats::safetensors;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, BLOCK, Muon, MuonRoom, Quantised};
-use saem_kernels::{DataType, ThreadPool};
+use saem_kernels::{DataType, ThreadPool, zeros};
 use saem_model::Role;
 use serde::{Deserialize, Serialize};
 
@@ -127,8 +127,8 @@ impl Optimizer {
             let (len, blocks) = (slot.len(), slot.len().div_ceil(BLOCK));
             match Form::of(algorithm, trained) {
                 Form::None => States::None,
-                Form::Means => States::Means { mean: vec![0.0; len], square: vec![0.0; len] },
-                Form::Momentum => States::Momentum { momentum: vec![0.0; len] },
+                Form::Means => States::Means { mean: zeros(len), square: zeros(len) },
+                Form::Momentum => States::Momentum { momentum: zeros(len) },
                 Form::Codes => States::Codes {
                     mean: vec![Quantised::zero(true); len],
                     mean_scales: vec![0.0; blocks],

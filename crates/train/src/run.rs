@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use saem_formats::Source;
 use saem_kernels::gradient::{AdamW, round_by_chance, square_sum};
-use saem_kernels::{DataType, ThreadPool};
+use saem_kernels::{DataType, ThreadPool, zeros};
 use saem_model::{Classifier, Config, Family, convert, load_tokenizer};
 use saem_tokenizer::Tokenizer;
 use serde::Serialize;
@@ -163,7 +163,7 @@ impl Run {
         let program = machine::resident_memory().unwrap_or(0).saturating_sub(read);
         machine::refuse_what_does_not_fit(&decoder, &recipe.train)?;
         let len = decoder.layout.len();
-        let mut weights = vec![0.0; len];
+        let mut weights = zeros(len);
         if is_new {
             begin::draw(&decoder, &config_json, recipe.train.seed, &mut weights);
         } else {
@@ -190,7 +190,7 @@ impl Run {
             feed,
             tokenizer,
             weights,
-            gradients: vec![0.0; len],
+            gradients: zeros(len),
             optimizer,
             buffers,
             metrics: None,

@@ -3,10 +3,10 @@
 //! A tile product multiplies 16 lines by 16 lines over 32 elements in 16 cycles: sixteen times the multiply-adds of f32
 //! vectors. Factors are taken apart as they are packed, into one bf16 number or into the sum of two or three. The products
 //! of all parts but the smallest make one result: of two parts three, of three parts six. Four tiles of sums hold 32 by
-//! 32 results for a block's depth; results go between them and memory without further arithmetic.
+//! 32 results for a block's depth, which go to memory while the next ones are computed.
 //!
-//! Blocks: a panel of `b` stays in the first cache while the lines of `a` go by, which stay in the second, and so do the
-//! results of a thread's block, which is done with before the next begins. All threads share the packed lines of `b`.
+//! Blocks: lines of `a` stay in the second cache and go by each panel of `b`, while the panel after it is fetched. All
+//! threads share the packed lines of `b`.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -25,8 +25,10 @@ const TILE_BYTES: usize = 1024;
 const STEP: usize = 32;
 /// Lines of a panel: two tiles.
 const SIDE: usize = 2 * TILE_LINES;
-/// Depth of a block: the parts of a panel's numbers fill the first cache.
-const DEPTH: usize = 256;
+/// Depth of a block. Results go to memory once for each, which is why all of the depth is one block where that is not much
+/// deeper: lines of `a` stay in the second cache.
+const DEPTH: usize = 512;
+const MOST_DEPTH: usize = 768;
 /// Lines of `a` in a block, at most.
 const LINES: usize = 256;
 /// Depth of the lines of `b` that are packed at a time, at most, and how many of them; of at most half the depth they are
@@ -144,8 +146,9 @@ impl<const PARTS: usize> Shape<PARTS> {
     }
 
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<PARTS> {
+        let is_one = self.depth.len() <= MOST_DEPTH;
         // One part takes little room.
-        pieces(self.depth.clone(), if PARTS == 1 { 2 * DEPTH } else { DEPTH })
+        pieces(self.depth.clone(), if PARTS == 1 || is_one { SHARED_DEPTH } else { DEPTH })
     }
 
     /// Where a panel of a block begins.
@@ -225,6 +228,7 @@ pub(super) fn aligned(buffer: &[f32]) -> usize {
 ///
 /// # Safety
 /// As [`compute`], for these rows and columns; tiles are configured.
+#[target_feature(enable = "avx512f")]
 unsafe fn lines_of_block<const PARTS: usize>(
     product: &Product<'_>,
     rows: Range<usize>,
@@ -244,73 +248,101 @@ unsafe fn lines_of_block<const PARTS: usize>(
     let view = product.a.view(rows.clone(), depth.clone(), expanded);
     // SAFETY: the instructions are there.
     unsafe { pack::<PARTS, false>(view, rows.len(), depth.len(), to) };
+    let mut room = [Sums([0.0; SIDE * SIDE]), Sums([0.0; SIDE * SIDE])];
+    let [mut now, mut before] = room.each_mut();
+    let mut pending = Pending { to: product.c, rows: 0, columns: 0, add };
+    // What is fetched of the next panel at each step.
+    let ahead = panel / (to.len() / panel).max(1) / steps.max(1);
     for (b, column) in b.chunks_exact(panel).zip(columns.clone().step_by(SIDE)) {
-        let width = SIDE.min(columns.end - column);
+        let mut next = b.as_ptr().wrapping_add(panel);
         for (a, row) in to.chunks_exact(panel).zip(rows.clone().step_by(SIDE)) {
-            let height = SIDE.min(rows.end - row);
             // SAFETY: the panels have the steps, and the place the results: the caller's promise.
             unsafe {
-                let place = product.c.from(row, column);
-                if height == SIDE && width == SIDE {
-                    tiles::<PARTS>(steps, a.as_ptr(), b.as_ptr(), place, add);
-                } else {
-                    let mut room = Edge([0.0; SIDE * SIDE]);
-                    let inner = Place { start: room.0.as_mut_ptr(), stride: SIDE };
-                    if add {
-                        copy(place, inner, height, width);
+                tiles::<PARTS>(steps, a.as_ptr(), b.as_ptr(), now, &pending, before, (next, ahead));
+                next = next.wrapping_add(ahead * steps);
+                pending = Pending {
+                    to: product.c.from(row, column),
+                    rows: SIDE.min(rows.end - row),
+                    columns: SIDE.min(columns.end - column),
+                    add,
+                };
+            }
+            std::mem::swap(&mut now, &mut before);
+        }
+    }
+    // SAFETY: as above.
+    unsafe { pending.put(before, 0..SIDE) };
+}
+
+/// Sums of a block.
+#[repr(align(64))]
+struct Sums([f32; SIDE * SIDE]);
+
+/// Where sums go. They are brought there while the next ones are computed: memory is slow, and stores of tiles would have
+/// products wait.
+struct Pending {
+    to: Place,
+    rows: usize,
+    columns: usize,
+    add: bool,
+}
+
+impl Pending {
+    /// Some rows of sums.
+    ///
+    /// # Safety
+    /// The place must be valid for the rows and columns.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn put(&self, sums: &Sums, rows: Range<usize>) {
+        let masks = [self.columns, self.columns.saturating_sub(16)].map(|count| ((1_u32 << count.min(16)) - 1) as u16);
+        for row in rows.start..rows.end.min(self.rows) {
+            for (half, mask) in masks.into_iter().enumerate() {
+                // SAFETY: the mask keeps to the columns: the caller's promise; sums are whole.
+                unsafe {
+                    let to = self.to.start.wrapping_add(row * self.to.stride + 16 * half);
+                    let mut sum = _mm512_load_ps(sums.0.as_ptr().add(row * SIDE + 16 * half));
+                    if self.add {
+                        sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), sum);
                     }
-                    tiles::<PARTS>(steps, a.as_ptr(), b.as_ptr(), inner, add);
-                    copy(inner, place, height, width);
+                    _mm512_mask_storeu_ps(to, mask, sum);
                 }
             }
         }
     }
 }
 
-/// Results at the edge of the output, with those beyond it.
-#[repr(align(64))]
-struct Edge([f32; SIDE * SIDE]);
-
-/// # Safety
-/// Both places must be valid for so many rows and columns.
-unsafe fn copy(from: Place, to: Place, rows: usize, columns: usize) {
-    for row in 0..rows {
-        // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(from.at(row, 0), to.at(row, 0), columns) };
-    }
-}
-
-/// 32 by 32 results over some steps of depth.
+/// 32 by 32 sums over some steps of depth, while those of `before` are put where they belong and what comes `next` is
+/// fetched, so many floats at each step.
 ///
 /// # Safety
-/// The panels must have the steps, `place` must be valid for the results; tiles are configured.
-#[inline(always)]
-unsafe fn tiles<const PARTS: usize>(steps: usize, a: *const f32, b: *const f32, place: Place, add: bool) {
-    let stride = place.stride * FLOAT;
+/// The panels must have the steps, and the pending place be valid; tiles are configured.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn tiles<const PARTS: usize>(
+    steps: usize,
+    a: *const f32,
+    b: *const f32,
+    sums: &mut Sums,
+    pending: &Pending,
+    before: &Sums,
+    (next, ahead): (*const f32, usize),
+) {
+    let rows = SIDE.div_ceil(steps.max(1));
     // SAFETY: the caller's promise; only tile registers and the results are changed.
     unsafe {
-        let (top, bottom) = (place.at(0, 0), place.at(TILE_LINES, 0));
-        if add {
-            asm!(
-                "tileloadd tmm0, [{top} + {stride}]",
-                "tileloadd tmm1, [{top} + {stride} + 64]",
-                "tileloadd tmm2, [{bottom} + {stride}]",
-                "tileloadd tmm3, [{bottom} + {stride} + 64]",
-                top = in(reg) top,
-                bottom = in(reg) bottom,
-                stride = in(reg) stride,
-                options(nostack, readonly, preserves_flags)
-            );
-        } else {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem, preserves_flags)
-            );
-        }
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            options(nostack, nomem, preserves_flags)
+        );
         for step in 0..steps {
+            keep_awake();
+            for line in (0..ahead).step_by(16) {
+                _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(step * ahead + line).cast());
+            }
             let start = |part: usize| (step * PARTS + part) * 2 * TILE_BYTES;
             let (a, b) = (|part| a.byte_add(start(part)), |part| b.byte_add(start(part)));
             // All parts but the smallest with each other, in an order that loads few tiles.
@@ -331,16 +363,33 @@ unsafe fn tiles<const PARTS: usize>(steps: usize, a: *const f32, b: *const f32, 
                     take_left(a(2));
                 }
             }
+            pending.put(before, step * rows..(step + 1) * rows);
         }
+        let start = sums.0.as_mut_ptr();
         asm!(
             "tilestored [{top} + {stride}], tmm0",
             "tilestored [{top} + {stride} + 64], tmm1",
             "tilestored [{bottom} + {stride}], tmm2",
             "tilestored [{bottom} + {stride} + 64], tmm3",
-            top = in(reg) top,
-            bottom = in(reg) bottom,
-            stride = in(reg) stride,
+            top = in(reg) start,
+            bottom = in(reg) start.add(TILE_LINES * SIDE),
+            stride = in(reg) SIDE * FLOAT,
             options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Adds zeros. A processor (Sapphire Rapids and later) that has had no vector arithmetic for some hundred cycles takes a
+/// fifth more time for products of tiles.
+#[inline(always)]
+fn keep_awake() {
+    // SAFETY: only the named register is changed.
+    unsafe {
+        asm!(
+            "vxorps {zero}, {zero}, {zero}",
+            "vaddps {zero}, {zero}, {zero}",
+            zero = out(xmm_reg) _,
+            options(nostack, nomem, preserves_flags)
         );
     }
 }
