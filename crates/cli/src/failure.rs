@@ -365,6 +365,9 @@ fn training(error: &TrainError, language: Language) -> Failure {
         TrainError::Checkpoint { path, problem } => {
             Failure::new(l.train_checkpoint(&shown(path))).hint(l.reason(problem)).hint(l.train_checkpoint_hint())
         }
+        TrainError::Positions { found, limit } => {
+            Failure::new(l.train_positions(*found, *limit)).hint(l.train_positions_hint())
+        }
         TrainError::TooManyTokens { .. } | TrainError::Token { .. } | TrainError::Documents { .. } => {
             Failure::new(l.train_failed()).hint(reason())
         }

@@ -103,6 +103,14 @@ messages! {
         en: "{tokens} tokens of text do not fill one sequence of {sequence}",
         ko: "글이 {tokens}토큰뿐이라 {sequence}토큰짜리 시퀀스 하나도 채우지 못합니다",
     }
+    train_positions(tokens: usize, positions: usize) {
+        en: "a text of {tokens} tokens is longer than the model's {positions} positions",
+        ko: "{tokens}토큰짜리 글이 모델의 위치 {positions}개보다 깁니다",
+    }
+    train_positions_hint() {
+        en: "make `sequence` smaller",
+        ko: "`sequence`를 줄이세요",
+    }
     train_too_little_hint() {
         en: "add texts, or make `sequence` smaller",
         ko: "글을 더하거나 `sequence`를 줄이십시오",
