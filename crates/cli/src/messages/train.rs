@@ -109,7 +109,7 @@ messages! {
     }
     train_positions_hint() {
         en: "make `sequence` smaller",
-        ko: "`sequence`를 줄이세요",
+        ko: "`sequence`를 줄이십시오",
     }
     train_too_little_hint() {
         en: "add texts, or make `sequence` smaller",
