@@ -248,10 +248,8 @@ fn read_index(path: &Path, size: u64) -> io::Result<(Width, Vec<Range<u64>>)> {
             let parts = first as usize..next as usize;
             let (start, end) = (starts[parts.start], starts[parts.end - 1] + lengths[parts.end - 1]);
             let mut inside = starts[parts.clone()].iter().zip(&lengths[parts]);
-            if !inside
-                .try_fold(start, |at, (start, length)| (at == *start).then_some(at + length))
-                .is_some_and(|at| at == end)
-            {
+            let last = inside.try_fold(start, |at, (start, length)| (at == *start).then_some(at + length));
+            if last != Some(end) {
                 return Err(broken("the sequences of a document do not follow each other"));
             }
             texts.push(start..end);

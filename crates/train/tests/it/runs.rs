@@ -95,7 +95,7 @@ fn positions_are_learnt() {
     ] {
         assert_eq!(config[field], value, "{field}");
     }
-    let model = Source::open(&place.path("opt/model")).unwrap();
+    let model = Source::open(place.path("opt/model")).unwrap();
     let (config, pool) = (saem_model::Config::from_source(&model).unwrap(), saem_kernels::ThreadPool::new(1).unwrap());
     assert_eq!((config.learned_positions, config.context, config.has_norm_biases(&model)), (Some(2), 32, true));
     saem_model::Model::load(&model, &pool, &saem_model::LoadOptions::default(), &mut |_, _| {}).unwrap();
@@ -142,7 +142,7 @@ fn weights_of_sixteen_bits_are_rounded_by_chance() {
         whole[11].loss,
         floats[11].loss
     );
-    let model = Source::open(&place.path("whole/model")).unwrap();
+    let model = Source::open(place.path("whole/model")).unwrap();
     assert_eq!(saem_model::Config::from_source(&model).unwrap().hidden, 32);
     place.recipe("lora.toml", "[model]\nbase = \"x\"\n[tune]\nmethod = \"lora\"\n[data]\ntrain = [\"a.jsonl\"]\ntext = \"text\"\n[train]\nsteps = 1\nweights = \"bf16\"\n");
     let error = Recipe::read(&place.path("lora.toml")).unwrap_err();
