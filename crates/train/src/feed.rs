@@ -10,6 +10,7 @@ use crate::TrainError;
 use crate::buffers::Buffers;
 use crate::data::Sequences;
 use crate::examples::{Before, Example, Examples, Lessons};
+use crate::folder;
 use crate::layout::Layout;
 use crate::measure::{Measurement, measure, measure_pairs, prompt};
 use crate::pass::{Batch, Decoder};
@@ -47,7 +48,12 @@ impl Feed {
     ) -> Result<Self, TrainError> {
         let Recipe { data, train, .. } = recipe;
         if recipe.tune.is_none() {
-            let mut read = |paths: &[PathBuf], kept: &str| match Texts::kept(&folder.join(kept), paths)? {
+            // Tokens without a run are those of another one.
+            let is_begun = folder::is_begun(folder);
+            let kept = |kept: &str, paths: &[PathBuf]| {
+                if is_begun { Texts::kept(&folder.join(kept), paths) } else { Ok(None) }
+            };
+            let mut read = |paths: &[PathBuf], name: &str| match kept(name, paths)? {
                 Some(texts) => Ok(texts),
                 None => Texts::read(paths, &data.text, tokenizer, folder, progress),
             };

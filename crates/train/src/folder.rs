@@ -12,6 +12,11 @@ use crate::recipe::Recipe;
 /// The recipe's name in the folder.
 const RECIPE: &str = "recipe.toml";
 
+/// Whether there is a run in the folder.
+pub(crate) fn is_begun(folder: &Path) -> bool {
+    folder.join(RECIPE).is_file()
+}
+
 /// Sees that the folder is that of no run yet, or of one with the same recipe where it should go on.
 pub(crate) fn check(folder: &Path, recipe: &Recipe, resume: bool) -> Result<(), TrainError> {
     let path = folder.join(RECIPE);

@@ -379,8 +379,8 @@ unsafe fn tiles<const PARTS: usize>(
     }
 }
 
-/// Adds zeros. A processor (Sapphire Rapids and later) that has had no vector arithmetic for some hundred cycles takes a
-/// fifth more time for products of tiles.
+/// Adds zeros. Where no vectors were added in between, products of tiles took a fifth more time on the one processor that
+/// this was measured on; why is not known, and other instructions did not help.
 #[inline(always)]
 fn keep_awake() {
     // SAFETY: only the named register is changed.

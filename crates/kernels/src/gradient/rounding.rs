@@ -39,7 +39,7 @@ impl Kernel for Round<'_> {
 /// A number as if drawn by chance, another one for each number (the constants of Wellons 2018, "Prospecting for Hash
 /// Functions": `lowbias32`).
 #[inline(always)]
-pub(crate) fn mixed(mut number: u32) -> u32 {
+fn mixed(mut number: u32) -> u32 {
     number = (number ^ number >> 16).wrapping_mul(0x7feb_352d);
     number = (number ^ number >> 15).wrapping_mul(0x846c_a68b);
     number ^ number >> 16
