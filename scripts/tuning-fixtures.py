@@ -37,6 +37,8 @@ CASES = {
     "llama-lora": LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=GATED),
     "gemma3-lora": LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules=["q_proj", "v_proj", "down_proj"]),
     "qwen2-lora": LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=2, target_modules=GATED),
+    # The last three of seven layers.
+    "gemma3-lora-last": LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=GATED, layers_to_transform=[4, 5, 6]),
     "qwen2-dpo": LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules=GATED),
     "llama-dora": LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=GATED, use_dora=True),
     "qwen2-dora": LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules=GATED, use_dora=True),

@@ -203,7 +203,7 @@ pub struct Buffers {
     pub(crate) tokens: usize,
     /// The stream before each layer, and after the last: `[tokens, hidden]`.
     pub(crate) streams: Vec<Vec<f32>>,
-    /// For each layer, or one for all.
+    /// For each layer that the gradient goes through, or one for all.
     pub(crate) saved: Vec<Saved>,
     /// The same.
     pub(crate) insides: Vec<Inside>,
@@ -225,8 +225,8 @@ impl Buffers {
         Self {
             tokens,
             streams: (0..=layers).map(|_| zeros(tokens * config.hidden)).collect(),
-            saved: (0..Self::kept(config, recompute)).map(|_| Saved::new(config, tokens)).collect(),
-            insides: Self::inside(config, recompute).map(|layers| Inside::new(config, tokens, layers)).collect(),
+            saved: (0..Self::kept(layout, recompute)).map(|_| Saved::new(config, tokens)).collect(),
+            insides: Self::inside(decoder, recompute).map(|layers| Inside::new(config, tokens, layers)).collect(),
             scratch: Scratch {
                 normed: zeros(tokens * config.hidden),
                 output: zeros(tokens * config.hidden),
@@ -259,8 +259,8 @@ impl Buffers {
         let rows = logit_rows(layout, tokens);
         let layers = config.layers.len();
         let activations =
-            (layers + 1) * tokens * config.hidden + Self::kept(config, recompute) * Saved::floats(config, tokens);
-        let insides: usize = Self::inside(config, recompute).map(|layers| Inside::bytes(config, tokens, layers)).sum();
+            (layers + 1) * tokens * config.hidden + Self::kept(layout, recompute) * Saved::floats(config, tokens);
+        let insides: usize = Self::inside(decoder, recompute).map(|layers| Inside::bytes(config, tokens, layers)).sum();
         let logits = rows * (layout.outputs * if config.logit_soft_cap.is_some() { 2 } else { 1 } + 1);
         let angles: usize = config.ropes.iter().map(|rope| tokens * rope.rotary / 2 * 3).sum();
         let working = tokens * (3 * config.hidden + Self::wide(config) + config.query_width())
@@ -276,17 +276,18 @@ impl Buffers {
         [4 * activations + insides, 4 * logits, 4 * working].map(|bytes| bytes as u64)
     }
 
-    fn kept(config: &Config, recompute: Recompute) -> usize {
+    fn kept(layout: &Layout, recompute: Recompute) -> usize {
         match recompute {
-            Recompute::None | Recompute::Selective => config.layers.len(),
+            Recompute::None | Recompute::Selective => (layout.layers.len() - layout.first_layer()).max(1),
             Recompute::Full => 1,
         }
     }
 
-    /// The layers that share an [`Inside`].
-    fn inside(config: &Config, recompute: Recompute) -> impl Iterator<Item = &[LayerConfig]> {
-        let together = if recompute == Recompute::None { 1 } else { config.layers.len() };
-        config.layers.chunks(together.max(1))
+    /// The layers that share an [`Inside`]: those that no gradient goes through share that of the first one that it does.
+    fn inside(Decoder { config, layout, .. }: &Decoder, recompute: Recompute) -> impl Iterator<Item = &[LayerConfig]> {
+        let first = if recompute == Recompute::None { layout.first_layer() + 1 } else { config.layers.len() };
+        let (together, own) = config.layers.split_at(first.min(config.layers.len()));
+        std::iter::once(together).chain(own.chunks(1))
     }
 
     fn wide(config: &Config) -> usize {

@@ -264,7 +264,8 @@ impl Layout {
             places.insert(key, (place, parameter));
         }
         let lora = if let Method::Lora(lora) = method { Some(lora) } else { None };
-        let mut find = Find { places: &places, lora, flat: &mut flat, expert: None, magnitudes: Vec::new() };
+        let layers = config.layers.len();
+        let mut find = Find { places: &places, lora, layers, flat: &mut flat, expert: None, magnitudes: Vec::new() };
         let layers = config
             .layers
             .iter()
@@ -401,9 +402,15 @@ impl Layout {
         widest.map_or(0, |widest| widest * tokens.max(rank) + rank * rank)
     }
 
-    /// Whether anything but the head is trained, so that the gradient has to go through the layers at all.
-    pub(crate) fn trains_layers(&self) -> bool {
-        self.trained.iter().any(|trained| trained.kind != Kind::Score)
+    /// The lowest layer that the gradient has to go through: nothing below it is trained. Where that is the head alone, one
+    /// more than there are.
+    pub(crate) fn first_layer(&self) -> usize {
+        let lowest = |trained: &Trained| match trained.kind {
+            Kind::LoraA(_, layer) | Kind::LoraB(_, layer) | Kind::Magnitude(_, layer) => layer,
+            Kind::Score => self.layers.len(),
+            Kind::Own(_) | Kind::Soft | Kind::Prefix | Kind::Encoder(_) => 0,
+        };
+        self.trained.iter().map(lowest).min().unwrap_or(self.layers.len())
     }
 
     /// Whether anything that is trained lies before the first layer, so that the gradient has to go through all of them.
@@ -455,6 +462,8 @@ type Places = HashMap<(Role, Option<usize>, Option<usize>, bool), (Place, Parame
 struct Find<'a> {
     places: &'a Places,
     lora: Option<&'a Lora>,
+    /// How many there are.
+    layers: usize,
     flat: &'a mut Flat,
     /// The expert whose parameters are looked for.
     expert: Option<usize>,
@@ -497,8 +506,8 @@ impl Find<'_> {
         let [outputs, inputs] = parameter.shape.as_slice() else { return Err(missing()) };
         let (outputs, inputs) = (*outputs, *inputs);
         let bias = self.place(role, layer, true);
-        let lora = self.lora.filter(|lora| lora.changes(role));
-        let thin = lora.zip(layer).map(|(lora, layer)| {
+        let changed = self.lora.zip(layer).filter(|(lora, layer)| lora.changes(role, *layer, self.layers));
+        let thin = changed.map(|(lora, layer)| {
             let module = parameter.name.trim_end_matches(".weight");
             let name = |half: &str| format!("base_model.model.{module}.lora_{half}.weight");
             let (rank, scale) = (lora.rank, lora.scale());

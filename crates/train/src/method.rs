@@ -28,6 +28,8 @@ pub struct Lora {
     pub alpha: f64,
     /// The projections.
     pub targets: Vec<Target>,
+    /// Of how many layers, the last ones; all of them where nothing is said. No gradient has to go further down.
+    pub last_layers: Option<usize>,
     /// Whether each row of a changed weight has a length of its own that is trained (DoRA, Liu et al. 2024, arXiv
     /// 2402.09353): the projection becomes `m / |W + scale B A| * (W + scale B A) x`, row by row.
     pub magnitudes: bool,
@@ -40,8 +42,10 @@ impl Lora {
         (self.alpha / self.rank as f64) as f32
     }
 
-    pub(crate) fn changes(&self, role: Role) -> bool {
+    /// Whether it changes this projection of one of so many layers.
+    pub(crate) fn changes(&self, role: Role, layer: usize, layers: usize) -> bool {
         self.targets.iter().any(|target| target.role() == role)
+            && self.last_layers.is_none_or(|last| layer + last >= layers)
     }
 }
 

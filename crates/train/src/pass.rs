@@ -268,38 +268,35 @@ impl Decoder {
             opposite.iter_mut().zip(sin).for_each(|(opposite, sin)| *opposite = -sin);
         }
         self.input(&pass, &batch.tokens, &mut streams[0][..used], scratch);
-        // With one set of saved activations for all layers, each layer overwrites the last one's.
-        let layers = layout.layers.len();
-        let (all_kept, insides_kept) = (saved.len() == layers, insides.len() == layers);
-        let place = |index: usize| if all_kept { index } else { 0 };
-        let inside = |index: usize| if insides_kept { index } else { 0 };
+        // Layers that share a set of saved activations overwrite each other's: those that no gradient goes through do so
+        // before the first one that it does.
+        let (layers, first) = (layout.layers.len(), layout.first_layer());
+        let (all_kept, insides_kept) = (first + saved.len() >= layers, first + insides.len() >= layers);
+        let place = |index: usize| if all_kept { index.saturating_sub(first) } else { 0 };
+        let inside = |index: usize| if insides_kept { index.saturating_sub(first) } else { 0 };
         for (index, layer) in layout.layers.iter().enumerate() {
             let (before, after) = streams.split_at_mut(index + 1);
             let (stream, out) = (&before[index][..used], &mut after[0][..used]);
             pass.layer(index, layer, stream, out, (&mut saved[place(index)], &mut insides[inside(index)]), scratch);
         }
-        let last = layout.layers.len();
         let Some(gradients) = gradients else {
-            return Ok(self.output(&pass, &mut streams[last][..used], None, wanted, objective, scratch, each));
+            return Ok(self.output(&pass, &mut streams[layers][..used], None, wanted, objective, scratch, each));
         };
         // From here on the last stream is the gradient of the stream.
-        let (inputs, dx) = streams.split_at_mut(last);
+        let (inputs, dx) = streams.split_at_mut(layers);
         let dx = &mut dx[0][..used];
         let loss = self.output(&pass, dx, Some(gradients), wanted, objective, scratch, each);
-        if !layout.trains_layers() {
-            return Ok(loss);
-        }
-        for (index, layer) in layout.layers.iter().enumerate().rev() {
+        for (index, layer) in layout.layers.iter().enumerate().skip(first).rev() {
             let stream = &inputs[index][..used];
             let kept = (&mut saved[place(index)], &mut insides[inside(index)]);
-            let is_last = index + 1 == last;
+            let is_last = index + 1 == layers;
             if !all_kept && !is_last {
                 // Where the layer's result goes does not matter any more, but its scratch would be too short for it.
                 let mut out = std::mem::take(&mut scratch.gradient);
                 pass.layer(index, layer, stream, &mut out[..used], (&mut *kept.0, &mut *kept.1), scratch);
                 scratch.gradient = out;
             }
-            let to_input = index > 0 || layout.trains_input();
+            let to_input = index > first || layout.trains_input();
             let is_inside_kept = insides_kept || !all_kept || is_last;
             pass.layer_backward(index, layer, stream, dx, kept, is_inside_kept, scratch, gradients, to_input);
         }

@@ -104,6 +104,10 @@ pub struct TuneRecipe {
     /// LoRA: the projections that get them.
     #[serde(default = "defaults::targets")]
     pub targets: Vec<Target>,
+    /// LoRA: of how many layers, the last ones; all of them where nothing is said. The fewer, the quicker a step and the less
+    /// memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_layers: Option<usize>,
     /// DPO: how much a pair counts that is told apart already; less lets the model go further from where it began.
     #[serde(default = "defaults::beta")]
     pub beta: f64,
@@ -493,9 +497,9 @@ impl Recipe {
         match tune.method {
             MethodName::Full => Method::Full,
             MethodName::Lora | MethodName::Dora | MethodName::Dpo => {
-                let TuneRecipe { rank, alpha, .. } = *tune;
+                let TuneRecipe { rank, alpha, last_layers, .. } = *tune;
                 let magnitudes = tune.method == MethodName::Dora;
-                Method::Lora(Lora { rank, alpha, targets: tune.targets.clone(), magnitudes })
+                Method::Lora(Lora { rank, alpha, targets: tune.targets.clone(), last_layers, magnitudes })
             }
             MethodName::PTuning if tune.encoder_hidden == 0 => prompt(Some(hidden)),
             MethodName::PTuning => prompt(Some(tune.encoder_hidden)),
@@ -567,7 +571,10 @@ impl Recipe {
                 if tune.targets.is_empty() {
                     return Err("[tune] targets names nothing".into());
                 }
-                for (name, count) in [("rank", tune.rank), ("virtual_tokens", tune.virtual_tokens)] {
+                let last_layers = tune.last_layers.unwrap_or(1);
+                for (name, count) in
+                    [("rank", tune.rank), ("virtual_tokens", tune.virtual_tokens), ("last_layers", last_layers)]
+                {
                     if !(1..=65_536).contains(&count) {
                         return Err(format!("[tune] {name} is {count}, and must be from 1 to 65536"));
                     }

@@ -1,9 +1,12 @@
-//! Products on bf16 tiles (x86-64 with AMX).
+//! Products of bf16 numbers, on tiles or by vectors (x86-64 with AMX or AVX-512 BF16).
 //!
 //! A tile product multiplies 16 lines by 16 lines over 32 elements in 16 cycles: sixteen times the multiply-adds of f32
 //! vectors. Factors are taken apart as they are packed, into one bf16 number or into the sum of two or three. The products
 //! of all parts but the smallest make one result: of two parts three, of three parts six. Four tiles of sums hold 32 by
 //! 32 results for a block's depth, which go to memory while the next ones are computed.
+//!
+//! Vectors of bf16 numbers hold twice those of f32, so they gain where one part will do, and only there. They take the same
+//! panels: a row of a tile of `b` is a vector, and a number of one of `a` is a pair for all of its lanes.
 //!
 //! Blocks: lines of `a` stay in the second cache and go by each panel of `b`, while the panel after it is fetched. All
 //! threads share the packed lines of `b`.
@@ -13,18 +16,20 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::factor::{Factor, View};
-use super::{Output, Place, Precision, Product, Right, Scratch, Size, Team, pieces, ranges};
+use super::{Output, Place, Precision, Product, Right, Scratch, Size, Team, pairs, pieces, ranges};
 use crate::pool::SharedSlice;
 use crate::simd::Isa;
 use crate::simd::amx::{TILE_CONFIG, has_bf16};
 
 /// Lines of a tile, and its bytes.
-const TILE_LINES: usize = 16;
-const TILE_BYTES: usize = 1024;
+pub(super) const TILE_LINES: usize = 16;
+pub(super) const TILE_BYTES: usize = 1024;
 /// Elements of a line of a tile.
-const STEP: usize = 32;
+pub(super) const STEP: usize = 32;
 /// Lines of a panel: two tiles.
-const SIDE: usize = 2 * TILE_LINES;
+pub(super) const SIDE: usize = 2 * TILE_LINES;
+/// How many elements further on a line is fetched while it is packed.
+const AHEAD: usize = 4 * STEP;
 /// Depth of a block. Results go to memory once for each, which is why all of the depth is one block where that is not much
 /// deeper: lines of `a` stay in the second cache.
 const DEPTH: usize = 512;
@@ -43,17 +48,39 @@ const ALIGN: usize = 64;
 const FLOAT: usize = size_of::<f32>();
 pub(super) const ALIGN_FLOATS: usize = ALIGN / FLOAT;
 
-/// Whether a product of this size is one for tiles.
-pub(super) fn suits(Size { m, n, k }: Size) -> bool {
-    // Tiles are filled up with zeros: for the smallest products vectors are faster.
-    const LEAST: usize = 8;
-    m >= LEAST && n >= LEAST && k >= LEAST && Isa::detect() == Isa::Amx && has_bf16()
+/// What multiplies bf16 numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Tiles of AMX.
+    Tiles,
+    /// Vectors of AVX-512.
+    Vectors,
 }
 
-/// Floats that [`compute`] packs `b` into.
-pub(super) fn shared_len(Size { n, k, .. }: Size) -> usize {
-    let lines = n.min(shared_lines(k)).next_multiple_of(SIDE);
-    lines * k.min(SHARED_DEPTH).next_multiple_of(STEP) * MOST_PARTS / 2 + ALIGN_FLOATS
+impl Unit {
+    /// The one of this machine, where it has one.
+    pub(super) fn detect() -> Option<Self> {
+        match Isa::detect() {
+            Isa::Amx if has_bf16() => Some(Self::Tiles),
+            Isa::Amx | Isa::Avx512 if std::is_x86_feature_detected!("avx512bf16") => Some(Self::Vectors),
+            _ => None,
+        }
+    }
+
+    /// The one for a product of this size, where there is one.
+    pub(super) fn of(precision: Precision, Size { m, n, k }: Size) -> Option<Self> {
+        // Tiles are filled up with zeros: for the smallest products vectors of floats are faster.
+        const LEAST: usize = 8;
+        let suits = |unit: &Self| *unit == Self::Tiles || precision == Precision::Bf16;
+        Self::detect().filter(suits).filter(|_| m >= LEAST && n >= LEAST && k >= LEAST)
+    }
+
+    /// Floats that [`compute`] packs `b` into.
+    pub(super) fn shared_len(self, Size { n, k, .. }: Size) -> usize {
+        let lines = n.min(shared_lines(k)).next_multiple_of(SIDE);
+        let parts = if self == Self::Tiles { MOST_PARTS } else { 1 };
+        lines * k.min(SHARED_DEPTH).next_multiple_of(STEP) * parts / 2 + ALIGN_FLOATS
+    }
 }
 
 /// Lines of `b` that are packed at a time.
@@ -68,14 +95,14 @@ fn shared_lines(depth: usize) -> usize {
 /// As [`Product::compute`].
 ///
 /// # Safety
-/// As there, and the product [`suits`].
-pub(super) unsafe fn compute(product: &Product<'_>, precision: Precision, shared: &mut [f32]) {
+/// As there, and the unit is one [`of`](Unit::of) the product.
+pub(super) unsafe fn compute(product: &Product<'_>, unit: Unit, precision: Precision, shared: &mut [f32]) {
     // SAFETY: the caller's promise.
     unsafe {
         match precision {
-            Precision::Bf16 => blocks::<1>(product, shared),
-            Precision::Split => blocks::<2>(product, shared),
-            Precision::F32 => blocks::<MOST_PARTS>(product, shared),
+            Precision::Bf16 => blocks::<1>(product, unit, shared),
+            Precision::Split => blocks::<2>(product, unit, shared),
+            Precision::F32 => blocks::<MOST_PARTS>(product, unit, shared),
         }
     }
 }
@@ -84,7 +111,7 @@ pub(super) unsafe fn compute(product: &Product<'_>, precision: Precision, shared
 ///
 /// # Safety
 /// As [`compute`].
-unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, shared: &mut [f32]) {
+unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, unit: Unit, shared: &mut [f32]) {
     let Product { team, size, b, .. } = *product;
     let start = aligned(shared);
     let mut done = 0;
@@ -111,17 +138,21 @@ unsafe fn blocks<const PARTS: usize>(product: &Product<'_>, shared: &mut [f32]) 
                 let rows = number / parts * share..size.m.min((number / parts + 1) * share);
                 let first = (number % parts * part).min(shape.panels());
                 let panels = first..(first + part).min(shape.panels());
-                // SAFETY: tiles are there, and the configuration is valid.
-                unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILE_CONFIG, options(nostack, readonly)) };
+                if unit == Unit::Tiles {
+                    // SAFETY: tiles are there, and the configuration is valid.
+                    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILE_CONFIG, options(nostack, readonly)) };
+                }
                 for block in shape.blocks() {
                     let add = product.output == Output::Add || block.start > 0;
                     let b = &packed[shape.place(&block, panels.start)..shape.place(&block, panels.end)];
                     let columns = shape.lines_of(&panels);
                     // SAFETY: the caller's promise; the rows and columns are this thread's.
-                    unsafe { lines_of_block::<PARTS>(product, rows.clone(), block, b, columns, scratch, add) };
+                    unsafe { lines_of_block::<PARTS>(product, unit, rows.clone(), block, b, columns, scratch, add) };
                 }
-                // SAFETY: tiles are there.
-                unsafe { asm!("tilerelease", options(nostack, nomem)) };
+                if unit == Unit::Tiles {
+                    // SAFETY: tiles are there.
+                    unsafe { asm!("tilerelease", options(nostack, nomem)) };
+                }
             });
         }
     }
@@ -167,14 +198,19 @@ impl<const PARTS: usize> Shape<PARTS> {
         team.split(self.panels(), if b.has_blocks() { group } else { 1 }, |panels| {
             super::SCRATCH.with_borrow_mut(|scratch| {
                 for block in self.blocks() {
+                    let panel = block.len().div_ceil(STEP) * Self::STEP_LEN;
                     for panels in pieces(panels.clone(), group) {
-                        let own = self.lines_of(&panels);
-                        let count = own.len();
-                        let view = b.view(own, block.clone(), &mut scratch.expanded);
-                        // SAFETY: panels are disjoint, and the instructions are there.
-                        unsafe {
-                            let to = packed.range(self.place(&block, panels.start)..self.place(&block, panels.end));
-                            pack::<PARTS, true>(view, count, block.len(), to);
+                        // SAFETY: panels are disjoint.
+                        let to =
+                            unsafe { packed.range(self.place(&block, panels.start)..self.place(&block, panels.end)) };
+                        // What is expanded stays in the second cache until it is packed.
+                        for depth in pieces(block.clone(), super::ALIGN) {
+                            let own = self.lines_of(&panels);
+                            let count = own.len();
+                            let view = b.view(own, depth.clone(), &mut scratch.expanded);
+                            let to = &mut to[(depth.start - block.start) / STEP * Self::STEP_LEN..];
+                            // SAFETY: the instructions are there.
+                            unsafe { pack::<PARTS, true>(view, count, depth.len(), to, panel) };
                         }
                     }
                 }
@@ -227,10 +263,11 @@ pub(super) fn aligned(buffer: &[f32]) -> usize {
 /// Some lines of `a` against packed lines of `b`, for a block of the depth.
 ///
 /// # Safety
-/// As [`compute`], for these rows and columns; tiles are configured.
+/// As [`compute`], for these rows and columns; tiles are configured where they are the unit.
 #[target_feature(enable = "avx512f")]
 unsafe fn lines_of_block<const PARTS: usize>(
     product: &Product<'_>,
+    unit: Unit,
     rows: Range<usize>,
     depth: Range<usize>,
     b: &[f32],
@@ -247,7 +284,17 @@ unsafe fn lines_of_block<const PARTS: usize>(
     let to = &mut packed[start..start + len];
     let view = product.a.view(rows.clone(), depth.clone(), expanded);
     // SAFETY: the instructions are there.
-    unsafe { pack::<PARTS, false>(view, rows.len(), depth.len(), to) };
+    unsafe { pack::<PARTS, false>(view, rows.len(), depth.len(), to, panel) };
+    if unit == Unit::Vectors {
+        for (b, column) in b.chunks_exact(panel).zip(columns.clone().step_by(SIDE)) {
+            for (a, row) in to.chunks_exact(panel).zip(rows.clone().step_by(SIDE)) {
+                let (height, width) = (SIDE.min(rows.end - row), SIDE.min(columns.end - column));
+                // SAFETY: the panels have the steps, and the place the results: the caller's promise.
+                unsafe { pairs::panels(steps, a, b, product.c.from(row, column), height, width, add) };
+            }
+        }
+        return;
+    }
     let mut room = [Sums([0.0; SIDE * SIDE]), Sums([0.0; SIDE * SIDE])];
     let [mut now, mut before] = room.each_mut();
     let mut pending = Pending { to: product.c, rows: 0, columns: 0, add };
@@ -456,18 +503,22 @@ unsafe fn take_right(tiles: *const f32) {
     }
 }
 
-/// Packs lines of a view, up to some element, into panels of [`SIDE`] lines, filled up with zeros: for each step of
-/// depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines, or pairs of
+/// Packs lines of a view, up to some element, into panels of [`SIDE`] lines, filled up with zeros, so many floats apart:
+/// for each step of depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines, or pairs of
 /// elements of all lines where `BY_PAIRS`. A pair is an element of the step's first half and the same of its second: any
 /// order will do that is the same for both factors.
 ///
 /// # Safety
 /// `avx512f` must be there.
 #[target_feature(enable = "avx512f")]
-unsafe fn pack<const PARTS: usize, const BY_PAIRS: bool>(view: View<'_>, lines: usize, depth: usize, to: &mut [f32]) {
-    let steps = depth.div_ceil(STEP);
-    let panel = steps * 2 * PARTS * TILE_BYTES / FLOAT;
-    for (first, to) in (0..lines).step_by(SIDE).zip(to.chunks_exact_mut(panel)) {
+unsafe fn pack<const PARTS: usize, const BY_PAIRS: bool>(
+    view: View<'_>,
+    lines: usize,
+    depth: usize,
+    to: &mut [f32],
+    panel: usize,
+) {
+    for (first, to) in (0..lines).step_by(SIDE).zip(to.chunks_mut(panel)) {
         for (start, to) in (0..depth).step_by(STEP).zip(to.chunks_exact_mut(2 * PARTS * TILE_BYTES / FLOAT)) {
             let elements = STEP.min(depth - start);
             for half in 0..2 {
@@ -508,6 +559,10 @@ fn take_lines<const PARTS: usize>(
     let mut parts = [[_mm512_setzero_si512(); TILE_LINES]; PARTS];
     for line in 0..count {
         let from = &view.values[(first + line) * view.line_stride + start..][..elements];
+        // Lines are far apart, and a piece of each at a time is more than the processor follows by itself.
+        for ahead in [AHEAD, AHEAD + STEP / 2] {
+            _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(ahead).cast());
+        }
         let (low, high) = from.split_at(elements.min(STEP / 2));
         for (parts, part) in parts.iter_mut().zip(taken_apart::<PARTS>(load(low), load(high))) {
             parts[line] = part;
@@ -529,6 +584,8 @@ fn take_pairs<const PARTS: usize>(
     let mut parts = [[_mm512_setzero_si512(); TILE_LINES]; PARTS];
     let row = |element: usize| {
         let is_there = count > 0 && element < elements;
+        let ahead = (start + element + STEP) * view.depth_stride + first;
+        _mm_prefetch::<_MM_HINT_T0>(view.values.as_ptr().wrapping_add(ahead).cast());
         load(if is_there { &view.values[(start + element) * view.depth_stride + first..][..count] } else { &[] })
     };
     for pair in 0..STEP / 2 {

@@ -12,7 +12,7 @@
 //! | `dw = dyᵀ x` | `dy` across | `x` across | rows |
 //!
 //! Weights that are not trained may stay in the format of their file: they are expanded as they are packed. On processors
-//! with bf16 tiles, factors may be taken apart into bf16 numbers ([`Precision`]).
+//! that multiply bf16 numbers, factors may be taken apart into such numbers ([`Precision`]).
 //!
 //! Sums run over the depth in an order that depends on the sizes alone, so results do not depend on the thread count.
 
@@ -21,6 +21,8 @@ mod bf16;
 mod factor;
 mod pack;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod tile;
 
 use std::cell::RefCell;
@@ -54,8 +56,8 @@ pub enum Output {
 
 /// How exactly factors are multiplied. Sums are f32 in any case.
 ///
-/// The last two are for processors with bf16 tiles, and as [`Precision::F32`] on others. On tiles a number is the sum of
-/// bf16 numbers (Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For
+/// The last two are for processors with bf16 tiles, the last one also for those with vectors of bf16 numbers; they are as
+/// [`Precision::F32`] on others. On tiles a number is the sum of bf16 numbers (Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For
 /// Higher-Precision Computations"), and parts nearer to zero than the smallest normal f32 count as zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
@@ -185,7 +187,7 @@ pub(crate) unsafe fn gemm_alone_at(
 pub fn shared_len(size: Size) -> usize {
     let panels = size.n.min(SHARED_LINES).next_multiple_of(MOST_COLUMNS) * size.k.min(DEPTH);
     #[cfg(target_arch = "x86_64")]
-    let panels = if crate::simd::amx::has_bf16() { panels.max(bf16::shared_len(size)) } else { panels };
+    let panels = bf16::Unit::detect().map_or(panels, |unit| panels.max(unit.shared_len(size)));
     panels
 }
 
@@ -235,16 +237,16 @@ impl Team<'_> {
 enum Way {
     /// By vectors.
     Vectors(Isa),
-    /// On bf16 tiles, which are there.
+    /// By what multiplies bf16 numbers, which is there.
     #[cfg(target_arch = "x86_64")]
-    Tiles(Precision),
+    Bf16(bf16::Unit, Precision),
 }
 
 impl Way {
     fn of(precision: Precision, size: Size) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if bf16::suits(size) {
-            return Self::Tiles(precision);
+        if let Some(unit) = bf16::Unit::of(precision, size) {
+            return Self::Bf16(unit, precision);
         }
         let _ = (precision, size);
         Self::Vectors(Isa::detect())
@@ -280,12 +282,12 @@ impl Product<'_> {
         if let Right::Factor(_) = self.b {
             shared.resize(shared.len().max(shared_len(self.size)), 0.0);
         }
-        // SAFETY: the caller's promise; tiles are there where they are the way.
+        // SAFETY: the caller's promise; the unit is there.
         unsafe {
             match way {
                 Way::Vectors(isa) => self.compute_f32(isa, shared),
                 #[cfg(target_arch = "x86_64")]
-                Way::Tiles(precision) => bf16::compute(self, precision, shared),
+                Way::Bf16(unit, precision) => bf16::compute(self, unit, precision, shared),
             }
         }
     }

@@ -33,7 +33,7 @@ impl Packed {
                 (vec![0.0; columns * depth], 0)
             }
             #[cfg(target_arch = "x86_64")]
-            Way::Tiles(precision) => {
+            Way::Bf16(_, precision) => {
                 let len = bf16::packed_len(precision, lines, depth);
                 let values = vec![0.0; len + bf16::ALIGN_FLOATS];
                 let start = bf16::aligned(&values);
@@ -52,7 +52,7 @@ impl Packed {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Way::Tiles(precision) => bf16::pack_all(team, precision, b, lines, depth, to),
+            Way::Bf16(_, precision) => bf16::pack_all(team, precision, b, lines, depth, to),
         }
         Self { lines, depth, way, values, start }
     }

@@ -1,5 +1,6 @@
 //! Adapters as `peft` and llama.cpp read them, written.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
@@ -68,12 +69,14 @@ pub fn write_lora(
             tensors.push((format!("{ROOT}{module}{MAGNITUDE}"), vec![values.len()], values));
         }
     }
+    let layers: BTreeSet<usize> = pairs.iter().map(|pair| pair.layer).collect();
     let fields = json!({
         "base_model_name_or_path": base,
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
         "init_lora_weights": true,
+        "layers_to_transform": Some(&layers).filter(|layers| layers.len() < config.layers.len()),
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "modules_to_save": null,

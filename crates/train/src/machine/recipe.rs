@@ -112,7 +112,7 @@ fn lora(
     others: Plan,
 ) -> Result<LoraPlan, TrainError> {
     let (rank, alpha, targets) = (LORA_RANK, 2.0 * LORA_RANK as f64, Target::ALL.to_vec());
-    let method = Method::Lora(Lora { rank, alpha, targets, magnitudes: false });
+    let method = Method::Lora(Lora { rank, alpha, targets, last_layers: None, magnitudes: false });
     let layout = Layout::with(&config, norm_biases, &method)?;
     let weights: usize = layout.frozen().iter().map(Parameter::elements).sum();
     let decoder = Decoder { layout, config, frozen: Frozen::default(), precision: Precision::default() };

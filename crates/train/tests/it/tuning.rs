@@ -21,11 +21,18 @@ fn fixtures(krate: &str) -> PathBuf {
 }
 
 fn lora(rank: usize, alpha: f64, targets: &[Target]) -> Method {
-    Method::Lora(Lora { rank, alpha, targets: targets.to_vec(), magnitudes: false })
+    Method::Lora(Lora { rank, alpha, targets: targets.to_vec(), last_layers: None, magnitudes: false })
 }
 
 fn dora(rank: usize, alpha: f64, targets: &[Target]) -> Method {
-    Method::Lora(Lora { rank, alpha, targets: targets.to_vec(), magnitudes: true })
+    Method::Lora(Lora { rank, alpha, targets: targets.to_vec(), last_layers: None, magnitudes: true })
+}
+
+fn last(layers: usize, method: Method) -> Method {
+    match method {
+        Method::Lora(lora) => Method::Lora(Lora { last_layers: Some(layers), ..lora }),
+        other => other,
+    }
 }
 
 fn cases() -> Vec<(&'static str, Method)> {
@@ -34,6 +41,7 @@ fn cases() -> Vec<(&'static str, Method)> {
         ("llama-lora", lora(4, 8.0, &Target::ALL)),
         ("gemma3-lora", lora(4, 12.0, &[Target::Query, Target::Value, Target::Down])),
         ("qwen2-lora", lora(2, 2.0, &Target::ALL)),
+        ("gemma3-lora-last", last(3, lora(4, 8.0, &Target::ALL))),
         ("qwen2-dpo", lora(3, 6.0, &Target::ALL)),
         ("qwen2-lora-classify", lora(2, 4.0, &Target::ALL)),
         ("gemma2-head-classify", Method::Head),
