@@ -171,6 +171,11 @@ def machine() -> dict:
     }
 
 
+def of_machine(name: str, about: dict) -> str:
+    """The name under which a result is kept: machines without tiles have their own."""
+    return name if "amx_int8" in about["instructions"] else f"{name}-no-amx"
+
+
 def command() -> str:
     """How the script was called, without the folders of this machine."""
     words = (part for word in sys.argv[1:] for part in word.split("=", 1))

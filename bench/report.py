@@ -203,10 +203,7 @@ def brief(result: dict) -> str:
             f"`{result['command']}`.")
 
 
-def train_sections() -> list[str]:
-    result = load("train")
-    if not result:
-        return []
+def train_table(result: dict) -> str:
     rows = []
     for line in result["lines"]:
         pairs = [("saem f32", "torch eager"), ("saem f32", "torch compile"), ("saem split", "torch eager"), ("saem split", "torch compile"), ("saem bf16", "torch bf16")]
@@ -215,9 +212,23 @@ def train_sections() -> list[str]:
             rows.append([f"{line['shape']}, {line['batch']} x {line['sequence']}", way, f"{ours['tokens_per_second']:,.0f}", f"{peer['tokens_per_second']:,.0f}",
                          f"{ours['tokens_per_second'] / peer['tokens_per_second']:.2f} ×", f"{ours['operations_per_second'] / 1e9:,.0f}",
                          f"{ours['peak_bytes'] / 2**20:,.0f} ({ours['planned_bytes'] / 2**20:,.0f})", f"{peer['peak_bytes'] / 2**20:,.0f}"])
-    return ["## Training\n", f"{brief(result)} PyTorch {result['lines'][0]['torch']}. Whole steps: forward, backward, clipping, AdamW, with weights and sums in f32; the median of steps. *f32* is f32 on both sides, *split* has products with an error of 2⁻¹⁶, which PyTorch does not have on processors, *bf16* multiplies bf16 numbers, on PyTorch's side by autocast. In brackets, the "
+    return table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "PyTorch's peak, MiB"], rows)
+
+
+def without_tiles(result: dict | None, lines) -> list[str]:
+    """The same on a processor without AMX."""
+    if not result:
+        return []
+    return [f"A processor without AMX, {result['machine']['processor']}: {', '.join(result['machine']['instructions'])}. {brief(result)}\n", lines(result)]
+
+
+def train_sections() -> list[str]:
+    result = load("train")
+    if not result:
+        return []
+    return ["## Training\n", f"{brief(result)} PyTorch {result['lines'][0]['torch']}. Whole steps: forward, backward, clipping, AdamW, with weights and sums in f32; the median of steps. *f32* is f32 on both sides, *split* has products with an error of 2⁻¹⁶ where there are tiles, which PyTorch does not have on processors, *bf16* multiplies bf16 numbers, on PyTorch's side by autocast. In brackets, the "
             "memory that Saem's plan promised before the run; Saem's peak holds its program, too.\n",
-            table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s", "Saem's peak, MiB", "PyTorch's peak, MiB"], rows), *curve(), *large()]
+            train_table(result), *without_tiles(load("train-no-amx"), train_table), *curve(), *large()]
 
 
 def large() -> list[str]:
@@ -238,10 +249,7 @@ def curve() -> list[str]:
             f"steps is {result['last'][0]:.5f}, PyTorch's {result['last'][1]:.5f}; on the way they are at most {100 * result['most']:.3f} % apart.\n"]
 
 
-def tune_sections() -> list[str]:
-    result = load("tune")
-    if not result:
-        return []
+def tune_table(result: dict) -> str:
     rows = []
     for line in result["lines"]:
         peer = line["peft"]
@@ -249,9 +257,16 @@ def tune_sections() -> list[str]:
             ours = line[f"saem {way}"]
             rows.append([{"lora": "LoRA, rank 16"}.get(line["method"], f"{line['method']}, 32 rows"), way, f"{ours['tokens_per_second']:,.0f}", f"{peer['tokens_per_second']:,.0f}",
                          f"{ours['tokens_per_second'] / peer['tokens_per_second']:.2f} ×", f"{ours['peak_bytes'] / 2**20:,.0f}", f"{peer['peak_bytes'] / 2**20:,.0f}", f"{ours['peak_bytes'] / peer['peak_bytes']:.2f} ×"])
+    return table(["method", "products", "Saem, tokens/s", "peft", "ratio", "Saem's peak, MiB", "peft's peak, MiB", "ratio"], rows)
+
+
+def tune_sections() -> list[str]:
+    result = load("tune")
+    if not result:
+        return []
     line = result["lines"][0]
     return ["## Tuning\n", f"{brief(result)} {title(line['model'])}, {line['batch']} x {line['sequence']} tokens in a step. Saem tunes the quantised file as it is; the peer is `peft` on `transformers` (PyTorch {line['torch']}) with the same weights in f32.\n",
-            table(["method", "products", "Saem, tokens/s", "peft", "ratio", "Saem's peak, MiB", "peft's peak, MiB", "ratio"], rows)]
+            tune_table(result), *without_tiles(load("tune-no-amx"), tune_table)]
 
 
 def nsmc_sections() -> list[str]:

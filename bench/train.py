@@ -20,7 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engines import ROOT, command, machine, median, save
+from engines import ROOT, command, machine, median, of_machine, save
 
 VENV = Path(os.environ.get("SAEM_TRAIN_VENV", ROOT / "target/train-venv"))
 SHAPES = {
@@ -98,7 +98,7 @@ def main() -> None:
               + f"; f32: {line['saem f32']['operations_per_second'] / 1e9:.0f} GFLOP/s, plan {line['saem f32']['planned_bytes'] / 2**20:.0f} MiB, "
               + f"{rate('saem f32') / rate('torch eager'):.2f} x PyTorch; bf16: {rate('saem bf16') / rate('torch bf16'):.2f} x PyTorch", flush=True)
     if args.save:
-        print(save("train", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
+        print(save(of_machine("train", about), {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
 
 
 if __name__ == "__main__":

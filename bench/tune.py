@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engines import ROOT, command, machine, median, model_path, save
+from engines import ROOT, command, machine, median, model_path, of_machine, save
 
 SAEM = os.environ.get("SAEM", str(ROOT / "target/release/saem"))
 VENV = Path(os.environ.get("SAEM_TRAIN_VENV", ROOT / "target/train-venv"))
@@ -140,7 +140,7 @@ def main() -> None:
                 print(f"{method}, {way}: {one['tokens_per_second']:.0f} tokens/s, {one['peak_bytes'] / 2**20:.0f} MiB; "
                       f"{one['tokens_per_second'] / theirs['tokens_per_second']:.2f} x peft, {one['peak_bytes'] / theirs['peak_bytes']:.2f} of its memory", flush=True)
     if args.save:
-        print(save("tune", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
+        print(save(of_machine("tune", about), {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
 
 
 if __name__ == "__main__":

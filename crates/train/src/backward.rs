@@ -118,8 +118,9 @@ impl Pass<'_> {
         let dvalue = &mut rest[..narrow];
         attention_backward(
             pool,
+            self.precision,
             &self.shape(index),
-            self.documents,
+            &self.documents,
             &Projections { query: &query[..wide], key: &key[..narrow], value: &value[..narrow] },
             (&attended[..wide], &log_sums[..tokens * config.heads]),
             dattended,

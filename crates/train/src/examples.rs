@@ -158,51 +158,107 @@ pub(crate) struct Before {
     pub(crate) is_prefix: bool,
     /// Texts are not learnt but told apart: the last token's row is to give the label.
     pub(crate) is_classifier: bool,
+    /// So many tokens are the same in all texts. These and the rows are passed once for a batch, as a text of their own that
+    /// stands before the others; or nothing is.
+    pub(crate) common: Option<usize>,
 }
 
+/// Rows that are worth a text of their own.
+const WORTH_SHARING: usize = 16;
+
 impl Before {
-    /// Whether the first token of a text is foretold by what stands before it.
-    pub(crate) fn foretells(self) -> bool {
-        self.rows > 0 && !self.is_prefix
+    /// Has passed once what all these texts begin with, if that is worth it.
+    pub(crate) fn sharing<'a>(self, texts: impl Iterator<Item = Example<'a>>) -> Self {
+        let mut common: Option<&[u32]> = None;
+        for Example { tokens, learnt, .. } in texts {
+            // What foretells a token that is learnt is in the text's own rows.
+            let learnt = learnt.iter().position(|learnt| *learnt).unwrap_or(tokens.len());
+            let Some(most) = learnt.checked_sub(1) else { return Self { common: None, ..self } };
+            let same = common.map_or(most, |common| common.iter().zip(tokens).take_while(|(a, b)| a == b).count());
+            common = Some(&tokens[..same.min(most)]);
+        }
+        let common = common.map(<[u32]>::len).filter(|common| self.rows + common >= WORTH_SHARING);
+        Self { common, ..self }
     }
 
-    /// Rows that an example of so many tokens takes.
-    fn rows_of(self, tokens: usize) -> usize {
-        self.rows + if self.is_classifier { tokens } else { tokens.saturating_sub(1) }
+    /// Rows that are passed once for a batch.
+    pub(crate) fn shared_rows(self) -> usize {
+        self.common.map_or(0, |common| self.rows + common)
+    }
+
+    /// Rows that a text of so many tokens takes besides.
+    pub(crate) fn rows_of_text(self, tokens: usize) -> usize {
+        match self.common {
+            Some(common) => tokens.saturating_sub(common),
+            None => self.rows + tokens,
+        }
+    }
+
+    /// Rows that an example of so many tokens takes besides.
+    pub(crate) fn rows_of(self, tokens: usize) -> usize {
+        self.rows_of_text(if self.is_classifier { tokens } else { tokens.saturating_sub(1) })
+    }
+
+    /// The row that foretells a token of a text whose own rows begin at `start`, if one does.
+    pub(crate) fn foretells(self, start: usize, index: usize) -> Option<usize> {
+        match self.common {
+            Some(common) => index.checked_sub(common + 1).map(|own| start + own),
+            // Without soft rows, nothing foretells the first token; a prefix has no logits.
+            None if index == 0 && (self.rows == 0 || self.is_prefix) => None,
+            None => (start + self.rows + index).checked_sub(1),
+        }
     }
 }
 
 impl Batch {
-    /// Adds a text after the soft rows, without targets.
-    pub(crate) fn push_text(&mut self, before: Before, text: impl IntoIterator<Item = u32>) {
+    /// Rows that there are with so many more of a text.
+    pub(crate) fn rows_with(&self, before: Before, more: usize) -> usize {
+        self.tokens.len() + more + if self.documents.is_empty() { before.shared_rows() } else { 0 }
+    }
+
+    /// Adds a text after the soft rows, without targets; gives where its own rows begin.
+    pub(crate) fn push_text(&mut self, before: Before, text: impl IntoIterator<Item = u32>) -> usize {
+        let soft_rows = |Before { vocabulary, rows, .. }| (vocabulary..vocabulary + rows).map(|row| row as u32);
+        let mut text = text.into_iter();
+        match before.common {
+            Some(common) if self.documents.is_empty() => {
+                self.tokens.extend(soft_rows(before).chain(text.by_ref().take(common)));
+                self.documents.push(0..self.tokens.len());
+                self.first_is_shared = true;
+            }
+            Some(common) => text.by_ref().take(common).for_each(drop),
+            None => {}
+        }
         let start = self.tokens.len();
-        self.tokens.extend((before.vocabulary..before.vocabulary + before.rows).map(|row| row as u32));
+        if before.common.is_none() {
+            self.tokens.extend(soft_rows(before));
+        }
         self.tokens.extend(text);
         self.targets.resize(self.tokens.len(), None);
         if self.tokens.len() > start {
             self.documents.push(start..self.tokens.len());
         }
+        start
     }
 
-    /// Adds an example. Its last token is foretold and needs no row of its own.
-    pub(crate) fn push_example(&mut self, before: Before, example: Example<'_>) {
+    /// Adds an example; gives where its own rows begin. Its last token is foretold and needs no row of its own.
+    pub(crate) fn push_example(&mut self, before: Before, example: Example<'_>) -> usize {
         if before.is_classifier {
-            self.push_text(before, example.tokens.iter().copied());
+            let start = self.push_text(before, example.tokens.iter().copied());
             if let (Some(target), false) = (self.targets.last_mut(), example.tokens.is_empty()) {
                 *target = example.label;
             }
-            return;
+            return start;
         }
-        let Some((_, text)) = example.tokens.split_last() else { return };
-        let start = self.tokens.len() + before.rows;
-        self.push_text(before, text.iter().copied());
+        let Some((_, text)) = example.tokens.split_last() else { return self.tokens.len() };
+        let start = self.push_text(before, text.iter().copied());
         for (index, (token, learnt)) in example.tokens.iter().zip(example.learnt).enumerate() {
-            // Without soft rows, nothing foretells the first token.
-            let row = (start + index).checked_sub(1).filter(|_| index > 0 || before.foretells());
-            if let Some(target) = row.filter(|_| *learnt).and_then(|row| self.targets.get_mut(row)) {
+            let row = before.foretells(start, index).filter(|_| *learnt);
+            if let Some(target) = row.and_then(|row| self.targets.get_mut(row)) {
                 *target = Some(*token);
             }
         }
+        start
     }
 }
 
@@ -255,11 +311,13 @@ pub(crate) fn add<'a>(
     rows: usize,
 ) {
     let needed: usize = texts.clone().map(|text| before.rows_of(text.tokens.len())).sum();
-    if batches.last().is_none_or(|batch| batch.tokens.len() + needed > rows) {
+    if batches.last().is_none_or(|batch| batch.rows_with(before, needed) > rows) {
         batches.push(Batch::default());
     }
     if let Some(batch) = batches.last_mut() {
-        texts.for_each(|text| batch.push_example(before, text));
+        texts.for_each(|text| {
+            batch.push_example(before, text);
+        });
     }
 }
 
@@ -314,6 +372,34 @@ mod tests {
         let example = Example { label: Some(1), ..example };
         batch.push_example(Before { is_classifier: true, ..Before::default() }, example);
         assert_eq!((&batch.tokens[..], &batch.targets[..]), (&[5, 6, 7][..], &[None, None, Some(1)][..]));
+    }
+
+    #[test]
+    fn what_all_texts_begin_with_stands_once_in_a_batch() {
+        let prompt = |own: &[u32]| [&(0..15).collect::<Vec<u32>>()[..], own].concat();
+        let mut alike = Examples::default();
+        for (own, answer) in [(&[40, 41][..], 90), (&[40, 42], 91), (&[40], 90)] {
+            alike.push([(&prompt(own)[..], false), (&[answer, 99], true)], None);
+        }
+        let before = Before { vocabulary: 100, rows: 2, ..Before::default() }.sharing(alike.iter());
+        // The last token of the shortest prompt foretells its answer, and is not shared.
+        assert_eq!((before.common, before.shared_rows()), (Some(15), 17));
+        let mut batches = Vec::new();
+        for index in 0..3 {
+            add(&mut batches, before, alike.texts(index), 22);
+        }
+        let [first, second] = &batches[..] else { panic!("two batches: {batches:?}") };
+        assert_eq!(first.tokens, [&[100, 101][..], &prompt(&[40, 41, 90])].concat());
+        assert_eq!((&first.documents[..], first.first_is_shared), (&[0..17, 17..20][..], true));
+        assert_eq!(first.targets[17..], [None, Some(90), Some(99)]);
+        assert_eq!(second.tokens[17..], [40, 42, 91, 40, 90]);
+        assert_eq!(second.documents, [0..17, 17..20, 20..22]);
+        assert_eq!(second.targets[17..], [None, Some(91), Some(99), Some(90), Some(99)]);
+        // Little is not worth it, and what nothing foretells is not shared.
+        assert_eq!(Before { rows: 15, ..Before::default() }.sharing(examples().iter()).common, None);
+        let mut learnt = Examples::default();
+        learnt.push([(&prompt(&[])[..], true)], None);
+        assert_eq!(before.sharing(learnt.iter()).common, None);
     }
 
     #[test]

@@ -84,7 +84,10 @@ impl Feed {
         let choices = prepare.choices;
         let reports = Box::new([report.of(&examples, &choices), held_out_report.of(&held_out, &choices)]);
         let (is_prefix, is_classifier) = (layout.prefix.is_some(), layout.is_classifier);
-        let before = Before { vocabulary: config.vocabulary, rows: layout.soft_rows(), is_prefix, is_classifier };
+        let (vocabulary, rows) = (config.vocabulary, layout.soft_rows());
+        let before = Before { vocabulary, rows, is_prefix, is_classifier, common: None };
+        // Of a pair, both texts stand in one batch, and what they have in common is more than what all pairs have.
+        let before = if examples.are_pairs { before } else { before.sharing(examples.iter().chain(held_out.iter())) };
         Ok(Self::Examples { lessons: Lessons::new(examples, before, train.seed), held_out, choices, reports })
     }
 
@@ -102,8 +105,10 @@ impl Feed {
             Self::Texts { .. } => rows,
             Self::Examples { lessons, held_out, .. } => {
                 // The recipe's length is the most that is allowed; what there is may be shorter.
-                let longest = lessons.examples().lengths()[3].max(held_out.lengths()[3]) + lessons.before().rows;
-                rows.max(longest).min(longest * train.batch)
+                let before = lessons.before();
+                let longest = before.rows_of_text(lessons.examples().lengths()[3].max(held_out.lengths()[3]));
+                let shared = before.shared_rows();
+                rows.max(shared + longest).min(shared + longest * train.batch)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use saem_kernels::attention::AttentionShape;
 use saem_kernels::gemm::Precision;
-use saem_kernels::gradient::{Projections, attention};
+use saem_kernels::gradient::{Documents, Projections, attention};
 use saem_kernels::{ThreadPool, ops};
 use saem_model::config;
 use saem_model::{Angles, Config};
@@ -25,17 +25,31 @@ pub(crate) struct Pass<'a> {
     pub(crate) is_adapted: bool,
     /// Keys and values for the first rows of every text.
     pub(crate) prefix: Option<&'a Prefix>,
-    /// Texts that do not see each other, covering all tokens.
-    pub(crate) documents: &'a [Range<usize>],
+    /// Texts that do not see each other, covering all tokens; or the first one stands before each of the others.
+    pub(crate) documents: Documents<'a>,
     pub(crate) tokens: usize,
     /// How much an uneven use of experts counts (see [`crate::Objective`]), for the passes of a step.
     pub(crate) balance: f32,
 }
 
 impl Pass<'_> {
-    /// The row of each token's position, where positions are learnt; each text has the first one.
+    /// Each text's rows, and the position of the first one.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&Range<usize>, usize)> {
+        let Documents { rows, first_is_shared } = self.documents;
+        let shared = rows.first().filter(|_| first_is_shared).map_or(0, |first| first.len());
+        rows.iter().enumerate().map(move |(index, text)| (text, if index == 0 { 0 } else { shared }))
+    }
+
+    /// The texts that the model has from their first position on.
+    pub(crate) fn beginnings(&self) -> impl Iterator<Item = &Range<usize>> {
+        self.texts().filter(|(_, position)| *position == 0).map(|(text, _)| text)
+    }
+
+    /// The row of each token's position, where positions are learnt.
     pub(crate) fn position_rows(&self) -> impl Iterator<Item = usize> {
-        self.documents.iter().flat_map(|text| (0..text.len()).filter_map(|position| self.config.position_row(position)))
+        self.texts().flat_map(move |(text, first)| {
+            (first..first + text.len()).filter_map(|position| self.config.position_row(position))
+        })
     }
 
     /// `stream -> out`, layer `index`.
@@ -76,7 +90,7 @@ impl Pass<'_> {
         let Saved { query, key, value, attended, log_sums, attention_output, middle, .. } = saved;
         let inputs = Projections { query: &query[..wide], key: &key[..narrow], value: &value[..narrow] };
         let (attended, log_sums) = (&mut attended[..wide], &mut log_sums[..tokens * config.heads]);
-        attention(pool, &self.shape(index), self.documents, &inputs, attended, log_sums);
+        attention(pool, self.precision, &self.shape(index), &self.documents, &inputs, attended, log_sums);
         let Scratch { output, room, .. } = scratch;
         self.linear(&layer.attention_output, attended, &mut output[..hidden], room);
         let middle = &mut middle[..hidden];

@@ -1,7 +1,7 @@
 //! How well a model does on held-out examples: the loss, and where answers are one of a few labels, how many are right.
 //!
 //! Of the labels the likeliest is the model's choice: the one whose tokens have the largest probability after the prompt.
-//! A prompt is passed once for each way in which answers begin, which for answers of one token is once.
+//! A prompt is passed once for each way in which answers begin; the example itself is one of these passes.
 
 use saem_kernels::ThreadPool;
 
@@ -33,44 +33,40 @@ pub(crate) fn measure<'a>(
     choices: &Choices,
     (rows, buffers): (usize, &mut Buffers),
 ) -> Result<Measurement, TrainError> {
-    let mut batches = Vec::new();
-    for example in examples.clone() {
-        add(&mut batches, before, std::iter::once(example), rows);
-    }
-    let (mut sum, mut count) = (0.0, 0);
-    for batch in &batches {
-        sum += decoder.loss(pool, weights, batch, buffers)?;
-        count += batch.target_count();
-    }
-    let mut measured = Measurement { loss: sum / count.max(1) as f64, ..Measurement::default() };
     if choices.answers.is_empty() {
-        return Ok(measured);
+        let mut batches = Vec::new();
+        examples.for_each(|example| add(&mut batches, before, std::iter::once(example), rows));
+        let (mut sum, mut count) = (0.0, 0);
+        for batch in &batches {
+            sum += decoder.loss(pool, weights, batch, buffers)?;
+            count += batch.target_count();
+        }
+        return Ok(Measurement { loss: sum / count.max(1) as f64, ..Measurement::default() });
     }
     let questions = questions(&choices.answers);
-    let mut asked = Asked::default();
-    for example in examples.clone().filter(|example| example.label.is_some()) {
-        let prompt = prompt(example);
-        asked.likelihoods.push(vec![0.0; choices.answers.len()]);
-        for question in &questions {
-            let needed = before.rows + prompt.len() + question.beginning.len();
-            if asked.batch.tokens.len() + needed > rows {
+    let mut asked =
+        Asked { likelihoods: vec![vec![0.0; choices.answers.len()]; examples.clone().count()], ..Asked::default() };
+    for (index, example) in examples.clone().enumerate() {
+        for text in texts(before, example, &questions) {
+            if asked.batch.rows_with(before, text.rows(before, example)) > rows {
                 asked.answer(decoder, pool, weights, buffers)?;
             }
-            asked.push(before, prompt, question);
+            asked.push(before, (index, example), &text);
         }
     }
     asked.answer(decoder, pool, weights, buffers)?;
-    let labels = examples.filter_map(|example| example.label);
-    let pairs: Vec<(usize, usize)> = labels
+    let pairs: Vec<(usize, usize)> = examples
         .zip(&asked.likelihoods)
-        .map(|(label, likelihoods)| {
+        .filter_map(|(example, likelihoods)| {
             let best = (0..likelihoods.len()).max_by(|a, b| likelihoods[*a].total_cmp(&likelihoods[*b]));
-            (label as usize, best.unwrap_or(0))
+            Some((example.label? as usize, best.unwrap_or(0)))
         })
         .collect();
-    measured.accuracy = Some(accuracy(&pairs));
-    measured.macro_f1 = Some(macro_f1(&pairs));
-    Ok(measured)
+    Ok(Measurement {
+        loss: asked.loss / asked.learnt.max(1) as f64,
+        accuracy: Some(accuracy(&pairs)),
+        macro_f1: Some(macro_f1(&pairs)),
+    })
 }
 
 /// Measures over pairs: the mean loss, and the share in which the better answer gained on the other.
@@ -129,24 +125,80 @@ pub(crate) fn prompt<'a>(example: Example<'a>) -> &'a [u32] {
     &example.tokens[..end]
 }
 
+/// A text that is passed to measure an example.
+#[derive(Debug)]
+struct Text<'a> {
+    /// Whether it is the example itself, whose loss is wanted, and not its prompt with the question's beginning.
+    is_example: bool,
+    /// What is asked of it besides.
+    question: Option<&'a Question>,
+}
+
+impl Text<'_> {
+    /// Rows that it takes.
+    fn rows(&self, before: Before, example: Example<'_>) -> usize {
+        match self.question.filter(|_| !self.is_example) {
+            Some(question) => before.rows_of_text(prompt(example).len() + question.beginning.len()),
+            None => before.rows_of(example.tokens.len()),
+        }
+    }
+}
+
+/// The example, which most often answers one of the questions, too, and its prompt for the others.
+fn texts<'a>(before: Before, example: Example<'_>, questions: &'a [Question]) -> Vec<Text<'a>> {
+    let questions = if example.label.is_some() { questions } else { &[] };
+    let prompt = prompt(example);
+    // Its last token is foretold and needs no row, but where labels are told apart.
+    let rows = if before.is_classifier { example.tokens.len() } else { example.tokens.len().saturating_sub(1) };
+    let answers = |question: &Question| {
+        example.tokens[prompt.len()..].starts_with(&question.beginning)
+            && prompt.len() + question.beginning.len() <= rows
+    };
+    let own = questions.iter().position(answers);
+    let others = questions.iter().enumerate().filter(|(index, _)| Some(*index) != own);
+    std::iter::once(Text { is_example: true, question: own.map(|own| &questions[own]) })
+        .chain(others.map(|(_, question)| Text { is_example: false, question: Some(question) }))
+        .collect()
+}
+
+/// What is wanted of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wish {
+    /// The loss of what it should foretell.
+    Loss,
+    /// How likely a token of some choice is, for some example.
+    Choice(usize, usize),
+}
+
 /// Questions in the making, and their answers.
 #[derive(Default)]
 struct Asked {
     batch: Batch,
-    /// The row and the token that is asked for, and the example and the choice that it is asked for.
-    wanted: Vec<(usize, u32, usize, usize)>,
+    /// The row and the token that is asked for, and what for.
+    wanted: Vec<(usize, u32, Wish)>,
     /// For each example the logarithm of each choice's probability.
     likelihoods: Vec<Vec<f64>>,
+    /// The sum of losses, and of how many tokens.
+    loss: f64,
+    learnt: usize,
 }
 
 impl Asked {
-    /// Asks a question about the last example.
-    fn push(&mut self, before: Before, prompt: &[u32], question: &Question) {
-        let example = self.likelihoods.len().saturating_sub(1);
-        let first = self.batch.tokens.len() + before.rows + prompt.len();
-        self.batch.push_text(before, prompt.iter().chain(&question.beginning).copied());
-        let rows = question.asked.iter().filter(|(at, ..)| prompt.len() + at > 0 || before.foretells());
-        self.wanted.extend(rows.map(|(at, token, choice)| (first + at - 1, *token, example, *choice)));
+    fn push(&mut self, before: Before, (index, example): (usize, Example<'_>), text: &Text<'_>) {
+        let prompt = prompt(example);
+        let start = match text.question.filter(|_| !text.is_example) {
+            Some(question) => self.batch.push_text(before, prompt.iter().chain(&question.beginning).copied()),
+            None => {
+                let start = self.batch.push_example(before, example);
+                let targets = self.batch.targets.iter().enumerate().skip(start);
+                self.wanted.extend(targets.filter_map(|(row, target)| Some((row, (*target)?, Wish::Loss))));
+                start
+            }
+        };
+        for (at, token, choice) in text.question.iter().flat_map(|question| &question.asked) {
+            let row = before.foretells(start, prompt.len() + at);
+            self.wanted.extend(row.map(|row| (row, *token, Wish::Choice(index, *choice))));
+        }
     }
 
     fn answer(
@@ -158,8 +210,11 @@ impl Asked {
     ) -> Result<(), TrainError> {
         let pairs: Vec<(usize, u32)> = self.wanted.iter().map(|(row, token, ..)| (*row, *token)).collect();
         let losses = decoder.losses(pool, weights, &self.batch, &pairs, buffers)?;
-        for ((.., example, choice), loss) in self.wanted.drain(..).zip(losses) {
-            self.likelihoods[example][choice] -= f64::from(loss);
+        for ((.., wish), loss) in self.wanted.drain(..).zip(losses) {
+            match wish {
+                Wish::Loss => (self.loss, self.learnt) = (self.loss + f64::from(loss), self.learnt + 1),
+                Wish::Choice(example, choice) => self.likelihoods[example][choice] -= f64::from(loss),
+            }
         }
         self.batch = Batch::default();
         Ok(())
@@ -199,20 +254,34 @@ mod tests {
 
     #[test]
     fn a_prompt_is_passed_once_for_each_way_to_begin() {
-        let ask = |answers: &[&[u32]]| {
+        let before = Before { vocabulary: 50, rows: 2, ..Before::default() };
+        let ask = |answers: &[&[u32]], learnt: &[u32]| {
             let answers: Vec<Vec<u32>> = answers.iter().map(|answer| answer.to_vec()).collect();
-            let mut asked = Asked { likelihoods: vec![vec![]], ..Asked::default() };
-            let example = Example { tokens: &[1, 2, 9, 9], learnt: &[false, false, true, true], label: Some(0) };
-            for question in questions(&answers) {
-                asked.push(Before { vocabulary: 50, rows: 2, ..Before::default() }, prompt(example), &question);
+            let mut asked = Asked::default();
+            let tokens: Vec<u32> = [1, 2].iter().chain(learnt).copied().collect();
+            let learnt: Vec<bool> = (0..tokens.len()).map(|at| at >= 2).collect();
+            let example = Example { tokens: &tokens, learnt: &learnt, label: Some(0) };
+            for text in texts(before, example, &questions(&answers)) {
+                let rows = asked.batch.tokens.len() + text.rows(before, example);
+                asked.push(before, (0, example), &text);
+                assert_eq!(asked.batch.tokens.len(), rows);
             }
             (asked.batch.tokens, asked.wanted)
         };
-        let (tokens, wanted) = ask(&[&[7], &[8]]);
-        assert_eq!(tokens, [50, 51, 1, 2]);
-        assert_eq!(wanted, [(3, 7, 0, 0), (3, 8, 0, 1)]);
-        let (tokens, wanted) = ask(&[&[7], &[7, 8], &[9, 8]]);
-        assert_eq!(tokens, [50, 51, 1, 2, 7, 50, 51, 1, 2, 9]);
-        assert_eq!(wanted, [(3, 7, 0, 1), (4, 8, 0, 1), (3, 7, 0, 0), (8, 9, 0, 2), (9, 8, 0, 2)]);
+        let choice = |row, token, choice| (row, token, Wish::Choice(0, choice));
+        let loss = |row, token| (row, token, Wish::Loss);
+        // The example answers the question, too.
+        let (tokens, wanted) = ask(&[&[7], &[8]], &[7, 99]);
+        assert_eq!(tokens, [50, 51, 1, 2, 7]);
+        assert_eq!(wanted, [loss(3, 7), loss(4, 99), choice(3, 7, 0), choice(3, 8, 1)]);
+        let (tokens, wanted) = ask(&[&[7], &[7, 8], &[9, 8]], &[9, 8, 99]);
+        assert_eq!(tokens, [50, 51, 1, 2, 9, 8, 50, 51, 1, 2, 7]);
+        assert_eq!(wanted[..3], [loss(3, 9), loss(4, 8), loss(5, 99)]);
+        assert_eq!(wanted[3..5], [choice(3, 9, 2), choice(4, 8, 2)]);
+        assert_eq!(wanted[5..], [choice(9, 7, 1), choice(10, 8, 1), choice(9, 7, 0)]);
+        // It does not where it ends too early.
+        let (tokens, wanted) = ask(&[&[7], &[7, 8]], &[7]);
+        assert_eq!(tokens, [50, 51, 1, 2, 50, 51, 1, 2, 7]);
+        assert_eq!(wanted, [loss(3, 7), choice(7, 7, 1), choice(8, 8, 1), choice(7, 7, 0)]);
     }
 }

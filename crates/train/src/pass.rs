@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use saem_kernels::gemm::{Factor, Output, Precision, Size};
-use saem_kernels::gradient::{cross_entropy, scatter_rows, soft_cap_backward};
+use saem_kernels::gradient::{Documents, cross_entropy, scatter_rows, soft_cap_backward};
 use saem_kernels::{ThreadPool, ops};
 use saem_model::Config;
 
@@ -23,9 +23,16 @@ pub struct Batch {
     pub targets: Vec<Option<u32>>,
     /// The texts, which do not see each other: ranges of tokens, in order, that cover all of them.
     pub documents: Vec<Range<usize>>,
+    /// Whether the first text stands before each of the others, as if they began with it: what they have in common is passed
+    /// once.
+    pub first_is_shared: bool,
 }
 
 impl Batch {
+    pub(crate) fn texts(&self) -> Documents<'_> {
+        Documents { rows: &self.documents, first_is_shared: self.first_is_shared }
+    }
+
     /// Positions that count.
     #[must_use]
     pub fn target_count(&self) -> usize {
@@ -55,9 +62,11 @@ impl Batch {
             return Err(TrainError::Token { token, vocabulary: config.vocabulary });
         }
         let mut end = 0;
+        let shared = self.documents.first().filter(|_| self.first_is_shared).map_or(0, Range::len);
         for document in &self.documents {
-            if config.learned_positions.is_some() && document.len() > config.context {
-                return Err(TrainError::Positions { found: document.len(), limit: config.context });
+            let found = document.len() + if document.start > 0 { shared } else { 0 };
+            if config.learned_positions.is_some() && found > config.context {
+                return Err(TrainError::Positions { found, limit: config.context });
             }
             if document.start != end || document.end <= end {
                 return Err(TrainError::Documents { found: document.clone(), expected: end });
@@ -215,7 +224,7 @@ impl Decoder {
     pub fn soft_rows(&self, pool: &ThreadPool, weights: &[f32], buffers: &mut Buffers) -> Vec<f32> {
         let Scratch { encoded, room, .. } = &mut buffers.scratch;
         if let Some(soft) = &self.layout.soft {
-            self.pass(pool, weights, &[], 0, true).encode(soft, encoded, room);
+            self.pass(pool, weights, Batch::default().texts(), 0, true).encode(soft, encoded, room);
         }
         encoded.rows.clone()
     }
@@ -224,7 +233,7 @@ impl Decoder {
         &'a self,
         pool: &'a ThreadPool,
         trained: &'a [f32],
-        documents: &'a [Range<usize>],
+        documents: Documents<'a>,
         tokens: usize,
         is_adapted: bool,
     ) -> Pass<'a> {
@@ -252,7 +261,7 @@ impl Decoder {
             return Ok(0.0);
         }
         let Buffers { streams, saved, insides, scratch, .. } = buffers;
-        let mut pass = self.pass(pool, weights, &batch.documents, tokens, wanted.is_adapted);
+        let mut pass = self.pass(pool, weights, batch.texts(), tokens, wanted.is_adapted);
         // Of the step's positions that count, these are the batch's.
         let sparse = config.layers.iter().filter(|layer| layer.sparse).count().max(1);
         pass.balance = objective.balance * objective.factor * batch.target_count() as f32 / sparse as f32;
@@ -261,8 +270,8 @@ impl Decoder {
         }
         let used = tokens * config.hidden;
         for (angles, opposite) in &mut scratch.angles {
-            for document in &batch.documents {
-                angles.set(document.start, document.len(), 0);
+            for (text, position) in pass.texts() {
+                angles.set(text.start, text.len(), position);
             }
             let (_, sin) = angles.rows(tokens);
             opposite.iter_mut().zip(sin).for_each(|(opposite, sin)| *opposite = -sin);

@@ -5,6 +5,7 @@
 //! are the trained ones, and nothing else of it is ever seen. It costs what a token costs, and no pass of its own.
 
 use saem_kernels::ThreadPool;
+use saem_kernels::gradient::Documents;
 use saem_kernels::ops;
 
 use crate::buffers::Buffers;
@@ -28,7 +29,7 @@ impl Pass<'_> {
     pub(crate) fn put_prefix(&self, layer: usize, key: &mut [f32], value: &mut [f32]) {
         let Some(prefix) = self.prefix else { return };
         let (width, layers) = (self.config.kv_width(), self.config.layers.len());
-        for document in self.documents {
+        for document in self.beginnings() {
             for row in 0..prefix.rows.min(document.len()) {
                 let both = &self.weights.trained[prefix.place(layer, layers, row, width)..][..2 * width];
                 let to = (document.start + row) * width;
@@ -43,7 +44,7 @@ impl Pass<'_> {
     pub(crate) fn take_prefix(&self, layer: usize, dkey: &mut [f32], dvalue: &mut [f32], gradients: &mut [f32]) {
         let Some(prefix) = self.prefix else { return };
         let (width, layers) = (self.config.kv_width(), self.config.layers.len());
-        for document in self.documents {
+        for document in self.beginnings() {
             for row in 0..prefix.rows.min(document.len()) {
                 let both = &mut gradients[prefix.place(layer, layers, row, width)..][..2 * width];
                 let from = (document.start + row) * width;
@@ -69,7 +70,7 @@ impl Decoder {
         let (width, layers) = (config.kv_width(), config.layers.len());
         let mut table = vec![0.0; prefix.table.len()];
         let text = 0..prefix.rows;
-        let documents = std::slice::from_ref(&text);
+        let documents = Documents { rows: std::slice::from_ref(&text), first_is_shared: false };
         let pass = Pass { prefix: None, ..self.pass(pool, weights, documents, prefix.rows, false) };
         let Buffers { streams, saved, insides, scratch, .. } = buffers;
         for (angles, _) in &mut scratch.angles {

@@ -52,6 +52,7 @@ pub(crate) fn write(
             let batch = Batch {
                 targets: vec![None; text.len()],
                 documents: std::iter::once(0..text.len()).collect(),
+                first_is_shared: false,
                 tokens: text.clone(),
             };
             let next = decoder.likeliest(pool, weights, &batch, buffers)?;

@@ -4,6 +4,10 @@
 //! what is kept for the backward pass is one number for each query and head, the logarithm of its sum, from which the
 //! weights come again (Dao 2023, arXiv 2307.08691). Memory is a block's scores for each thread. Documents lie one after
 //! the other in the same buffers and do not see each other.
+//!
+//! Where all documents begin alike, that beginning is a document of its own, the first, and stands before each of the
+//! others: a block then has keys in two places. The gradients of the beginning's keys and values are sums over all
+//! documents, so they are found in a round of their own, in which a thread takes some of these keys and every query.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -17,6 +21,8 @@ use crate::simd::{Isa, Kernel, Simd, math};
 
 /// Queries in a block.
 const BLOCK: usize = 128;
+/// Keys of a shared beginning that a thread takes at a time.
+const SHARED_KEYS: usize = 32;
 
 /// Queries `[tokens, heads * head_dim]`, keys and values `[tokens, kv_heads * head_dim]`, or their gradients.
 #[derive(Debug)]
@@ -34,33 +40,80 @@ thread_local! {
     static SCORES: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
+/// Texts that lie one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents<'a> {
+    /// Their rows, in order.
+    pub rows: &'a [Range<usize>],
+    /// Whether the first one stands before each of the others, as if they began with it.
+    pub first_is_shared: bool,
+}
+
+impl Documents<'_> {
+    /// Rows that stand before all documents but the first.
+    fn shared(&self) -> Range<usize> {
+        self.rows.first().filter(|_| self.first_is_shared).map_or(0..0, Range::clone)
+    }
+
+    /// Each document, and what stands before it.
+    fn texts(&self) -> impl Iterator<Item = Text> {
+        let shared = self.shared();
+        let before = move |index| if index == 0 { 0..0 } else { shared.clone() };
+        self.rows.iter().enumerate().map(move |(index, rows)| Text { shared: before(index), rows: rows.clone() })
+    }
+}
+
+/// A document with what stands before it. Its positions are first those of the shared rows and then those of its own.
+#[derive(Clone, Debug)]
+struct Text {
+    shared: Range<usize>,
+    rows: Range<usize>,
+}
+
 /// A block of queries of one head, and the keys that they see.
 struct Block {
     head: usize,
+    text: Text,
+    /// Rows.
     queries: Range<usize>,
+    /// Positions.
     keys: Range<usize>,
 }
 
 impl Block {
     /// The blocks of a document, for one head.
-    fn of(document: &Range<usize>, head: usize, window: Option<usize>) -> impl Iterator<Item = Self> {
-        let document = document.clone();
-        document.clone().step_by(BLOCK).map(move |start| {
-            let queries = start..document.end.min(start + BLOCK);
-            let first = window.map_or(document.start, |window| (start + 1).saturating_sub(window).max(document.start));
-            Self { head, keys: first..queries.end, queries }
+    fn of(text: &Text, head: usize, window: Option<usize>) -> impl Iterator<Item = Self> {
+        let text = text.clone();
+        text.rows.clone().step_by(BLOCK).map(move |start| {
+            let queries = start..text.rows.end.min(start + BLOCK);
+            let position = |row: usize| text.shared.len() + row - text.rows.start;
+            let keys = first_seen(position(start), window)..position(queries.end);
+            Self { head, text: text.clone(), queries, keys }
         })
     }
 
     /// Of the row's scores, those that the query sees.
     fn seen(&self, row: usize, window: Option<usize>) -> Range<usize> {
-        let query = self.queries.start + row;
-        let first = window.map_or(self.keys.start, |window| (query + 1).saturating_sub(window).max(self.keys.start));
-        first - self.keys.start..query + 1 - self.keys.start
+        let position = self.text.shared.len() + self.queries.start + row - self.text.rows.start;
+        let keys = first_seen(position, window).max(self.keys.start)..(position + 1).min(self.keys.end);
+        keys.start.min(keys.end) - self.keys.start..keys.end - self.keys.start
     }
 
     fn len(&self) -> usize {
         self.queries.len() * self.keys.len()
+    }
+
+    /// The keys by where they lie: columns of the scores, and rows; first those of the shared ones.
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let Self { text: Text { shared, rows }, keys, .. } = self;
+        let split = shared.len();
+        let both =
+            [(true, keys.start.min(split)..keys.end.min(split)), (false, keys.start.max(split)..keys.end.max(split))];
+        both.into_iter().filter(|(_, positions)| !positions.is_empty()).map(move |(is_shared, positions)| {
+            let row = |position: usize| if is_shared { shared.start + position } else { rows.start + position - split };
+            let columns = positions.start - keys.start..positions.end - keys.start;
+            Part { columns, rows: row(positions.start)..row(positions.end), is_shared }
+        })
     }
 
     /// The rows of this block's head in `[tokens, heads * head_dim]`, and where they begin.
@@ -70,11 +123,23 @@ impl Block {
     }
 
     /// The rows of the head's keys or values in `[tokens, kv_heads * head_dim]`.
-    fn keys_of<'a>(&self, values: &'a [f32], shape: &AttentionShape) -> Lines<'a> {
+    fn keys_of<'a>(&self, part: &Part, values: &'a [f32], shape: &AttentionShape) -> Lines<'a> {
         let stride = shape.kv_heads * shape.head_dim;
         let head = self.head / (shape.heads / shape.kv_heads);
-        Lines { values: &values[self.keys.start * stride + head * shape.head_dim..], stride }
+        Lines { values: &values[part.rows.start * stride + head * shape.head_dim..], stride }
     }
+}
+
+/// Keys of a block that lie one after the other.
+struct Part {
+    columns: Range<usize>,
+    rows: Range<usize>,
+    is_shared: bool,
+}
+
+/// The first position that a query sees.
+fn first_seen(position: usize, window: Option<usize>) -> usize {
+    window.map_or(0, |window| (position + 1).saturating_sub(window))
 }
 
 /// Rows of one head.
@@ -94,13 +159,13 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn check(shape: &AttentionShape, documents: &[Range<usize>], tokens: usize, inputs: &Projections<&[f32]>) {
+fn check(shape: &AttentionShape, documents: &Documents<'_>, tokens: usize, inputs: &Projections<&[f32]>) {
     let (wide, narrow) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
     assert!(shape.kv_heads > 0 && shape.heads.is_multiple_of(shape.kv_heads), "whole groups of heads");
     assert!(inputs.query.len() == tokens * wide, "queries of all tokens");
     assert!(inputs.key.len() == tokens * narrow && inputs.value.len() == tokens * narrow, "keys and values of all");
     let mut end = 0;
-    for document in documents {
+    for document in documents.rows {
         assert!(document.start >= end && document.end <= tokens, "documents in order, within the tokens");
         end = document.end;
     }
@@ -114,8 +179,9 @@ fn check(shape: &AttentionShape, documents: &[Range<usize>], tokens: usize, inpu
 /// If the lengths do not agree.
 pub fn attention(
     pool: &ThreadPool,
+    precision: Precision,
     shape: &AttentionShape,
-    documents: &[Range<usize>],
+    documents: &Documents<'_>,
     inputs: &Projections<&[f32]>,
     out: &mut [f32],
     log_sums: &mut [f32],
@@ -124,41 +190,25 @@ pub fn attention(
     check(shape, documents, tokens, inputs);
     let width = shape.heads * shape.head_dim;
     assert!(out.len() == tokens * width, "a result for each query");
-    let isa = Isa::detect();
-    let blocks: Vec<Block> = documents
+    let pass = Pass { isa: Isa::detect(), precision, shape, inputs };
+    let texts: Vec<Text> = documents.texts().collect();
+    let blocks: Vec<Block> = texts
         .iter()
-        .flat_map(|document| (0..shape.heads).flat_map(move |head| Block::of(document, head, shape.window)))
+        .flat_map(|text| (0..shape.heads).flat_map(move |head| Block::of(text, head, shape.window)))
         .collect();
     let (out, log_sums) = (SharedSlice::new(out), SharedSlice::new(log_sums));
     share(pool, &blocks, |block| {
         SCORES.with_borrow_mut(|(scores, _)| {
-            weights(
-                isa,
-                shape,
-                block,
-                inputs,
-                scores,
-                |row, log_sum| {
-                    let at = (block.queries.start + row) * shape.heads + block.head;
-                    // SAFETY: each query and head is in one block.
-                    unsafe { log_sums.range(at..at + 1) }.fill(log_sum);
-                },
-                None,
-            );
-            let size = Size { m: block.queries.len(), n: shape.head_dim, k: block.keys.len() };
-            let values = block.keys_of(inputs.value, shape);
+            let put = |row, log_sum| {
+                let at = (block.queries.start + row) * shape.heads + block.head;
+                // SAFETY: each query and head is in one block.
+                unsafe { log_sums.range(at..at + 1) }.fill(log_sum);
+            };
+            pass.weights(block, scores, put, None);
             // SAFETY: within the buffer, whose length was checked; each query and head is in one block.
             unsafe {
                 let start = out.start().add(block.queries.start * width + block.head * shape.head_dim);
-                let place = Place { start, stride: width };
-                gemm_alone_at(
-                    Precision::F32,
-                    size,
-                    Factor::lines(scores, block.keys.len()),
-                    values.across(),
-                    place,
-                    Output::Replace,
-                );
+                pass.along_keys(block, scores, inputs.value, Place { start, stride: width });
             }
         });
     });
@@ -170,8 +220,9 @@ pub fn attention(
 /// If the lengths do not agree.
 pub fn attention_backward(
     pool: &ThreadPool,
+    precision: Precision,
     shape: &AttentionShape,
-    documents: &[Range<usize>],
+    documents: &Documents<'_>,
     inputs: &Projections<&[f32]>,
     (out, log_sums): (&[f32], &[f32]),
     dout: &[f32],
@@ -183,14 +234,17 @@ pub fn attention_backward(
     assert!(out.len() == tokens * width && dout.len() == out.len(), "a result and its gradient for each query");
     let Projections { query, key, value } = gradients;
     assert!(query.len() == out.len() && key.len() == tokens * narrow && value.len() == key.len(), "gradients of all");
-    let isa = Isa::detect();
+    let pass = Pass { isa: Isa::detect(), precision, shape, inputs };
+    let known = Known { out, log_sums, dout };
     let group = shape.heads / shape.kv_heads;
-    // A key's gradient is a sum over queries and heads, so a thread takes all heads of a group.
-    let jobs: Vec<(&Range<usize>, usize)> =
-        documents.iter().flat_map(|document| (0..shape.kv_heads).map(move |head| (document, head))).collect();
+    let heads = |kv_head: usize| kv_head * group..(kv_head + 1) * group;
     let (query, key, value) = (SharedSlice::new(query), SharedSlice::new(key), SharedSlice::new(value));
-    share(pool, &jobs, |&(document, kv_head)| {
-        for token in document.clone() {
+    // A key's gradient is a sum over queries and heads, so a thread takes all heads of a group.
+    let texts: Vec<Text> = documents.texts().collect();
+    let jobs: Vec<(&Text, usize)> =
+        texts.iter().flat_map(|text| (0..shape.kv_heads).map(move |head| (text, head))).collect();
+    share(pool, &jobs, |&(text, kv_head)| {
+        for token in text.rows.clone() {
             let at = token * narrow + kv_head * depth;
             // SAFETY: each document and key head is one job's.
             unsafe {
@@ -198,60 +252,45 @@ pub fn attention_backward(
                 value.range(at..at + depth).fill(0.0);
             }
         }
-        for head in kv_head * group..(kv_head + 1) * group {
-            for block in Block::of(document, head, shape.window) {
-                SCORES.with_borrow_mut(|(scores, slopes)| {
-                    let (rows, keys) = (block.queries.len(), block.keys.len());
-                    let log_sum = |row: usize| log_sums[(block.queries.start + row) * shape.heads + head];
-                    slopes.resize(slopes.len().max(block.len()), 0.0);
-                    let (dout, out) = (block.queries_of(dout, shape), block.queries_of(out, shape));
-                    // SAFETY: the gradients were checked, and these rows are this job's; slopes are this thread's.
-                    unsafe {
-                        let place = Place { start: slopes.as_mut_ptr(), stride: keys };
-                        let size = Size { m: rows, n: keys, k: depth };
-                        let values = block.keys_of(inputs.value, shape);
-                        gemm_alone_at(Precision::F32, size, dout.lines(), values.lines(), place, Output::Replace);
-                        let along = |row: usize| {
-                            let at = row * width;
-                            super::sum2(&dout.values[at..at + depth], &out.values[at..at + depth], |a, b| a * b)
-                        };
-                        weights(isa, shape, &block, inputs, scores, |_, _| {}, Some((&log_sum, &along, slopes)));
-                        let at = |narrow_start: *mut f32| Place {
-                            start: narrow_start.add(block.keys.start * narrow + kv_head * depth),
-                            stride: narrow,
-                        };
-                        let size = Size { m: keys, n: depth, k: rows };
-                        let (weights, slopes) = (&scores[..], &slopes[..]);
-                        let across = |values| Factor::across(values, keys);
-                        gemm_alone_at(
-                            Precision::F32,
-                            size,
-                            across(weights),
-                            dout.across(),
-                            at(value.start()),
-                            Output::Add,
-                        );
-                        let queries = block.queries_of(inputs.query, shape);
-                        gemm_alone_at(
-                            Precision::F32,
-                            size,
-                            across(slopes),
-                            queries.across(),
-                            at(key.start()),
-                            Output::Add,
-                        );
-                        let start = query.start().add(block.queries.start * width + head * depth);
-                        let size = Size { m: rows, n: depth, k: keys };
-                        let keys_lines = block.keys_of(inputs.key, shape).across();
-                        let place = Place { start, stride: width };
-                        gemm_alone_at(
-                            Precision::F32,
-                            size,
-                            Factor::lines(slopes, keys),
-                            keys_lines,
-                            place,
-                            Output::Replace,
-                        );
+        for block in heads(kv_head).flat_map(|head| Block::of(text, head, shape.window)) {
+            // SAFETY: the gradients were checked; these queries are this job's, and so are keys that are not shared.
+            unsafe {
+                let start = query.start().add(block.queries.start * width + block.head * depth);
+                pass.backward(&block, &known, |scores, slopes| {
+                    for part in block.parts().filter(|part| !part.is_shared) {
+                        pass.along_queries(&block, &part, scores, dout, value.start());
+                        pass.along_queries(&block, &part, slopes, inputs.query, key.start());
+                    }
+                    pass.along_keys(&block, slopes, inputs.key, Place { start, stride: width });
+                });
+            }
+        }
+    });
+    let shared = documents.shared();
+    if shared.is_empty() {
+        return;
+    }
+    let later = &texts[1..];
+    let jobs: Vec<(Range<usize>, usize)> = (0..shared.len())
+        .step_by(SHARED_KEYS)
+        .flat_map(|start| (0..shape.kv_heads).map(move |head| (start, head)))
+        .map(|(start, head)| (start..shared.len().min(start + SHARED_KEYS), head))
+        .collect();
+    share(pool, &jobs, |(keys, kv_head)| {
+        for block in
+            heads(*kv_head).flat_map(|head| later.iter().flat_map(move |text| Block::of(text, head, shape.window)))
+        {
+            let keys = keys.start.max(block.keys.start)..keys.end.min(block.keys.end);
+            if keys.is_empty() {
+                continue;
+            }
+            let block = Block { keys, ..block };
+            // SAFETY: the gradients were checked; these keys of the head are this job's.
+            unsafe {
+                pass.backward(&block, &known, |scores, slopes| {
+                    for part in block.parts() {
+                        pass.along_queries(&block, &part, scores, dout, value.start());
+                        pass.along_queries(&block, &part, slopes, inputs.query, key.start());
                     }
                 });
             }
@@ -269,44 +308,127 @@ fn share<T: Sync>(pool: &ThreadPool, jobs: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-/// The logarithm of each row's sum, the sum of gradient times result, and the gradients of weights, which become those
-/// of scores.
-type Known<'a> = (&'a dyn Fn(usize) -> f32, &'a dyn Fn(usize) -> f32, &'a mut [f32]);
-
-/// Writes a block's weights to `scores`, zeros where a key is not seen. Where sums are known already, also turns the
-/// gradients of weights into those of products of queries and keys.
-fn weights(
+/// What all blocks have in common.
+struct Pass<'a> {
     isa: Isa,
-    shape: &AttentionShape,
-    block: &Block,
-    inputs: &Projections<&[f32]>,
-    scores: &mut Vec<f32>,
-    mut put: impl FnMut(usize, f32),
-    known: Option<Known<'_>>,
-) {
-    let keys = block.keys.len();
-    scores.resize(scores.len().max(block.len()), 0.0);
-    let size = Size { m: block.queries.len(), n: keys, k: shape.head_dim };
-    let (queries, lines) = (block.queries_of(inputs.query, shape), block.keys_of(inputs.key, shape));
-    let place = Place { start: scores.as_mut_ptr(), stride: keys };
-    // SAFETY: as long as the block, and this thread's.
-    unsafe { gemm_alone_at(Precision::F32, size, queries.lines(), lines.lines(), place, Output::Replace) };
-    let (scale, cap) = (shape.scale, shape.soft_cap);
-    let mut known = known;
-    for (row, scores) in scores.chunks_exact_mut(keys).take(size.m).enumerate() {
-        let seen = block.seen(row, shape.window);
-        scores[..seen.start].fill(0.0);
-        scores[seen.end..].fill(0.0);
-        let part = &mut scores[seen.clone()];
-        match &mut known {
-            None => put(row, isa.dispatch(Forward { scores: part, scale, cap })),
-            Some((log_sum, along, slopes)) => {
-                let slopes = &mut slopes[row * keys..(row + 1) * keys];
-                slopes[..seen.start].fill(0.0);
-                slopes[seen.end..].fill(0.0);
-                let slopes = &mut slopes[seen];
-                isa.dispatch(Backward { scores: part, slopes, scale, cap, log_sum: log_sum(row), along: along(row) });
+    precision: Precision,
+    shape: &'a AttentionShape,
+    inputs: &'a Projections<&'a [f32]>,
+}
+
+/// What the forward pass found, and the gradient of its result.
+struct Known<'a> {
+    out: &'a [f32],
+    log_sums: &'a [f32],
+    dout: &'a [f32],
+}
+
+/// For each row the logarithm of its sum, and the sum of gradient times result; and the gradients of weights, which become
+/// those of scores.
+type Backwards<'a> = (&'a dyn Fn(usize) -> (f32, f32), &'a mut [f32]);
+
+impl Pass<'_> {
+    /// Writes a block's weights to `scores`, zeros where a key is not seen. Where sums are known already, also turns the
+    /// gradients of weights into those of products of queries and keys.
+    fn weights(
+        &self,
+        block: &Block,
+        scores: &mut Vec<f32>,
+        mut put: impl FnMut(usize, f32),
+        mut known: Option<Backwards<'_>>,
+    ) {
+        let Self { isa, shape, inputs, .. } = *self;
+        scores.resize(scores.len().max(block.len()), 0.0);
+        // SAFETY: as long as the block, and this thread's.
+        unsafe { self.across_keys(block, inputs.query, inputs.key, scores.as_mut_ptr()) };
+        let (scale, cap, keys) = (shape.scale, shape.soft_cap, block.keys.len());
+        for (row, scores) in scores.chunks_exact_mut(keys).take(block.queries.len()).enumerate() {
+            let seen = block.seen(row, shape.window);
+            scores[..seen.start].fill(0.0);
+            scores[seen.end..].fill(0.0);
+            let part = &mut scores[seen.clone()];
+            match &mut known {
+                None => put(row, isa.dispatch(Forward { scores: part, scale, cap })),
+                Some((of_row, slopes)) => {
+                    let slopes = &mut slopes[row * keys..(row + 1) * keys];
+                    slopes[..seen.start].fill(0.0);
+                    slopes[seen.end..].fill(0.0);
+                    let slopes = &mut slopes[seen];
+                    let (log_sum, along) = of_row(row);
+                    isa.dispatch(Backward { scores: part, slopes, scale, cap, log_sum, along });
+                }
             }
+        }
+    }
+
+    /// Gives `then` a block's weights and the gradients of its scores.
+    fn backward(&self, block: &Block, known: &Known<'_>, then: impl FnOnce(&[f32], &[f32])) {
+        let shape = self.shape;
+        let (width, depth) = (shape.heads * shape.head_dim, shape.head_dim);
+        SCORES.with_borrow_mut(|(scores, slopes)| {
+            slopes.resize(slopes.len().max(block.len()), 0.0);
+            // SAFETY: as long as the block, and this thread's.
+            unsafe { self.across_keys(block, known.dout, self.inputs.value, slopes.as_mut_ptr()) };
+            let (dout, out) = (block.queries_of(known.dout, shape), block.queries_of(known.out, shape));
+            let of_row = |row: usize| {
+                let log_sum = known.log_sums[(block.queries.start + row) * shape.heads + block.head];
+                let at = row * width..row * width + depth;
+                (log_sum, super::sum2(&dout.values[at.clone()], &out.values[at], |a, b| a * b))
+            };
+            self.weights(block, scores, |_, _| {}, Some((&of_row, slopes)));
+            then(scores, slopes);
+        });
+    }
+
+    /// Products of rows of the block's queries with its keys: `[queries, keys]`.
+    ///
+    /// # Safety
+    /// `to` must be valid for them.
+    unsafe fn across_keys(&self, block: &Block, queries: &[f32], keys: &[f32], to: *mut f32) {
+        let stride = block.keys.len();
+        let lines = block.queries_of(queries, self.shape).lines();
+        for part in block.parts() {
+            let size = Size { m: block.queries.len(), n: part.columns.len(), k: self.shape.head_dim };
+            let keys = block.keys_of(&part, keys, self.shape).lines();
+            // SAFETY: the part's columns are within a row.
+            unsafe {
+                let place = Place { start: to.add(part.columns.start), stride };
+                gemm_alone_at(self.precision, size, lines, keys, place, Output::Replace);
+            }
+        }
+    }
+
+    /// Sums over the block's keys: `numbers`, `[queries, keys]`, times rows of keys.
+    ///
+    /// # Safety
+    /// `place` must be valid for `head_dim` elements of each query.
+    unsafe fn along_keys(&self, block: &Block, numbers: &[f32], keys: &[f32], place: Place) {
+        let mut output = Output::Replace;
+        for part in block.parts() {
+            let size = Size { m: block.queries.len(), n: self.shape.head_dim, k: part.columns.len() };
+            let numbers = Factor::lines(&numbers[part.columns.start..], block.keys.len());
+            let keys = block.keys_of(&part, keys, self.shape).across();
+            // SAFETY: the caller's promise.
+            unsafe { gemm_alone_at(self.precision, size, numbers, keys, place, output) };
+            output = Output::Add;
+        }
+    }
+
+    /// Adds sums over the block's queries to the rows of a part's keys in `to`: `numbers`, `[queries, keys]`, times rows of
+    /// queries.
+    ///
+    /// # Safety
+    /// `to` must be valid for all tokens, and nobody else may touch these rows of the head.
+    unsafe fn along_queries(&self, block: &Block, part: &Part, numbers: &[f32], queries: &[f32], to: *mut f32) {
+        let shape = self.shape;
+        let (narrow, kv_head) = (shape.kv_heads * shape.head_dim, block.head / (shape.heads / shape.kv_heads));
+        let size = Size { m: part.columns.len(), n: shape.head_dim, k: block.queries.len() };
+        let numbers = Factor::across(&numbers[part.columns.start..], block.keys.len());
+        let queries = block.queries_of(queries, shape).across();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let place = Place { start: to.add(part.rows.start * narrow + kv_head * shape.head_dim), stride: narrow };
+            gemm_alone_at(self.precision, size, numbers, queries, place, Output::Add);
         }
     }
 }

@@ -14,7 +14,7 @@ mod optimizer;
 mod quantised;
 mod rounding;
 
-pub use attention::{Projections, attention, attention_backward};
+pub use attention::{Documents, Projections, attention, attention_backward};
 pub use elementwise::{activate_backward, add_columns, gated_backward, scatter_rows, soft_cap_backward};
 pub use loss::cross_entropy;
 pub use muon::{Muon, MuonRoom};

@@ -14,7 +14,7 @@ const TARGETS: usize = 6;
 const BETA: f64 = 0.3;
 /// Of the texts, where labels are told apart.
 const LABELS: [u32; 2] = [2, 0];
-const TOKENS: usize = 60;
+const TOKENS: usize = 160;
 
 fn fixtures(krate: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("tests/fixtures")
@@ -259,5 +259,59 @@ fn quantised_weights_tune_as_their_floats_do() {
             println!("{base} as {}: {relative:.1e}", stored.name());
             assert!((loss / expected_loss - 1.0).abs() < 1e-6 && relative < 2e-6, "{base} as {}", stored.name());
         }
+    }
+}
+
+/// What texts begin with alike is passed once for all of them, and that changes nothing: not with windows, with positions that
+/// are learnt, with rows before the texts, or with what they begin with itself changed.
+#[test]
+fn a_shared_beginning_is_as_if_each_text_had_it() {
+    const COMMON: usize = 12;
+    let prompt = |rows, encoder| Method::Prompt(Prompt { rows, encoder });
+    for (base, method) in [
+        ("llama", lora(3, 6.0, &Target::ALL)),
+        ("llama", Method::Full),
+        ("llama", prompt(4, Some(16))),
+        ("llama", Method::Prefix(4)),
+        ("gemma2", prompt(3, None)),
+        ("gemma3", lora(2, 4.0, &Target::ALL)),
+        ("gemma3", prompt(5, Some(8))),
+        ("gemma3", Method::Prefix(2)),
+        ("opt", lora(2, 4.0, &[Target::Query, Target::Value])),
+        ("opt", prompt(3, None)),
+    ] {
+        let directory = fixtures("model").join(base);
+        let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
+        let source = Source::open(&directory).unwrap();
+        let common = &tokens[..COMMON];
+        let own = [&tokens[COMMON..COMMON + 9], &tokens[20..27], &tokens[25..]];
+        let texts = own.map(|own| [common, own].concat());
+        let [mut case, other] = [0, 1].map(|at| Case::new(&source, [&texts[at], &texts[at + 1]], &method));
+        let third = other.batch.documents[1].clone();
+        let start = case.batch.tokens.len();
+        case.batch.tokens.extend(&other.batch.tokens[third.clone()]);
+        case.batch.targets.extend(&other.batch.targets[third.clone()]);
+        case.batch.documents.push(start..start + third.len());
+        case.weights.iter_mut().enumerate().for_each(|(index, value)| *value = (index as f32 * 0.7).sin() * 0.1);
+        let (loss, gradients) = case.gradients(2, Recompute::None);
+
+        let rows = case.decoder.layout.soft_rows() + COMMON;
+        let mut shared = Batch { first_is_shared: true, ..Batch::default() };
+        shared.tokens.extend(&case.batch.tokens[..rows]);
+        shared.targets.resize(rows, None);
+        shared.documents.push(0..rows);
+        for document in &case.batch.documents {
+            let start = shared.tokens.len();
+            shared.tokens.extend(&case.batch.tokens[document.start + rows..document.end]);
+            shared.targets.extend(&case.batch.targets[document.start + rows..document.end]);
+            shared.documents.push(start..shared.tokens.len());
+        }
+        case.batch = shared;
+        let (found, others) = case.gradients(2, Recompute::None);
+        let relative = distance(&others, &gradients);
+        println!("{base}, {method:?}: loss {found}, {:.1e} away, gradients {relative:.1e}", (found / loss - 1.0).abs());
+        assert!((found / loss - 1.0).abs() < 1e-6 && relative < 5e-6, "{base}, {method:?}: {relative:e}");
+        let (again, same) = case.gradients(1, Recompute::Full);
+        assert!(again.to_bits() == found.to_bits() && same == others, "{base}, {method:?}: threads change nothing");
     }
 }
