@@ -47,13 +47,15 @@ ROWS = {
     "gemma-full": (GEMMA, "nsmc-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
     "qwen-few": (QWEN, "nsmc-lora", "8 examples in the prompt", FEW),
     "qwen-p70": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 70, "epochs": 20, "evaluate_every": 250}),
-    "qwen-p2000": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 2, "evaluate_every": 250}),
+    "qwen-p2000": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 1, "evaluate_every": 250}),
     "qwen-p4000": (QWEN, "nsmc-ptuning", "p-tuning", {"epochs": 1, "evaluate_every": 250}),
     "qwen-lora": (QWEN, "nsmc-lora", "LoRA", {}),
-    "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
+    "qwen-lora16000": (QWEN, "nsmc-lora", "LoRA", {"examples": 16_000, "evaluate_every": 500}),
     # Questions and answers, a tenth of which is held out; what counts is the loss of their answers.
     "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
     "gemma-dialogue": (GEMMA, "dialogue-lora", "LoRA", {}),
+    "qwen-dialogue-base": (QWEN, "dialogue-lora", "as it is", UNTOUCHED),
+    "qwen-dialogue": (QWEN, "dialogue-lora", "LoRA, half a round", {"epochs": 0.5, "evaluate_every": 250}),
 }
 
 
