@@ -504,9 +504,9 @@ unsafe fn take_right(tiles: *const f32) {
 }
 
 /// Packs lines of a view, up to some element, into panels of [`SIDE`] lines, filled up with zeros, so many floats apart:
-/// for each step of depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines, or pairs of
-/// elements of all lines where `BY_PAIRS`. A pair is an element of the step's first half and the same of its second: any
-/// order will do that is the same for both factors.
+/// for each step of depth two tiles of the first parts, then two of the second ones, and so on. A tile's rows are lines,
+/// or pairs of elements of all lines where `BY_PAIRS`. A pair is an element of the step's first half and the same of its
+/// second: any order will do that is the same for both factors.
 ///
 /// # Safety
 /// `avx512f` must be there.
