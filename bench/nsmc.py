@@ -6,7 +6,7 @@
 Recipes are those of recipes/ (data in recipes/data/, see there), with other models, methods and numbers of examples; each is run by `saem tune` and measured on 2,000
 held-out reviews, 1,000 of each kind, of films that are not among those learnt from. *Few-shot* is the model as it is with the eight examples of CLOVA Studio's
 demonstration before each review (a LoRA that has learnt nothing yet: one step at a rate of 1e-12), on 400 of these reviews. Time is that of the processor, measuring included.
-A run that is complete in FOLDER (default: target/nsmc) is not made again.
+A run that is complete in FOLDER (default: target/nsmc) is not made again, and --save keeps the rows that were saved before.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ ROWS = {
     "qwen-p2000": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 1, "evaluate_every": 250}),
     "qwen-p4000": (QWEN, "nsmc-ptuning", "p-tuning", {"epochs": 1, "evaluate_every": 250}),
     "qwen-lora": (QWEN, "nsmc-lora", "LoRA", {}),
+    "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
     "qwen-lora16000": (QWEN, "nsmc-lora", "LoRA", {"examples": 16_000, "evaluate_every": 500}),
     # Questions and answers, a tenth of which is held out; what counts is the loss of their answers.
     "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
@@ -102,14 +103,20 @@ def main() -> None:
     args = parser.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     about, lines = machine(), []
+    products = "tiles" if "amx_int8" in about["instructions"] else "vectors"
     for name in args.rows:
         model, _, method, changes = ROWS[name]
         found = run(name, args.threads, args.runs)
         few = "prompt" in changes
-        lines.append({"name": name, "model": model, "method": method, "examples": 8 if few else changes.get("examples", 4000 if found["accuracy"] else None), "measured": 400 if few else 2000, **found})
+        lines.append({"name": name, "model": model, "method": method, "examples": 8 if few else changes.get("examples", 4000 if found["accuracy"] else None), "measured": 400 if few else 2000, "products": products, **found})
         how = f"loss {found['loss']:.3f}" if found["accuracy"] is None else f"accuracy {100 * found['accuracy']:.1f} %, macro F1 {found['macro_f1']:.3f}"
         print(f"{name}: {how}, {found['seconds'] / 60:.1f} minutes of a processor", flush=True)
     if args.save:
+        # Rows that were not asked for stay as they are: each takes its time.
+        known = ROOT / "bench/results/nsmc.json"
+        others = json.loads(known.read_text(encoding="utf-8"))["lines"] if known.exists() else []
+        lines += [line for line in others if line["name"] not in args.rows]
+        lines.sort(key=lambda line: list(ROWS).index(line["name"]))
         print(save("nsmc", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
 
 
