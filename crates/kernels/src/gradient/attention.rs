@@ -1,6 +1,7 @@
 //! Causal attention within documents, forward and backward, without a matrix of all scores.
 //!
-//! Queries are taken in blocks. A block's scores are a product of floats like any other, turned into weights row by row;
+//! Queries are taken in blocks, those of all heads that share keys together. A block's scores are a product of floats like
+//! any other, turned into weights row by row;
 //! what is kept for the backward pass is one number for each query and head, the logarithm of its sum, from which the
 //! weights come again (Dao 2023, arXiv 2307.08691). Memory is a block's scores for each thread. Documents lie one after
 //! the other in the same buffers and do not see each other.
@@ -19,7 +20,7 @@ use crate::gemm::{Factor, Output, Place, Precision, Size, gemm_alone_at};
 use crate::pool::SharedSlice;
 use crate::simd::{Isa, Kernel, Simd, math};
 
-/// Queries in a block.
+/// Lines in a block: queries times heads that share keys.
 const BLOCK: usize = 128;
 /// Keys of a shared beginning that a thread takes at a time.
 const SHARED_KEYS: usize = 32;
@@ -35,9 +36,20 @@ pub struct Projections<T> {
     pub value: T,
 }
 
-thread_local! {
+/// What a thread works in.
+#[derive(Default)]
+struct Room {
     /// A block's weights, and their gradients.
-    static SCORES: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    scores: Vec<f32>,
+    slopes: Vec<f32>,
+    /// Its lines of queries and of the result's gradient, and what is computed of them, where heads lie apart.
+    query: Vec<f32>,
+    dout: Vec<f32>,
+    result: Vec<f32>,
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = RefCell::default();
 }
 
 /// Texts that lie one after the other.
@@ -70,43 +82,52 @@ struct Text {
     rows: Range<usize>,
 }
 
-/// A block of queries of one head, and the keys that they see.
-struct Block {
-    head: usize,
-    text: Text,
+/// A block of queries of the heads that share keys, and the keys that they see. A line of it is a query of one head: all
+/// heads of the first query, then those of the next.
+struct Block<'a> {
+    kv_head: usize,
+    /// What the queries are of: more than one text only where all keys are shared ones.
+    texts: &'a [Text],
     /// Rows.
     queries: Range<usize>,
     /// Positions.
     keys: Range<usize>,
 }
 
-impl Block {
-    /// The blocks of a document, for one head.
-    fn of(text: &Text, head: usize, window: Option<usize>) -> impl Iterator<Item = Self> {
-        let text = text.clone();
-        text.rows.clone().step_by(BLOCK).map(move |start| {
-            let queries = start..text.rows.end.min(start + BLOCK);
-            let position = |row: usize| text.shared.len() + row - text.rows.start;
-            let keys = first_seen(position(start), window)..position(queries.end);
-            Self { head, text: text.clone(), queries, keys }
+impl<'a> Block<'a> {
+    /// The blocks of texts that lie one after the other.
+    fn of(texts: &'a [Text], kv_head: usize, shape: &AttentionShape) -> impl Iterator<Item = Self> {
+        let rows = texts.first().map_or(0, |text| text.rows.start)..texts.last().map_or(0, |text| text.rows.end);
+        let (step, window) = ((BLOCK / group(shape)).max(1), shape.window);
+        rows.clone().step_by(step).map(move |start| {
+            let queries = start..rows.end.min(start + step);
+            let mut block = Self { kv_head, texts, queries: queries.clone(), keys: 0..0 };
+            let positions = || queries.clone().map(|row| block.position(row));
+            let first = positions().map(|position| first_seen(position, window)).min().unwrap_or(0);
+            block.keys = first..positions().max().map_or(0, |position| position + 1);
+            block
         })
     }
 
-    /// Of the row's scores, those that the query sees.
+    /// Where a row stands in its text.
+    fn position(&self, row: usize) -> usize {
+        let text = &self.texts[self.texts.partition_point(|text| text.rows.end <= row)];
+        text.shared.len() + row - text.rows.start
+    }
+
+    /// Of the scores of a query, those of keys that it sees.
     fn seen(&self, row: usize, window: Option<usize>) -> Range<usize> {
-        let position = self.text.shared.len() + self.queries.start + row - self.text.rows.start;
+        let position = self.position(row);
         let keys = first_seen(position, window).max(self.keys.start)..(position + 1).min(self.keys.end);
         keys.start.min(keys.end) - self.keys.start..keys.end - self.keys.start
     }
 
-    fn len(&self) -> usize {
-        self.queries.len() * self.keys.len()
-    }
-
     /// The keys by where they lie: columns of the scores, and rows; first those of the shared ones.
     fn parts(&self) -> impl Iterator<Item = Part> {
-        let Self { text: Text { shared, rows }, keys, .. } = self;
+        let Self { texts, keys, .. } = self;
+        let Text { shared, rows } = &texts[0];
         let split = shared.len();
+        debug_assert!(texts.len() == 1 || keys.end <= split, "keys of one text");
         let both =
             [(true, keys.start.min(split)..keys.end.min(split)), (false, keys.start.max(split)..keys.end.max(split))];
         both.into_iter().filter(|(_, positions)| !positions.is_empty()).map(move |(is_shared, positions)| {
@@ -116,18 +137,16 @@ impl Block {
         })
     }
 
-    /// The rows of this block's head in `[tokens, heads * head_dim]`, and where they begin.
-    fn queries_of<'a>(&self, values: &'a [f32], shape: &AttentionShape) -> Lines<'a> {
-        let stride = shape.heads * shape.head_dim;
-        Lines { values: &values[self.queries.start * stride + self.head * shape.head_dim..], stride }
-    }
-
     /// The rows of the head's keys or values in `[tokens, kv_heads * head_dim]`.
-    fn keys_of<'a>(&self, part: &Part, values: &'a [f32], shape: &AttentionShape) -> Lines<'a> {
+    fn keys_of<'b>(&self, part: &Part, values: &'b [f32], shape: &AttentionShape) -> Lines<'b> {
         let stride = shape.kv_heads * shape.head_dim;
-        let head = self.head / (shape.heads / shape.kv_heads);
-        Lines { values: &values[part.rows.start * stride + head * shape.head_dim..], stride }
+        Lines { values: &values[part.rows.start * stride + self.kv_head * shape.head_dim..], stride }
     }
+}
+
+/// Heads that share keys.
+fn group(shape: &AttentionShape) -> usize {
+    shape.heads / shape.kv_heads
 }
 
 /// Keys of a block that lie one after the other.
@@ -142,7 +161,7 @@ fn first_seen(position: usize, window: Option<usize>) -> usize {
     window.map_or(0, |window| (position + 1).saturating_sub(window))
 }
 
-/// Rows of one head.
+/// Vectors of `head_dim` numbers.
 #[derive(Clone, Copy)]
 struct Lines<'a> {
     values: &'a [f32],
@@ -192,24 +211,22 @@ pub fn attention(
     assert!(out.len() == tokens * width, "a result for each query");
     let pass = Pass { isa: Isa::detect(), precision, shape, inputs };
     let texts: Vec<Text> = documents.texts().collect();
-    let blocks: Vec<Block> = texts
-        .iter()
-        .flat_map(|text| (0..shape.heads).flat_map(move |head| Block::of(text, head, shape.window)))
+    let blocks: Vec<Block<'_>> = texts
+        .chunks(1)
+        .flat_map(|text| (0..shape.kv_heads).flat_map(move |kv_head| Block::of(text, kv_head, shape)))
         .collect();
     let (out, log_sums) = (SharedSlice::new(out), SharedSlice::new(log_sums));
     share(pool, &blocks, |block| {
-        SCORES.with_borrow_mut(|(scores, _)| {
-            let put = |row, log_sum| {
-                let at = (block.queries.start + row) * shape.heads + block.head;
+        ROOM.with_borrow_mut(|Room { scores, query, result, .. }| {
+            let put = |row, head, log_sum| {
+                let at = row * shape.heads + head;
                 // SAFETY: each query and head is in one block.
                 unsafe { log_sums.range(at..at + 1) }.fill(log_sum);
             };
-            pass.weights(block, scores, put, None);
-            // SAFETY: within the buffer, whose length was checked; each query and head is in one block.
-            unsafe {
-                let start = out.start().add(block.queries.start * width + block.head * shape.head_dim);
-                pass.along_keys(block, scores, inputs.value, Place { start, stride: width });
-            }
+            let query = pass.lines_of(block, inputs.query, query);
+            pass.weights(block, query, scores, put, None);
+            // SAFETY: the buffer's length was checked; each query and head is in one block.
+            unsafe { pass.along_keys(block, scores, inputs.value, out.start(), result) };
         });
     });
 }
@@ -236,15 +253,13 @@ pub fn attention_backward(
     assert!(query.len() == out.len() && key.len() == tokens * narrow && value.len() == key.len(), "gradients of all");
     let pass = Pass { isa: Isa::detect(), precision, shape, inputs };
     let known = Known { out, log_sums, dout };
-    let group = shape.heads / shape.kv_heads;
-    let heads = |kv_head: usize| kv_head * group..(kv_head + 1) * group;
     let (query, key, value) = (SharedSlice::new(query), SharedSlice::new(key), SharedSlice::new(value));
-    // A key's gradient is a sum over queries and heads, so a thread takes all heads of a group.
+    // A key's gradient is a sum over queries, so a thread takes all of them.
     let texts: Vec<Text> = documents.texts().collect();
-    let jobs: Vec<(&Text, usize)> =
-        texts.iter().flat_map(|text| (0..shape.kv_heads).map(move |head| (text, head))).collect();
+    let jobs: Vec<(&[Text], usize)> =
+        texts.chunks(1).flat_map(|text| (0..shape.kv_heads).map(move |head| (text, head))).collect();
     share(pool, &jobs, |&(text, kv_head)| {
-        for token in text.rows.clone() {
+        for token in text[0].rows.clone() {
             let at = token * narrow + kv_head * depth;
             // SAFETY: each document and key head is one job's.
             unsafe {
@@ -252,16 +267,15 @@ pub fn attention_backward(
                 value.range(at..at + depth).fill(0.0);
             }
         }
-        for block in heads(kv_head).flat_map(|head| Block::of(text, head, shape.window)) {
+        for block in Block::of(text, kv_head, shape) {
             // SAFETY: the gradients were checked; these queries are this job's, and so are keys that are not shared.
             unsafe {
-                let start = query.start().add(block.queries.start * width + block.head * depth);
-                pass.backward(&block, &known, |scores, slopes| {
+                pass.backward(&block, &known, |lines, scores, slopes, result| {
                     for part in block.parts().filter(|part| !part.is_shared) {
-                        pass.along_queries(&block, &part, scores, dout, value.start());
-                        pass.along_queries(&block, &part, slopes, inputs.query, key.start());
+                        pass.along_queries(&block, &part, scores, lines.dout, value.start());
+                        pass.along_queries(&block, &part, slopes, lines.query, key.start());
                     }
-                    pass.along_keys(&block, slopes, inputs.key, Place { start, stride: width });
+                    pass.along_keys(&block, slopes, inputs.key, query.start(), result);
                 });
             }
         }
@@ -270,16 +284,15 @@ pub fn attention_backward(
     if shared.is_empty() {
         return;
     }
-    let later = &texts[1..];
+    // Every query of the other texts, as many at a time as lie one after the other.
+    let runs = || texts[1..].chunk_by(|text, next| text.rows.end == next.rows.start);
     let jobs: Vec<(Range<usize>, usize)> = (0..shared.len())
         .step_by(SHARED_KEYS)
         .flat_map(|start| (0..shape.kv_heads).map(move |head| (start, head)))
         .map(|(start, head)| (start..shared.len().min(start + SHARED_KEYS), head))
         .collect();
     share(pool, &jobs, |(keys, kv_head)| {
-        for block in
-            heads(*kv_head).flat_map(|head| later.iter().flat_map(move |text| Block::of(text, head, shape.window)))
-        {
+        for block in runs().flat_map(|texts| Block::of(texts, *kv_head, shape)) {
             let keys = keys.start.max(block.keys.start)..keys.end.min(block.keys.end);
             if keys.is_empty() {
                 continue;
@@ -287,10 +300,10 @@ pub fn attention_backward(
             let block = Block { keys, ..block };
             // SAFETY: the gradients were checked; these keys of the head are this job's.
             unsafe {
-                pass.backward(&block, &known, |scores, slopes| {
+                pass.backward(&block, &known, |lines, scores, slopes, _| {
                     for part in block.parts() {
-                        pass.along_queries(&block, &part, scores, dout, value.start());
-                        pass.along_queries(&block, &part, slopes, inputs.query, key.start());
+                        pass.along_queries(&block, &part, scores, lines.dout, value.start());
+                        pass.along_queries(&block, &part, slopes, lines.query, key.start());
                     }
                 });
             }
@@ -323,112 +336,174 @@ struct Known<'a> {
     dout: &'a [f32],
 }
 
-/// For each row the logarithm of its sum, and the sum of gradient times result; and the gradients of weights, which become
-/// those of scores.
-type Backwards<'a> = (&'a dyn Fn(usize) -> (f32, f32), &'a mut [f32]);
+/// For a row and a head the logarithm of the sum, and the sum of gradient times result; and the gradients of weights, which
+/// become those of scores.
+type Backwards<'a> = (&'a dyn Fn(usize, usize) -> (f32, f32), &'a mut [f32]);
+
+/// A block's lines of queries, and of the gradient of the result.
+struct BlockLines<'a> {
+    query: Lines<'a>,
+    dout: Lines<'a>,
+}
 
 impl Pass<'_> {
+    /// From one line of a block to the next in `[tokens, heads * head_dim]`, if that is always the same.
+    fn line_stride(&self) -> Option<usize> {
+        let AttentionShape { heads, kv_heads, head_dim, .. } = *self.shape;
+        match (group(self.shape), kv_heads) {
+            (1, _) => Some(heads * head_dim),
+            (_, 1) => Some(head_dim),
+            _ => None,
+        }
+    }
+
+    /// Where a query's lines begin in `[tokens, heads * head_dim]`, and how many numbers they are.
+    fn line(&self, block: &Block<'_>, row: usize) -> Range<usize> {
+        let AttentionShape { heads, head_dim, .. } = *self.shape;
+        let len = group(self.shape) * head_dim;
+        let start = row * heads * head_dim + block.kv_head * len;
+        start..start + len
+    }
+
+    /// A block's lines of `[tokens, heads * head_dim]`, one after the other in `room` where they lie apart.
+    fn lines_of<'a>(&self, block: &Block<'_>, values: &'a [f32], room: &'a mut Vec<f32>) -> Lines<'a> {
+        if let Some(stride) = self.line_stride() {
+            return Lines { values: &values[self.line(block, block.queries.start).start..], stride };
+        }
+        room.clear();
+        block.queries.clone().for_each(|row| room.extend_from_slice(&values[self.line(block, row)]));
+        Lines { values: room, stride: self.shape.head_dim }
+    }
+
+    /// Lines of a block.
+    fn lines(&self, block: &Block<'_>) -> usize {
+        block.queries.len() * group(self.shape)
+    }
+
     /// Writes a block's weights to `scores`, zeros where a key is not seen. Where sums are known already, also turns the
     /// gradients of weights into those of products of queries and keys.
     fn weights(
         &self,
-        block: &Block,
+        block: &Block<'_>,
+        query: Lines<'_>,
         scores: &mut Vec<f32>,
-        mut put: impl FnMut(usize, f32),
+        mut put: impl FnMut(usize, usize, f32),
         mut known: Option<Backwards<'_>>,
     ) {
         let Self { isa, shape, inputs, .. } = *self;
-        scores.resize(scores.len().max(block.len()), 0.0);
+        let (scale, cap, keys, group) = (shape.scale, shape.soft_cap, block.keys.len(), group(shape));
+        scores.resize(scores.len().max(self.lines(block) * keys), 0.0);
         // SAFETY: as long as the block, and this thread's.
-        unsafe { self.across_keys(block, inputs.query, inputs.key, scores.as_mut_ptr()) };
-        let (scale, cap, keys) = (shape.scale, shape.soft_cap, block.keys.len());
-        for (row, scores) in scores.chunks_exact_mut(keys).take(block.queries.len()).enumerate() {
+        unsafe { self.across_keys(block, query, inputs.key, scores.as_mut_ptr()) };
+        for (row, scores) in block.queries.clone().zip(scores.chunks_mut(group * keys)) {
             let seen = block.seen(row, shape.window);
-            scores[..seen.start].fill(0.0);
-            scores[seen.end..].fill(0.0);
-            let part = &mut scores[seen.clone()];
-            match &mut known {
-                None => put(row, isa.dispatch(Forward { scores: part, scale, cap })),
-                Some((of_row, slopes)) => {
-                    let slopes = &mut slopes[row * keys..(row + 1) * keys];
-                    slopes[..seen.start].fill(0.0);
-                    slopes[seen.end..].fill(0.0);
-                    let slopes = &mut slopes[seen];
-                    let (log_sum, along) = of_row(row);
-                    isa.dispatch(Backward { scores: part, slopes, scale, cap, log_sum, along });
+            for (head, scores) in scores.chunks_exact_mut(keys).enumerate() {
+                scores[..seen.start].fill(0.0);
+                scores[seen.end..].fill(0.0);
+                let part = &mut scores[seen.clone()];
+                let of_all = block.kv_head * group + head;
+                match &mut known {
+                    None => put(row, of_all, isa.dispatch(Forward { scores: part, scale, cap })),
+                    Some((known, slopes)) => {
+                        let line = (row - block.queries.start) * group + head;
+                        let slopes = &mut slopes[line * keys..(line + 1) * keys];
+                        slopes[..seen.start].fill(0.0);
+                        slopes[seen.end..].fill(0.0);
+                        let slopes = &mut slopes[seen.clone()];
+                        let (log_sum, along) = known(row, of_all);
+                        isa.dispatch(Backward { scores: part, slopes, scale, cap, log_sum, along });
+                    }
                 }
             }
         }
     }
 
-    /// Gives `then` a block's weights and the gradients of its scores.
-    fn backward(&self, block: &Block, known: &Known<'_>, then: impl FnOnce(&[f32], &[f32])) {
-        let shape = self.shape;
-        let (width, depth) = (shape.heads * shape.head_dim, shape.head_dim);
-        SCORES.with_borrow_mut(|(scores, slopes)| {
-            slopes.resize(slopes.len().max(block.len()), 0.0);
+    /// Gives `then` a block's lines, its weights and the gradients of its scores, and room for a result.
+    fn backward(
+        &self,
+        block: &Block<'_>,
+        known: &Known<'_>,
+        then: impl FnOnce(BlockLines<'_>, &[f32], &[f32], &mut Vec<f32>),
+    ) {
+        let AttentionShape { heads, head_dim, .. } = *self.shape;
+        ROOM.with_borrow_mut(|Room { scores, slopes, query, dout, result }| {
+            let query = self.lines_of(block, self.inputs.query, query);
+            let dout = self.lines_of(block, known.dout, dout);
+            slopes.resize(slopes.len().max(self.lines(block) * block.keys.len()), 0.0);
             // SAFETY: as long as the block, and this thread's.
-            unsafe { self.across_keys(block, known.dout, self.inputs.value, slopes.as_mut_ptr()) };
-            let (dout, out) = (block.queries_of(known.dout, shape), block.queries_of(known.out, shape));
-            let of_row = |row: usize| {
-                let log_sum = known.log_sums[(block.queries.start + row) * shape.heads + block.head];
-                let at = row * width..row * width + depth;
-                (log_sum, super::sum2(&dout.values[at.clone()], &out.values[at], |a, b| a * b))
+            unsafe { self.across_keys(block, dout, self.inputs.value, slopes.as_mut_ptr()) };
+            let of_row = |row: usize, head: usize| {
+                let at = (row * heads + head) * head_dim..(row * heads + head + 1) * head_dim;
+                let along = super::sum2(&known.dout[at.clone()], &known.out[at], |a, b| a * b);
+                (known.log_sums[row * heads + head], along)
             };
-            self.weights(block, scores, |_, _| {}, Some((&of_row, slopes)));
-            then(scores, slopes);
+            self.weights(block, query, scores, |_, _, _| {}, Some((&of_row, slopes)));
+            then(BlockLines { query, dout }, scores, slopes, result);
         });
     }
 
-    /// Products of rows of the block's queries with its keys: `[queries, keys]`.
+    /// Products of a block's lines with its keys: `[lines, keys]`.
     ///
     /// # Safety
     /// `to` must be valid for them.
-    unsafe fn across_keys(&self, block: &Block, queries: &[f32], keys: &[f32], to: *mut f32) {
+    unsafe fn across_keys(&self, block: &Block<'_>, lines: Lines<'_>, keys: &[f32], to: *mut f32) {
         let stride = block.keys.len();
-        let lines = block.queries_of(queries, self.shape).lines();
         for part in block.parts() {
-            let size = Size { m: block.queries.len(), n: part.columns.len(), k: self.shape.head_dim };
+            let size = Size { m: self.lines(block), n: part.columns.len(), k: self.shape.head_dim };
             let keys = block.keys_of(&part, keys, self.shape).lines();
             // SAFETY: the part's columns are within a row.
             unsafe {
                 let place = Place { start: to.add(part.columns.start), stride };
-                gemm_alone_at(self.precision, size, lines, keys, place, Output::Replace);
+                gemm_alone_at(self.precision, size, lines.lines(), keys, place, Output::Replace);
             }
         }
     }
 
-    /// Sums over the block's keys: `numbers`, `[queries, keys]`, times rows of keys.
+    /// Writes sums over the block's keys to its lines of `to`, `[tokens, heads * head_dim]`: `numbers`, `[lines, keys]`, times
+    /// rows of keys.
     ///
     /// # Safety
-    /// `place` must be valid for `head_dim` elements of each query.
-    unsafe fn along_keys(&self, block: &Block, numbers: &[f32], keys: &[f32], place: Place) {
+    /// `to` must be valid for all tokens, and nobody else may touch these lines.
+    unsafe fn along_keys(&self, block: &Block<'_>, numbers: &[f32], keys: &[f32], to: *mut f32, room: &mut Vec<f32>) {
+        let (lines, depth) = (self.lines(block), self.shape.head_dim);
+        let place = if let Some(stride) = self.line_stride() {
+            // SAFETY: the caller's promise.
+            Place { start: unsafe { to.add(self.line(block, block.queries.start).start) }, stride }
+        } else {
+            room.resize(room.len().max(lines * depth), 0.0);
+            Place { start: room.as_mut_ptr(), stride: depth }
+        };
         let mut output = Output::Replace;
         for part in block.parts() {
-            let size = Size { m: block.queries.len(), n: self.shape.head_dim, k: part.columns.len() };
+            let size = Size { m: lines, n: depth, k: part.columns.len() };
             let numbers = Factor::lines(&numbers[part.columns.start..], block.keys.len());
             let keys = block.keys_of(&part, keys, self.shape).across();
-            // SAFETY: the caller's promise.
+            // SAFETY: the place is valid for the lines.
             unsafe { gemm_alone_at(self.precision, size, numbers, keys, place, output) };
             output = Output::Add;
         }
+        if self.line_stride().is_none() {
+            for (row, from) in block.queries.clone().zip(room.chunks_exact(group(self.shape) * depth)) {
+                // SAFETY: the caller's promise; the room is this thread's.
+                unsafe { to.add(self.line(block, row).start).copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+            }
+        }
     }
 
-    /// Adds sums over the block's queries to the rows of a part's keys in `to`: `numbers`, `[queries, keys]`, times rows of
-    /// queries.
+    /// Adds sums over the block's lines to the rows of a part's keys in `to`: `numbers`, `[lines, keys]`, times those lines.
     ///
     /// # Safety
     /// `to` must be valid for all tokens, and nobody else may touch these rows of the head.
-    unsafe fn along_queries(&self, block: &Block, part: &Part, numbers: &[f32], queries: &[f32], to: *mut f32) {
+    unsafe fn along_queries(&self, block: &Block<'_>, part: &Part, numbers: &[f32], lines: Lines<'_>, to: *mut f32) {
         let shape = self.shape;
-        let (narrow, kv_head) = (shape.kv_heads * shape.head_dim, block.head / (shape.heads / shape.kv_heads));
-        let size = Size { m: part.columns.len(), n: shape.head_dim, k: block.queries.len() };
+        let narrow = shape.kv_heads * shape.head_dim;
+        let size = Size { m: part.columns.len(), n: shape.head_dim, k: self.lines(block) };
         let numbers = Factor::across(&numbers[part.columns.start..], block.keys.len());
-        let queries = block.queries_of(queries, shape).across();
         // SAFETY: the caller's promise.
         unsafe {
-            let place = Place { start: to.add(part.rows.start * narrow + kv_head * shape.head_dim), stride: narrow };
-            gemm_alone_at(self.precision, size, numbers, queries, place, Output::Add);
+            let place =
+                Place { start: to.add(part.rows.start * narrow + block.kv_head * shape.head_dim), stride: narrow };
+            gemm_alone_at(self.precision, size, numbers, lines.across(), place, Output::Add);
         }
     }
 }
