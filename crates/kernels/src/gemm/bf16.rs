@@ -16,7 +16,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::factor::{Factor, View};
-use super::{Output, Place, Precision, Product, Right, Scratch, Size, Team, pairs, pieces, ranges};
+use super::{Output, Place, Precision, Product, Right, Scratch, Size, Team, Thin, pairs, pieces, ranges};
 use crate::pool::SharedSlice;
 use crate::simd::Isa;
 use crate::simd::amx::{TILE_CONFIG, has_bf16};
@@ -68,10 +68,12 @@ impl Unit {
     }
 
     /// The one for a product of this size, where there is one.
-    pub(super) fn of(precision: Precision, Size { m, n, k }: Size) -> Option<Self> {
+    pub(super) fn of(precision: Precision, size: Size, b: &Factor<'_>) -> Option<Self> {
         // Tiles are filled up with zeros: for the smallest products vectors of floats are faster.
         const LEAST: usize = 8;
-        let suits = |unit: &Self| *unit == Self::Tiles || precision == Precision::Bf16;
+        let Size { m, n, k } = size;
+        // What is thin would be packed for little arithmetic.
+        let suits = |unit: &Self| *unit == Self::Tiles || (precision == Precision::Bf16 && Thin::of(size, b).is_none());
         Self::detect().filter(suits).filter(|_| m >= LEAST && n >= LEAST && k >= LEAST)
     }
 

@@ -54,6 +54,11 @@ impl<'a> Factor<'a> {
         matches!(self.values, Values::Stored(..))
     }
 
+    /// Whether an element of all lines can be read from where it lies.
+    pub(super) fn is_readable_across(&self) -> bool {
+        matches!(self.values, Values::Floats(_)) && !self.by_lines
+    }
+
     pub(super) fn holds(&self, lines: usize, depth: usize) -> bool {
         let (rows, columns) = if self.by_lines { (lines, depth) } else { (depth, lines) };
         if rows == 0 || columns == 0 {

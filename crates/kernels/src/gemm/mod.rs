@@ -23,6 +23,7 @@ mod pack;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+mod thin;
 mod tile;
 
 use std::cell::RefCell;
@@ -35,6 +36,7 @@ use crate::simd::{Isa, Kernel, Simd};
 use factor::ALIGN;
 pub use factor::Factor;
 pub use packed::{Packed, gemm_packed};
+use thin::{THIN, Thin};
 pub(crate) use tile::Place;
 use tile::{COLUMNS, tile, tile_rows};
 
@@ -140,7 +142,7 @@ pub fn gemm(
     let c = Place { start: c.as_mut_ptr(), stride };
     let product = Product { team: Team(Some(pool)), size, a, b: Right::Factor(b), c, output };
     // SAFETY: checked above, and the caller has `c` alone.
-    unsafe { product.compute(Way::of(precision, size), shared) };
+    unsafe { product.compute(Way::of(precision, size, &b), shared) };
 }
 
 /// [`gemm`] by the calling thread alone, for many small products that threads share out.
@@ -179,7 +181,7 @@ pub(crate) unsafe fn gemm_alone_at(
     size.check_factors(a, b);
     let product = Product { team: Team(None), size, a, b: Right::Factor(b), c: place, output };
     // SAFETY: the caller's promise; the factors were checked.
-    SHARED.with_borrow_mut(|shared| unsafe { product.compute(Way::of(precision, size), shared) });
+    SHARED.with_borrow_mut(|shared| unsafe { product.compute(Way::of(precision, size, &b), shared) });
 }
 
 /// Floats of working memory that [`gemm`] needs for products of this size.
@@ -243,12 +245,12 @@ enum Way {
 }
 
 impl Way {
-    fn of(precision: Precision, size: Size) -> Self {
+    fn of(precision: Precision, size: Size, b: &Factor<'_>) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(unit) = bf16::Unit::of(precision, size) {
+        if let Some(unit) = bf16::Unit::of(precision, size, b) {
             return Self::Bf16(unit, precision);
         }
-        let _ = (precision, size);
+        let _ = (precision, size, b);
         Self::Vectors(Isa::detect())
     }
 }
@@ -296,6 +298,12 @@ impl Product<'_> {
     /// As [`Self::compute`].
     unsafe fn compute_f32(&self, isa: Isa, shared: &mut [f32]) {
         let Self { team, size, b, .. } = *self;
+        if let Right::Factor(b) = b
+            && let Some(thin @ (Thin::Columns | Thin::Rows)) = Thin::of(size, &b)
+        {
+            // SAFETY: the caller's promise.
+            return unsafe { self.compute_thin(isa, thin == Thin::Rows, b, shared) };
+        }
         let mut done = 0;
         for lines in ranges(size.n, SHARED_LINES) {
             for depth in ranges(size.k, DEPTH) {
@@ -353,15 +361,19 @@ impl Product<'_> {
                 self.packed.resize(self.packed.len().max(len), 0.0);
                 let to = &mut self.packed[..len];
                 pack::Pack { view: self.view, lines: self.rows.len(), depth, width: height, to }.run(simd);
-                for (panel, first) in self.lines.clone().step_by(width).enumerate() {
-                    let b = &self.b[panel * width * depth..][..width * depth];
-                    let columns = width.min(self.lines.end - first);
-                    for (panel, row) in self.rows.clone().step_by(height).enumerate() {
-                        let a = &self.packed[panel * height * depth..][..height * depth];
-                        let rows = height.min(self.rows.end - row);
-                        // SAFETY: the caller's promise; the panels are whole.
-                        unsafe { tile(simd, depth, (a, b), self.c.from(row, first), rows, columns, self.add) };
-                    }
+                let (panels, of_b) = (self.rows.len().div_ceil(height), self.lines.len().div_ceil(width));
+                for number in 0..panels * of_b {
+                    // Of little depth there is more to write than to read, so rows are written one after the other.
+                    let (panel, of_b) = match depth <= THIN {
+                        true => (number / of_b, number % of_b),
+                        false => (number % panels, number / panels),
+                    };
+                    let (row, first) = (self.rows.start + panel * height, self.lines.start + of_b * width);
+                    let a = &self.packed[panel * height * depth..][..height * depth];
+                    let b = &self.b[of_b * width * depth..][..width * depth];
+                    let (rows, columns) = (height.min(self.rows.end - row), width.min(self.lines.end - first));
+                    // SAFETY: the caller's promise; the panels are whole.
+                    unsafe { tile(simd, depth, (a, b), self.c.from(row, first), rows, columns, self.add) };
                 }
             }
         }

@@ -26,7 +26,7 @@ impl Packed {
         assert!(b.holds(lines, depth), "a factor of {lines} lines of {depth}");
         let team = Team(Some(pool));
         // The way must not depend on the rows that there will be.
-        let way = Way::of(precision, Size { m: usize::MAX, n: lines, k: depth });
+        let way = Way::of(precision, Size { m: usize::MAX, n: lines, k: depth }, &b);
         let (mut values, start) = match way {
             Way::Vectors(isa) => {
                 let columns = super::panels_len(isa, lines, 1);

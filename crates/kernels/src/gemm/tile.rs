@@ -42,6 +42,15 @@ pub(super) const fn tile_rows<S: Simd>() -> usize {
     if S::REGISTERS >= 32 { MOST_ROWS } else { 6 }
 }
 
+/// Rows of tiles for so many rows and no more: those that leave the fewest of a tile unused.
+#[inline(always)]
+pub(super) const fn few_rows<S: Simd>(rows: usize) -> usize {
+    match rows {
+        ..=8 | 13..=16 if S::REGISTERS >= 32 => 8,
+        _ => tile_rows::<S>(),
+    }
+}
+
 /// Adds (or writes) the product of two panels to the output: `rows` by `columns` of the tile count.
 ///
 /// # Safety
@@ -56,35 +65,57 @@ pub(super) unsafe fn tile<S: Simd>(
     columns: usize,
     add: bool,
 ) {
+    let (a, b) = panels;
     // SAFETY: the caller's promise.
-    unsafe {
-        if S::REGISTERS >= 32 {
-            sized::<S, MOST_ROWS>(simd, depth, panels, out, rows, columns, add);
-        } else {
-            sized::<S, 6>(simd, depth, panels, out, rows, columns, add);
-        }
-    }
+    unsafe { tile_of(simd, tile_rows::<S>(), depth, a, (b, COLUMNS * S::LANES), out, rows, columns, add) };
 }
 
+/// [`tile`] of a height that [`tile_rows`] or [`few_rows`] gave; elements of `b` lie so far apart.
+///
 /// # Safety
-/// As [`tile`].
+/// As there.
 #[inline(always)]
-unsafe fn sized<S: Simd, const ROWS: usize>(
+pub(super) unsafe fn tile_of<S: Simd>(
     simd: S,
+    height: usize,
     depth: usize,
-    (a, b): (&[f32], &[f32]),
+    a: &[f32],
+    b: (&[f32], usize),
     out: Place,
     rows: usize,
     columns: usize,
     add: bool,
 ) {
-    debug_assert!(a.len() >= depth * ROWS && b.len() >= depth * COLUMNS * S::LANES);
+    // SAFETY: the caller's promise.
+    unsafe {
+        match height {
+            MOST_ROWS if S::REGISTERS >= 32 => sized::<S, MOST_ROWS>(simd, depth, a, b, out, rows, columns, add),
+            8 if S::REGISTERS >= 32 => sized::<S, 8>(simd, depth, a, b, out, rows, columns, add),
+            _ => sized::<S, 6>(simd, depth, a, b, out, rows, columns, add),
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile_of`].
+#[inline(always)]
+unsafe fn sized<S: Simd, const ROWS: usize>(
+    simd: S,
+    depth: usize,
+    a: &[f32],
+    (b, stride): (&[f32], usize),
+    out: Place,
+    rows: usize,
+    columns: usize,
+    add: bool,
+) {
+    debug_assert!(a.len() >= depth * ROWS && (depth == 0 || b.len() >= (depth - 1) * stride + COLUMNS * S::LANES));
     let (a, b) = (a.as_ptr(), b.as_ptr());
     let mut sums = [[simd.zero(); COLUMNS]; ROWS];
     for at in 0..depth {
         // SAFETY: the panels have `depth` times their sides.
         unsafe {
-            let b = b.add(at * COLUMNS * S::LANES);
+            let b = b.add(at * stride);
             let b = [simd.load(b), simd.load(b.add(S::LANES))];
             let a = a.add(at * ROWS);
             for (row, sums) in sums.iter_mut().enumerate() {
