@@ -42,6 +42,7 @@ ROWS = {
     "gemma-p2000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 4}),
     "gemma-p4000": (GEMMA, "nsmc-ptuning", "p-tuning", {}),
     "gemma-p32000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 32_000, "epochs": 1, "evaluate_every": 500}),
+    "gemma-p54000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 54_000, "epochs": 1, "evaluate_every": 1000, "keep_packed": "true"}),
     "gemma-lora": (GEMMA, "nsmc-lora", "LoRA", {}),
     "gemma-lora24000": (GEMMA, "nsmc-lora", "LoRA", {"examples": 24_000, "evaluate_every": 500}),
     "gemma-full": (GEMMA, "nsmc-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
@@ -52,6 +53,7 @@ ROWS = {
     "qwen-lora": (QWEN, "nsmc-lora", "LoRA", {}),
     "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
     "qwen-lora16000": (QWEN, "nsmc-lora", "LoRA", {"examples": 16_000, "evaluate_every": 500}),
+    "qwen-lora17000": (QWEN, "nsmc-lora", "LoRA", {"examples": 17_000, "evaluate_every": 500, "keep_packed": "true"}),
     # Questions and answers, a tenth of which is held out; what counts is the loss of their answers.
     "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
     "gemma-dialogue": (GEMMA, "dialogue-lora", "LoRA", {}),
@@ -72,7 +74,8 @@ def recipe(name: str) -> str:
         line = f"{key} = {value}"
         text, count = re.subn(rf"^{key} = .*$", line, text, flags=re.MULTILINE)
         if count == 0:
-            text = text.replace("[train]\n", f"[train]\n{line}\n")
+            section = "[tune]" if key == "keep_packed" else "[train]"
+            text = text.replace(f"{section}\n", f"{section}\n{line}\n")
     return text.replace('"data/', f'"{ROOT}/recipes/data/')
 
 

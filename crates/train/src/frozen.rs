@@ -1,8 +1,12 @@
-//! The weights of a model that is tuned: as they are stored, quantised or not, and never written to.
+//! The weights of a model that is tuned: as they are stored, quantised or not, and never written to. Where there is memory
+//! for it, matrices also stay as products take them; otherwise each product expands and packs them anew, which is a quarter
+//! of a small step's time.
+
+use std::sync::OnceLock;
 
 use saem_formats::Source;
-use saem_kernels::gemm::Factor;
-use saem_kernels::{DataType, blocks};
+use saem_kernels::gemm::{Factor, Packed, Precision};
+use saem_kernels::{DataType, ThreadPool, blocks};
 use saem_model::{Config, ModelError};
 
 use crate::layout::{Layout, Place};
@@ -11,6 +15,29 @@ use crate::layout::{Layout, Place};
 #[derive(Debug, Default)]
 pub struct Frozen {
     tensors: Vec<Tensor>,
+    /// Of each matrix its two sides as products take them, each from its first product on; empty where they are not kept.
+    packed: Vec<[OnceLock<Packed>; 2]>,
+    /// Bytes that they may take.
+    packed_bytes: usize,
+}
+
+/// What the lines of a matrix are in a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Its rows: `x wᵀ`.
+    Rows,
+    /// Its columns: `dy w`.
+    Columns,
+}
+
+impl Side {
+    /// Lines, and their elements, of a matrix of so many rows and columns.
+    pub(crate) fn of(self, [rows, columns]: [usize; 2]) -> [usize; 2] {
+        match self {
+            Self::Rows => [rows, columns],
+            Self::Columns => [columns, rows],
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -37,10 +64,23 @@ impl Frozen {
                 .map_err(|source| ModelError::Kernel { tensor: parameter.name.clone(), source })?;
             Ok(Tensor::Floats(values))
         };
-        Ok(Self { tensors: layout.frozen().iter().map(tensor).collect::<Result<_, ModelError>>()? })
+        let tensors = layout.frozen().iter().map(tensor).collect::<Result<_, ModelError>>()?;
+        Ok(Self { tensors, ..Self::default() })
     }
 
-    /// Bytes of memory that they take.
+    /// Has matrices stay as products of this precision take them.
+    #[must_use]
+    pub fn keep_packed(self, layout: &Layout, precision: Precision) -> Self {
+        let packed = self.tensors.iter().map(|_| Default::default()).collect();
+        let bytes = |shape: [usize; 2]| {
+            let [rows, columns] = [Side::Rows, Side::Columns].map(|side| side.of(shape));
+            [rows, columns].iter().map(|[lines, depth]| Packed::bytes(precision, *lines, *depth)).sum::<usize>()
+        };
+        let packed_bytes = layout.frozen_factors().map(bytes).sum();
+        Self { packed, packed_bytes, ..self }
+    }
+
+    /// Bytes of memory that they take as they are stored.
     #[must_use]
     pub fn byte_len(&self) -> usize {
         let bytes = |tensor: &Tensor| match tensor {
@@ -48,6 +88,12 @@ impl Frozen {
             Tensor::Stored { bytes, .. } => bytes.len(),
         };
         self.tensors.iter().map(bytes).sum()
+    }
+
+    /// Bytes that they take besides, once all products were computed.
+    #[must_use]
+    pub fn packed_bytes(&self) -> usize {
+        self.packed_bytes
     }
 }
 
@@ -70,20 +116,29 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// A matrix of so many columns as a factor whose lines are its rows.
-    pub(crate) fn lines(self, place: &Place, columns: usize) -> Factor<'a> {
-        match self.matrix(place) {
-            Ok(values) => Factor::lines(values, columns),
-            Err((data_type, bytes)) => Factor::stored_lines(data_type, bytes, columns),
+    /// A matrix of so many columns as a factor.
+    pub(crate) fn factor(self, place: &Place, side: Side, columns: usize) -> Factor<'a> {
+        match (self.matrix(place), side) {
+            (Ok(values), Side::Rows) => Factor::lines(values, columns),
+            (Ok(values), Side::Columns) => Factor::across(values, columns),
+            (Err((data_type, bytes)), Side::Rows) => Factor::stored_lines(data_type, bytes, columns),
+            (Err((data_type, bytes)), Side::Columns) => Factor::stored_across(data_type, bytes, columns),
         }
     }
 
-    /// As [`Weights::lines`], with its columns as lines.
-    pub(crate) fn across(self, place: &Place, columns: usize) -> Factor<'a> {
-        match self.matrix(place) {
-            Ok(values) => Factor::across(values, columns),
-            Err((data_type, bytes)) => Factor::stored_across(data_type, bytes, columns),
-        }
+    /// A matrix as products take it, where it is kept so; packed now if this is its first product.
+    pub(crate) fn packed(
+        self,
+        pool: &ThreadPool,
+        precision: Precision,
+        place: &Place,
+        side: Side,
+        shape: [usize; 2],
+    ) -> Option<&'a Packed> {
+        let Place::Frozen(index) = place else { return None };
+        let packed = &self.frozen.packed.get(*index)?[side as usize];
+        let [lines, depth] = side.of(shape);
+        Some(packed.get_or_init(|| Packed::new(pool, precision, self.factor(place, side, shape[1]), lines, depth)))
     }
 
     /// A matrix, as floats or as it is stored.

@@ -364,6 +364,18 @@ impl Layout {
         &self.frozen
     }
 
+    /// Rows and columns of the matrices among them that products are computed with.
+    pub(crate) fn frozen_factors(&self) -> impl Iterator<Item = [usize; 2]> {
+        let is_factor = |index: usize, role: Role| match role {
+            Role::PositionEmbedding => false,
+            Role::TokenEmbedding => matches!(self.output, Place::Frozen(output) if output == index),
+            _ => true,
+        };
+        let factors =
+            self.frozen.iter().enumerate().filter(move |(index, parameter)| is_factor(*index, parameter.role));
+        factors.filter_map(|(_, parameter)| parameter.shape[..].try_into().ok())
+    }
+
     /// The decoder's own parameters.
     pub fn own(&self) -> impl Iterator<Item = &Parameter> {
         self.trained.iter().filter_map(Trained::own).chain(&self.frozen)

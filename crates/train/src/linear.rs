@@ -4,12 +4,13 @@
 //! A thin product is computed anew in the backward pass: at a rank of 16 that is a hundredth of the work, and nothing of
 //! it has to be kept.
 
-use saem_kernels::gemm::{Factor, Output, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Size, gemm, gemm_packed};
 use saem_kernels::gradient::add_columns;
 use saem_kernels::ops;
 
 use crate::forward::Pass;
-use crate::layout::{Linear, Thin};
+use crate::frozen::Side;
+use crate::layout::{Linear, Place, Thin};
 use crate::magnitude::Lengths;
 
 /// Working memory of products.
@@ -39,9 +40,7 @@ impl Pass<'_> {
     pub(crate) fn product(&self, linear: &Linear, x: &[f32], y: &mut [f32], room: &mut Room) {
         let Linear { inputs, outputs, .. } = *linear;
         let m = x.len() / inputs;
-        let size = Size { m, n: outputs, k: inputs };
-        let weight = self.weights.lines(&linear.weight, inputs);
-        self.multiply(size, Factor::lines(x, inputs), weight, y, outputs, Output::Replace, &mut room.shared);
+        self.by_weight(&linear.weight, Side::Rows, [outputs, inputs], x, y, Output::Replace, &mut room.shared);
         if let Some(thin) = linear.thin.as_ref().filter(|_| self.is_adapted) {
             let inner = self.down(thin, linear, x, room);
             let size = Size { m, n: outputs, k: thin.rank };
@@ -68,9 +67,7 @@ impl Pass<'_> {
     fn product_backward(&self, linear: &Linear, dy: &[f32], dx: &mut [f32], output: Output, room: &mut Room) {
         let Linear { inputs, outputs, .. } = *linear;
         let m = dy.len() / outputs;
-        let size = Size { m, n: inputs, k: outputs };
-        let weight = self.weights.across(&linear.weight, inputs);
-        self.multiply(size, Factor::lines(dy, outputs), weight, dx, inputs, output, &mut room.shared);
+        self.by_weight(&linear.weight, Side::Columns, [outputs, inputs], dy, dx, output, &mut room.shared);
         if let Some(thin) = &linear.thin {
             let inner = self.down_backward(thin, linear, dy, room);
             let size = Size { m, n: inputs, k: thin.rank };
@@ -147,6 +144,26 @@ impl Pass<'_> {
         let size = Size { m: dy.len() / linear.outputs, n: thin.rank, k: linear.outputs };
         let b = Factor::across(&self.weights.trained[thin.b.clone()], thin.rank);
         self.scaled(thin, size, Factor::lines(dy, linear.outputs), b, room)
+    }
+
+    /// Products of `x` with one side of a weight matrix of this shape.
+    pub(crate) fn by_weight(
+        &self,
+        weight: &Place,
+        side: Side,
+        shape: [usize; 2],
+        x: &[f32],
+        y: &mut [f32],
+        output: Output,
+        shared: &mut Vec<f32>,
+    ) {
+        let [n, k] = side.of(shape);
+        let (m, x) = (x.len() / k, Factor::lines(x, k));
+        if let Some(packed) = self.weights.packed(self.pool, self.precision, weight, side, shape) {
+            return gemm_packed(self.pool, m, x, packed, y, n, output);
+        }
+        let weight = self.weights.factor(weight, side, shape[1]);
+        self.multiply(Size { m, n, k }, x, weight, y, n, output, shared);
     }
 
     pub(crate) fn multiply(

@@ -10,7 +10,7 @@
 use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
 
 use crate::forward::Pass;
-use crate::frozen::Weights;
+use crate::frozen::{Side, Weights};
 use crate::layout::{Layout, Linear, Magnitude};
 use crate::linear::Room;
 use crate::pass::Decoder;
@@ -96,7 +96,7 @@ impl Pass<'_> {
             let (a, b) = (&self.weights.trained[thin.a.clone()], &self.weights.trained[thin.b.clone()]);
             let (seen, rest) = product.split_at_mut(rank * outputs);
             let among = &mut rest[..rank * rank];
-            let weight = self.weights.lines(&linear.weight, inputs);
+            let weight = self.weights.factor(&linear.weight, Side::Rows, inputs);
             let mut multiply = |n: usize, other: Factor<'_>, out: &mut [f32]| {
                 let size = Size { m: rank, n, k: inputs };
                 // A difference of lengths is small beside them: bf16 would round it away.

@@ -10,7 +10,7 @@ use saem_model::Config;
 use crate::TrainError;
 use crate::buffers::{Buffers, Scratch};
 use crate::forward::Pass;
-use crate::frozen::{Frozen, Weights};
+use crate::frozen::{Frozen, Side, Weights};
 use crate::layout::{Layout, Place};
 use crate::linear::Room;
 
@@ -424,9 +424,8 @@ impl Decoder {
                 x.copy_from_slice(&normed[row * width..(row + 1) * width]);
             }
             let logits = &mut logits[..count * vocabulary];
-            let size = Size { m: count, n: vocabulary, k: width };
-            let factors = (Factor::lines(x, width), pass.weights.lines(&layout.output, width));
-            pass.multiply(size, factors.0, factors.1, logits, vocabulary, Output::Replace, shared);
+            let (weight, shape) = (&layout.output, [vocabulary, width]);
+            pass.by_weight(weight, Side::Rows, shape, x, logits, Output::Replace, shared);
             if multiplier != 1.0 {
                 ops::scale(pool, logits, multiplier);
             }
@@ -454,9 +453,7 @@ impl Decoder {
             if multiplier != 1.0 {
                 ops::scale(pool, logits, multiplier);
             }
-            let size = Size { m: count, n: width, k: vocabulary };
-            let factors = (Factor::lines(logits, vocabulary), pass.weights.across(&layout.output, width));
-            pass.multiply(size, factors.0, factors.1, dx, width, Output::Replace, shared);
+            pass.by_weight(weight, Side::Columns, shape, logits, dx, Output::Replace, shared);
             for (row, dx) in rows.iter().zip(dx.chunks_exact(width)) {
                 dnormed[row * width..(row + 1) * width].copy_from_slice(dx);
             }

@@ -13,7 +13,7 @@ pub struct Plan {
     pub parameters: u64,
     /// The weights that are trained, in f32.
     pub weights: u64,
-    /// Those that stay, as they are stored.
+    /// Those that stay, as they are stored, and as products take them where they are kept so.
     pub frozen: u64,
     /// Their gradients.
     pub gradients: u64,
@@ -71,7 +71,7 @@ impl Plan {
         Self {
             parameters: decoder.layout.parameter_count() as u64,
             weights: buffer,
-            frozen: decoder.frozen.byte_len() as u64,
+            frozen: (decoder.frozen.byte_len() + decoder.frozen.packed_bytes()) as u64,
             gradients: buffer,
             optimizer: Optimizer::bytes(algorithm, &decoder.layout),
             activations,

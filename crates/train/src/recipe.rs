@@ -44,12 +44,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use saem_formats::Source;
 use saem_kernels::gemm::Precision;
 use saem_model::{Config, ModelError};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::buffers::Recompute;
+use crate::frozen::Frozen;
 use crate::layout::Layout;
 use crate::method::{Lora, Method, Prompt, Target};
 use crate::optimizer::Algorithm;
@@ -117,6 +119,9 @@ pub struct TuneRecipe {
     /// p-tuning: the inner width of the prompt encoder; 0 for the model's width.
     #[serde(default)]
     pub encoder_hidden: usize,
+    /// Have matrices that stay also in memory as products take them: more memory for less time.
+    #[serde(default)]
+    pub keep_packed: bool,
 }
 
 /// What a model is tuned for.
@@ -525,6 +530,13 @@ impl Recipe {
         }
     }
 
+    /// What stays of the base.
+    pub(crate) fn frozen(&self, layout: &Layout, source: &Source, config: &Config) -> Result<Frozen, ModelError> {
+        let frozen = Frozen::read(layout, source, config)?;
+        let is_kept_packed = self.tune.as_ref().is_some_and(|tune| tune.keep_packed);
+        Ok(if is_kept_packed { frozen.keep_packed(layout, self.train.precision) } else { frozen })
+    }
+
     /// DPO's beta, where a model learns from preferences.
     #[must_use]
     pub fn beta(&self) -> Option<f64> {
@@ -567,6 +579,9 @@ impl Recipe {
                 }
                 if !(1e-6..=100.0).contains(&tune.beta) {
                     return Err(format!("[tune] beta is {}, and must be from 0.000001 to 100", tune.beta));
+                }
+                if tune.keep_packed && tune.method == MethodName::Full {
+                    return Err("[tune] keep_packed is for matrices that stay, and method = \"full\" trains all".into());
                 }
                 if tune.targets.is_empty() {
                     return Err("[tune] targets names nothing".into());

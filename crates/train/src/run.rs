@@ -28,7 +28,6 @@ use crate::buffers::Buffers;
 use crate::checkpoint::{self, Contents, State};
 use crate::feed::Feed;
 use crate::folder;
-use crate::frozen::Frozen;
 use crate::journal::Journal;
 use crate::machine;
 use crate::measure::Measurement;
@@ -156,7 +155,7 @@ impl Run {
         }
         let feed = Feed::open(&recipe, &folder, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
         feed.count_steps(&mut recipe.train);
-        let frozen = Frozen::read(&layout, &source, &config)?;
+        let frozen = recipe.frozen(&layout, &source, &config)?;
         let decoder = Decoder { config, layout, frozen, precision: recipe.train.precision };
 
         let read = feed.bytes()[1] + decoder.frozen.byte_len() as u64;

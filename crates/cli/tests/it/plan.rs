@@ -129,6 +129,7 @@ fn every_method_stays_within_its_plan(folder: &Path, base: &Path) {
     fs::write(folder.join("rows.csv"), format!("text,label\n{rows}")).unwrap();
     for (method, more, answer) in [
         ("lora", "", true),
+        ("lora", "keep_packed = true", true),
         ("dora", "", true),
         ("p-tuning", "encoder_hidden = 64", true),
         ("prefix", "", true),

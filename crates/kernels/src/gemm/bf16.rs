@@ -68,12 +68,13 @@ impl Unit {
     }
 
     /// The one for a product of this size, where there is one.
-    pub(super) fn of(precision: Precision, size: Size, b: &Factor<'_>) -> Option<Self> {
+    pub(super) fn of(precision: Precision, size: Size, is_readable_across: bool) -> Option<Self> {
         // Tiles are filled up with zeros: for the smallest products vectors of floats are faster.
         const LEAST: usize = 8;
         let Size { m, n, k } = size;
         // What is thin would be packed for little arithmetic.
-        let suits = |unit: &Self| *unit == Self::Tiles || (precision == Precision::Bf16 && Thin::of(size, b).is_none());
+        let is_thin = Thin::of(size, is_readable_across).is_some();
+        let suits = |unit: &Self| *unit == Self::Tiles || (precision == Precision::Bf16 && !is_thin);
         Self::detect().filter(suits).filter(|_| m >= LEAST && n >= LEAST && k >= LEAST)
     }
 

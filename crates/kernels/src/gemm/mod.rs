@@ -142,7 +142,7 @@ pub fn gemm(
     let c = Place { start: c.as_mut_ptr(), stride };
     let product = Product { team: Team(Some(pool)), size, a, b: Right::Factor(b), c, output };
     // SAFETY: checked above, and the caller has `c` alone.
-    unsafe { product.compute(Way::of(precision, size, &b), shared) };
+    unsafe { product.compute(Way::of(precision, size, b.is_readable_across()), shared) };
 }
 
 /// [`gemm`] by the calling thread alone, for many small products that threads share out.
@@ -181,7 +181,8 @@ pub(crate) unsafe fn gemm_alone_at(
     size.check_factors(a, b);
     let product = Product { team: Team(None), size, a, b: Right::Factor(b), c: place, output };
     // SAFETY: the caller's promise; the factors were checked.
-    SHARED.with_borrow_mut(|shared| unsafe { product.compute(Way::of(precision, size, &b), shared) });
+    SHARED
+        .with_borrow_mut(|shared| unsafe { product.compute(Way::of(precision, size, b.is_readable_across()), shared) });
 }
 
 /// Floats of working memory that [`gemm`] needs for products of this size.
@@ -245,12 +246,12 @@ enum Way {
 }
 
 impl Way {
-    fn of(precision: Precision, size: Size, b: &Factor<'_>) -> Self {
+    fn of(precision: Precision, size: Size, is_readable_across: bool) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if let Some(unit) = bf16::Unit::of(precision, size, b) {
+        if let Some(unit) = bf16::Unit::of(precision, size, is_readable_across) {
             return Self::Bf16(unit, precision);
         }
-        let _ = (precision, size, b);
+        let _ = (precision, size, is_readable_across);
         Self::Vectors(Isa::detect())
     }
 }
@@ -299,7 +300,7 @@ impl Product<'_> {
     unsafe fn compute_f32(&self, isa: Isa, shared: &mut [f32]) {
         let Self { team, size, b, .. } = *self;
         if let Right::Factor(b) = b
-            && let Some(thin @ (Thin::Columns | Thin::Rows)) = Thin::of(size, &b)
+            && let Some(thin @ (Thin::Columns | Thin::Rows)) = Thin::of(size, b.is_readable_across())
         {
             // SAFETY: the caller's promise.
             return unsafe { self.compute_thin(isa, thin == Thin::Rows, b, shared) };

@@ -25,20 +25,12 @@ impl Packed {
     pub fn new(pool: &ThreadPool, precision: Precision, b: Factor<'_>, lines: usize, depth: usize) -> Self {
         assert!(b.holds(lines, depth), "a factor of {lines} lines of {depth}");
         let team = Team(Some(pool));
-        // The way must not depend on the rows that there will be.
-        let way = Way::of(precision, Size { m: usize::MAX, n: lines, k: depth }, &b);
-        let (mut values, start) = match way {
-            Way::Vectors(isa) => {
-                let columns = super::panels_len(isa, lines, 1);
-                (vec![0.0; columns * depth], 0)
-            }
+        let way = Self::way(precision, lines, depth);
+        let mut values = vec![0.0; Self::floats(way, lines, depth)];
+        let start = match way {
+            Way::Vectors(_) => 0,
             #[cfg(target_arch = "x86_64")]
-            Way::Bf16(_, precision) => {
-                let len = bf16::packed_len(precision, lines, depth);
-                let values = vec![0.0; len + bf16::ALIGN_FLOATS];
-                let start = bf16::aligned(&values);
-                (values, start)
-            }
+            Way::Bf16(..) => bf16::aligned(&values),
         };
         let mut to = &mut values[start..];
         match way {
@@ -55,6 +47,25 @@ impl Packed {
             Way::Bf16(_, precision) => bf16::pack_all(team, precision, b, lines, depth, to),
         }
         Self { lines, depth, way, values, start }
+    }
+
+    /// How products with lines like these are computed: it must not depend on the rows that there will be.
+    fn way(precision: Precision, lines: usize, depth: usize) -> Way {
+        Way::of(precision, Size { m: usize::MAX, n: lines, k: depth }, false)
+    }
+
+    fn floats(way: Way, lines: usize, depth: usize) -> usize {
+        match way {
+            Way::Vectors(isa) => super::panels_len(isa, lines, 1) * depth,
+            #[cfg(target_arch = "x86_64")]
+            Way::Bf16(_, precision) => bf16::packed_len(precision, lines, depth) + bf16::ALIGN_FLOATS,
+        }
+    }
+
+    /// Bytes of memory that [`Packed::new`] takes.
+    #[must_use]
+    pub fn bytes(precision: Precision, lines: usize, depth: usize) -> usize {
+        size_of::<f32>() * Self::floats(Self::way(precision, lines, depth), lines, depth)
     }
 
     /// Bytes of memory.

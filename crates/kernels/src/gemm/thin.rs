@@ -21,12 +21,12 @@ pub(super) enum Thin {
 }
 
 impl Thin {
-    /// What is thin in a product with `b`.
-    pub(super) fn of(Size { m, n, k }: Size, b: &Factor<'_>) -> Option<Self> {
+    /// What is thin in a product with `b`, of which each element of all lines can be read from where it lies, or not.
+    pub(super) fn of(Size { m, n, k }: Size, is_readable_across: bool) -> Option<Self> {
         match () {
             () if n <= THIN => Some(Self::Columns),
             () if k <= THIN => Some(Self::Depth),
-            () if m <= THIN && b.is_readable_across() => Some(Self::Rows),
+            () if m <= THIN && is_readable_across => Some(Self::Rows),
             () => None,
         }
     }

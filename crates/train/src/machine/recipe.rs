@@ -84,7 +84,7 @@ pub fn plan_recipe(
         (Config::from_hf(&config_json(recipe, source, vocabulary)?)?, true)
     };
     let layout = recipe.layout(&config, norm_biases)?;
-    let frozen = Frozen::read(&layout, source, &config)?;
+    let frozen = recipe.frozen(&layout, source, &config)?;
     let decoder = Decoder { layout, config, frozen, precision: recipe.train.precision };
     let texts: u64 = recipe.data.train.iter().chain(&recipe.data.validation).map(|path| size(path)).sum();
     let train = &recipe.train;

@@ -262,6 +262,30 @@ fn quantised_weights_tune_as_their_floats_do() {
     }
 }
 
+/// Matrices that stay packed are those that each product would pack.
+#[test]
+fn matrices_that_are_kept_packed_change_nothing() {
+    for (name, method) in cases() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let mut case = Case::of(name, &method).0;
+            case.decoder.precision = precision;
+            let expected = case.gradients(2, Recompute::None);
+            let frozen = std::mem::take(&mut case.decoder.frozen);
+            case.decoder.frozen = frozen.keep_packed(&case.decoder.layout, precision);
+            assert!(case.decoder.frozen.packed_bytes() > 0);
+            // The second time all are there already.
+            for _ in 0..2 {
+                let (loss, gradients) = case.gradients(2, Recompute::None);
+                // As bf16 numbers, a few rows are multiplied exactly only where nothing was packed.
+                let bound = if precision == Precision::F32 { 0.0 } else { 2.0_f64.powi(-6) };
+                let far = distance(&gradients, &expected.1);
+                let what = format!("{name}, {precision:?}: {loss}, {}, {far:e}", expected.0);
+                assert!((loss / expected.0 - 1.0).abs() <= bound && far <= bound, "{what}");
+            }
+        }
+    }
+}
+
 /// What texts begin with alike is passed once for all of them, and that changes nothing: not with windows, with positions that
 /// are learnt, with rows before the texts, or with what they begin with itself changed.
 #[test]
