@@ -194,9 +194,15 @@ impl Before {
         }
     }
 
+    /// Of so many tokens of an example, those that are passed: the last one is foretold and needs no row, but where labels
+    /// are told apart.
+    pub(crate) fn passed(self, tokens: usize) -> usize {
+        if self.is_classifier { tokens } else { tokens.saturating_sub(1) }
+    }
+
     /// Rows that an example of so many tokens takes besides.
     pub(crate) fn rows_of(self, tokens: usize) -> usize {
-        self.rows_of_text(if self.is_classifier { tokens } else { tokens.saturating_sub(1) })
+        self.rows_of_text(self.passed(tokens))
     }
 
     /// The row that foretells a token of a text whose own rows begin at `start`, if one does.

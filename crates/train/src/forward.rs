@@ -33,21 +33,14 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Each text's rows, and the position of the first one.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = (&Range<usize>, usize)> {
-        let Documents { rows, first_is_shared } = self.documents;
-        let shared = rows.first().filter(|_| first_is_shared).map_or(0, |first| first.len());
-        rows.iter().enumerate().map(move |(index, text)| (text, if index == 0 { 0 } else { shared }))
-    }
-
     /// The texts that the model has from their first position on.
     pub(crate) fn beginnings(&self) -> impl Iterator<Item = &Range<usize>> {
-        self.texts().filter(|(_, position)| *position == 0).map(|(text, _)| text)
+        self.documents.positions().filter(|(_, position)| *position == 0).map(|(text, _)| text)
     }
 
     /// The row of each token's position, where positions are learnt.
     pub(crate) fn position_rows(&self) -> impl Iterator<Item = usize> {
-        self.texts().flat_map(move |(text, first)| {
+        self.documents.positions().flat_map(move |(text, first)| {
             (first..first + text.len()).filter_map(|position| self.config.position_row(position))
         })
     }

@@ -148,8 +148,7 @@ impl Text<'_> {
 fn texts<'a>(before: Before, example: Example<'_>, questions: &'a [Question]) -> Vec<Text<'a>> {
     let questions = if example.label.is_some() { questions } else { &[] };
     let prompt = prompt(example);
-    // Its last token is foretold and needs no row, but where labels are told apart.
-    let rows = if before.is_classifier { example.tokens.len() } else { example.tokens.len().saturating_sub(1) };
+    let rows = before.passed(example.tokens.len());
     let answers = |question: &Question| {
         example.tokens[prompt.len()..].starts_with(&question.beginning)
             && prompt.len() + question.beginning.len() <= rows

@@ -62,9 +62,8 @@ impl Batch {
             return Err(TrainError::Token { token, vocabulary: config.vocabulary });
         }
         let mut end = 0;
-        let shared = self.documents.first().filter(|_| self.first_is_shared).map_or(0, Range::len);
-        for document in &self.documents {
-            let found = document.len() + if document.start > 0 { shared } else { 0 };
+        for (document, position) in self.texts().positions() {
+            let found = position + document.len();
             if config.learned_positions.is_some() && found > config.context {
                 return Err(TrainError::Positions { found, limit: config.context });
             }
@@ -270,7 +269,7 @@ impl Decoder {
         }
         let used = tokens * config.hidden;
         for (angles, opposite) in &mut scratch.angles {
-            for (text, position) in pass.texts() {
+            for (text, position) in pass.documents.positions() {
                 angles.set(text.start, text.len(), position);
             }
             let (_, sin) = angles.rows(tokens);

@@ -62,6 +62,12 @@ pub struct Documents<'a> {
 }
 
 impl Documents<'_> {
+    /// Each document's rows, and the position of the first one.
+    pub fn positions(&self) -> impl Iterator<Item = (&Range<usize>, usize)> {
+        let shared = self.shared().len();
+        self.rows.iter().enumerate().map(move |(index, rows)| (rows, if index == 0 { 0 } else { shared }))
+    }
+
     /// Rows that stand before all documents but the first.
     fn shared(&self) -> Range<usize> {
         self.rows.first().filter(|_| self.first_is_shared).map_or(0..0, Range::clone)
