@@ -52,6 +52,17 @@ SMALL = dict(
     num_key_value_heads=2,
     max_position_embeddings=256,
 )
+OPT = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=32,
+    word_embed_proj_dim=32,
+    ffn_dim=64,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    max_position_embeddings=256,
+    dropout=0.0,
+    attention_dropout=0.0,
+)
 LLAMA3 = dict(
     rope_type="llama3",
     rope_theta=10000.0,
@@ -209,18 +220,8 @@ FAMILIES = {
         sliding_window=9,
         **rope(rope_type="default", rope_theta=1000.0),
     ),
-    "opt": lambda: OPTConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        word_embed_proj_dim=32,
-        ffn_dim=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=256,
-        activation_function="gelu",
-        dropout=0.0,
-        attention_dropout=0.0,
-    ),
+    "opt": lambda: OPTConfig(**OPT, activation_function="gelu"),
+    "opt-relu": lambda: OPTConfig(**OPT, activation_function="relu", enable_bias=False),
 }
 
 

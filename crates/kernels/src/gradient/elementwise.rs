@@ -38,6 +38,10 @@ fn value_and_slope<S: Simd>(simd: S, activation: Activation, x: S::F32) -> (S::F
             let density = math::exp(simd, simd.mul(simd.mul(x, x), simd.splat(-0.5)));
             (simd.mul(x, share), simd.fma(simd.mul(x, density), simd.splat(DENSITY), share))
         }
+        Activation::Relu => {
+            let is_on = simd.less(simd.zero(), x);
+            (math::relu(simd, x), simd.select(is_on, one, simd.zero()))
+        }
     }
 }
 

@@ -25,6 +25,7 @@ impl Kernel for GatedRow<'_> {
                 Activation::Silu => math::silu(simd, value),
                 Activation::GeluTanh => math::gelu_tanh(simd, value),
                 Activation::GeluErf => math::gelu_erf(simd, value),
+                Activation::Relu => math::relu(simd, value),
             };
             simd.store_slice(simd.mul(active, simd.load_slice(up)), gate);
         }

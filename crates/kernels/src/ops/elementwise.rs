@@ -86,6 +86,7 @@ macro_rules! function_of_x {
 function_of_x!(Silu, math::silu);
 function_of_x!(GeluTanh, math::gelu_tanh);
 function_of_x!(GeluErf, math::gelu_erf);
+function_of_x!(Relu, math::relu);
 function_of_x!(Sigmoid, math::sigmoid);
 
 #[derive(Clone, Copy)]
@@ -181,6 +182,7 @@ pub fn gated(pool: &ThreadPool, activation: Activation, gate: &mut [f32], up: &[
         Activation::Silu => map2(pool, gate, up, Gated(Silu)),
         Activation::GeluTanh => map2(pool, gate, up, Gated(GeluTanh)),
         Activation::GeluErf => map2(pool, gate, up, Gated(GeluErf)),
+        Activation::Relu => map2(pool, gate, up, Gated(Relu)),
     }
 }
 
@@ -190,6 +192,7 @@ pub fn activate(pool: &ThreadPool, activation: Activation, x: &mut [f32]) {
         Activation::Silu => map1(pool, x, Silu),
         Activation::GeluTanh => map1(pool, x, GeluTanh),
         Activation::GeluErf => map1(pool, x, GeluErf),
+        Activation::Relu => map1(pool, x, Relu),
     }
 }
 

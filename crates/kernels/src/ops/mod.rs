@@ -29,6 +29,8 @@ pub enum Activation {
     GeluTanh,
     /// GELU by the error function.
     GeluErf,
+    /// `max(x, 0)`.
+    Relu,
 }
 
 /// Which two elements of a head form a rotated pair.

@@ -137,6 +137,7 @@ fn activated(activation: Activation, x: f64) -> f64 {
             0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
         }
         Activation::GeluErf => x * normal_cdf(x),
+        Activation::Relu => x.max(0.0),
     }
 }
 

@@ -143,6 +143,12 @@ pub fn gelu_tanh<S: Simd>(simd: S, x: S::F32) -> S::F32 {
     simd.mul(x, sigmoid(simd, twice))
 }
 
+/// `max(x, 0)`; not a number stays so.
+#[inline(always)]
+pub fn relu<S: Simd>(simd: S, x: S::F32) -> S::F32 {
+    simd.max(simd.zero(), x)
+}
+
 /// GELU, `x` times the share of the normal distribution below `x`; error 1e-6 above -5, and 5e-6 above -13.
 #[inline(always)]
 pub fn gelu_erf<S: Simd>(simd: S, x: S::F32) -> S::F32 {

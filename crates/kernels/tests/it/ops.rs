@@ -5,7 +5,7 @@ use saem_kernels::ThreadPool;
 use saem_kernels::ops::{self, Activation, RopeStyle, reference};
 use saem_kernels::simd::Isa;
 
-const ACTIVATIONS: [Activation; 3] = [Activation::Silu, Activation::GeluTanh, Activation::GeluErf];
+const ACTIVATIONS: [Activation; 4] = [Activation::Silu, Activation::GeluTanh, Activation::GeluErf, Activation::Relu];
 
 /// Numbers of either sign and several magnitudes, the same for the same seed.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {

@@ -42,7 +42,7 @@ pub(super) fn write(config: &Config, metadata: &Metadata, data_type: Option<Data
         match (family, usual) {
             (Family::Exaone, "num_hidden_layers") => "num_layers",
             (Family::Exaone, "rms_norm_eps") => "layer_norm_epsilon",
-            (Family::Exaone, "hidden_act") => "activation_function",
+            (Family::Exaone | Family::Opt, "hidden_act") => "activation_function",
             (Family::Starcoder2, "rms_norm_eps") => "norm_epsilon",
             (Family::Gemma2 | Family::Gemma3, "hidden_act") => "hidden_activation",
             (Family::Qwen2, "attention_bias") | (Family::Qwen3 | Family::Qwen3Moe, "mlp_bias") => "",
@@ -51,15 +51,10 @@ pub(super) fn write(config: &Config, metadata: &Metadata, data_type: Option<Data
         }
         .to_owned()
     };
-    let activation = match config.activation {
-        Activation::Silu => "silu",
-        Activation::GeluTanh => "gelu_pytorch_tanh",
-        Activation::GeluErf => "gelu",
-    };
     for (name, value) in [
         ("num_hidden_layers", json!(config.layers.len())),
         ("rms_norm_eps", number(config.norm_epsilon)),
-        ("hidden_act", json!(activation)),
+        ("hidden_act", json!(activation(config.activation))),
         ("attention_bias", json!(config.attention_bias)),
         ("mlp_bias", json!(config.feed_forward_bias)),
     ] {
@@ -79,6 +74,16 @@ pub(super) fn write(config: &Config, metadata: &Metadata, data_type: Option<Data
         experts(config, moe, fields);
     }
     Ok(json)
+}
+
+/// What transformers calls an activation.
+pub(super) fn activation(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Silu => "silu",
+        Activation::GeluTanh => "gelu_pytorch_tanh",
+        Activation::GeluErf => "gelu",
+        Activation::Relu => "relu",
+    }
 }
 
 /// A number as short as its f32 value allows: `1e-5`, not `9.999999747378752e-6`.
@@ -180,6 +185,11 @@ fn factors(config: &Config, fields: &mut Map<String, Value>) {
             if config.family == Family::HyperClovaX {
                 fields.insert("use_post_norm".into(), json!(config.norm_position.after()));
             }
+        }
+        Family::Opt => {
+            fields.insert("ffn_dim".into(), json!(config.intermediate));
+            fields.insert("word_embed_proj_dim".into(), json!(config.hidden));
+            fields.insert("enable_bias".into(), json!(config.attention_bias));
         }
         _ => {}
     }

@@ -4,6 +4,7 @@ use saem_formats::WriteError;
 use saem_formats::gguf::{Value, Writer};
 use saem_kernels::DataType;
 
+use super::config_json::activation;
 use crate::config::{Config, Gating, Moe, Norm, RopeScaling, yarn_magnitude};
 use crate::families::Family;
 
@@ -53,6 +54,9 @@ pub(super) fn write(config: &Config, name: &str, writer: &mut Writer) -> Result<
     keys.rope(config)?;
     keys.windows(config)?;
     keys.factors(config)?;
+    if config.family == Family::Opt {
+        keys.put("hidden_act", Value::from(activation(config.activation)))?;
+    }
     config.moe.as_ref().map_or(Ok(()), |moe| keys.experts(config, moe))
 }
 

@@ -138,6 +138,7 @@ pub(super) fn activation(fields: &Fields<'_>, otherwise: Activation) -> Result<A
         Some("silu" | "swish") => Ok(Activation::Silu),
         Some("gelu_pytorch_tanh" | "gelu_new" | "gelu_fast") => Ok(Activation::GeluTanh),
         Some("gelu") => Ok(Activation::GeluErf),
+        Some("relu") => Ok(Activation::Relu),
         Some(other) => Err(ModelError::Unsupported { what: "the activation", value: other.to_owned() }),
     }
 }

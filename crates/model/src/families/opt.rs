@@ -1,5 +1,5 @@
-//! OPT (Zhang et al. 2022, arXiv 2205.01068): GPT-3's decoder, with learnt positions, layer norms and biases. With GELU, which
-//! its configurations may ask for, it is the shape of HyperCLOVA (2021), too.
+//! OPT (Zhang et al. 2022, arXiv 2205.01068): GPT-3's decoder, with learnt positions, layer norms and biases. With GELU instead
+//! of ReLU, which its configurations may ask for, it is the shape of HyperCLOVA (2021), too.
 
 use saem_kernels::ops::Activation;
 
@@ -49,7 +49,7 @@ fn opt(fields: &Fields<'_>, config: &mut Config) -> Result<(), ModelError> {
     }
     config.norm = Norm::Layer;
     config.gated = false;
-    config.activation = activation(fields, Activation::GeluErf)?;
+    config.activation = activation(fields, if fields.is_gguf() { Activation::GeluErf } else { Activation::Relu })?;
     config.tied = fields.flag("tie_word_embeddings", true)?;
     let bias = fields.flag("enable_bias", !fields.is_gguf())?;
     config.attention_bias = bias;

@@ -9,7 +9,7 @@ use saem_kernels::{DataType, ThreadPool};
 use saem_model::{Adapter, Batch, KvCache, LoadOptions, Model, Workspace};
 
 /// Every family's fixture.
-pub(crate) const FAMILIES: [&str; 16] = [
+pub(crate) const FAMILIES: [&str; 17] = [
     "llama",
     "llama-yarn",
     "mistral",
@@ -26,6 +26,7 @@ pub(crate) const FAMILIES: [&str; 16] = [
     "granite",
     "starcoder2",
     "opt",
+    "opt-relu",
 ];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {

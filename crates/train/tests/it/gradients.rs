@@ -14,7 +14,7 @@ use saem_kernels::simd::Isa;
 use saem_model::Config;
 use saem_train::{Batch, Buffers, Decoder, Frozen, Layout, Objective, Recompute};
 
-const FAMILIES: [&str; 15] = [
+const FAMILIES: [&str; 16] = [
     "llama",
     "llama-yarn",
     "mistral",
@@ -30,6 +30,7 @@ const FAMILIES: [&str; 15] = [
     "qwen3_moe",
     "exaone_moe",
     "opt",
+    "opt-relu",
 ];
 /// Weight of the loss for an uneven use of experts, as in the fixtures.
 const BALANCE: f32 = 0.5;
