@@ -58,7 +58,7 @@ ROWS = {
     "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
     "gemma-dialogue": (GEMMA, "dialogue-lora", "LoRA", {}),
     "qwen-dialogue-base": (QWEN, "dialogue-lora", "as it is", UNTOUCHED),
-    "qwen-dialogue": (QWEN, "dialogue-lora", "LoRA, a quarter of a round", {"epochs": 0.25, "evaluate_every": 250}),
+    "qwen-dialogue": (QWEN, "dialogue-lora", "LoRA", {"evaluate_every": 1000, "keep_packed": "true"}),
 }
 
 
