@@ -15,8 +15,11 @@ const SHARE: usize = 256;
 /// What is thin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thin {
+    /// `b` has few lines.
     Columns,
+    /// `a` has few lines, and `b` can be read from where it lies.
     Rows,
+    /// Both have few elements: packing is little work, and most of the time goes into writing.
     Depth,
 }
 
