@@ -75,9 +75,8 @@ impl Documents<'_> {
 
     /// Each document, and what stands before it.
     fn texts(&self) -> impl Iterator<Item = Text> {
-        let shared = self.shared();
-        let before = move |index| if index == 0 { 0..0 } else { shared.clone() };
-        self.rows.iter().enumerate().map(move |(index, rows)| Text { shared: before(index), rows: rows.clone() })
+        let start = self.shared().start;
+        self.positions().map(move |(rows, first)| Text { shared: start..start + first, rows: rows.clone() })
     }
 }
 
