@@ -44,7 +44,7 @@ ROWS = {
     "gemma-p32000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 32_000, "epochs": 1, "evaluate_every": 500}),
     "gemma-p54000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 54_000, "epochs": 1, "evaluate_every": 1000, "keep_packed": "true"}),
     "gemma-lora": (GEMMA, "nsmc-lora", "LoRA", {}),
-    "gemma-lora24000": (GEMMA, "nsmc-lora", "LoRA", {"examples": 24_000, "evaluate_every": 500}),
+    "gemma-lora24000": (GEMMA, "nsmc-lora", "LoRA", {"examples": 24_000, "evaluate_every": 500, "keep_packed": "true"}),
     "gemma-full": (GEMMA, "nsmc-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
     "qwen-few": (QWEN, "nsmc-lora", "8 examples in the prompt", FEW),
     "qwen-p70": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 70, "epochs": 20, "evaluate_every": 250}),
