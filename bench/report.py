@@ -280,7 +280,7 @@ def nsmc_sections() -> list[str]:
                 table(["model", "method", "loss", "perplexity", "processor minutes"], said)] if said else []
     return ["## A task that was learnt\n", f"{brief(result)} Is a Korean film review favourable? Held-out reviews of other films, as many of each kind, so that guessing gets 50 %. "
             "For comparison, HyperCLOVA's p-tuning of its smallest model (137M) gets 60.9 / 77.9 / 81.2 % with 70 / 2,000 / 4,000 examples and 87.2 % with all 150,000 (Kim et al. 2021, arXiv 2109.04650, on the official split). "
-            "Of the rows with 54,000, 24,000 and 17,000 examples, and of Qwen's dialogue, matrices were kept packed.\n",
+            "Of the rows with 54,000, 24,000 and 17,000 examples, of prefix tuning and of Qwen's dialogue, matrices were kept packed.\n",
             table(["model", "method", "examples", "accuracy", "macro F1", "reviews measured", "processor minutes", "bf16 products by", "peak, MiB"], rows), *ngram_table(), *dialogue]
 
 

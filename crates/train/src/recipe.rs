@@ -326,9 +326,9 @@ pub struct TrainRecipe {
     /// How weights follow from gradients.
     #[serde(default)]
     pub optimizer: Algorithm,
-    /// The highest learning rate.
-    #[serde(default = "defaults::learning_rate")]
-    pub learning_rate: f64,
+    /// The highest learning rate; what suits the method where nothing is said ([`Recipe::learning_rate`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
     /// How it goes on after the warm-up.
     #[serde(default)]
     pub schedule: Schedule,
@@ -440,9 +440,6 @@ mod defaults {
     pub(super) fn micro_batch() -> usize {
         8
     }
-    pub(super) fn learning_rate() -> f64 {
-        3e-4
-    }
     pub(super) fn final_share() -> f64 {
         0.1
     }
@@ -485,6 +482,7 @@ impl Recipe {
             *file = beside.join(&*file);
         }
         recipe.check().map_err(wrong)?;
+        recipe.train.learning_rate = Some(recipe.learning_rate());
         Ok(recipe)
     }
 
@@ -512,6 +510,20 @@ impl Recipe {
             MethodName::Prefix => Method::Prefix(tune.virtual_tokens),
             MethodName::Head => Method::Head,
         }
+    }
+
+    /// The highest learning rate: the recipe's, or what suits the method. The fewer numbers stand for a whole task, the
+    /// further each of them has to go; and weights that know much already must not go far.
+    #[must_use]
+    pub fn learning_rate(&self) -> f64 {
+        self.train.learning_rate.unwrap_or(match self.tune.as_ref().map(|tune| tune.method) {
+            None | Some(MethodName::Lora | MethodName::Dora) => 3e-4,
+            Some(MethodName::PTuning) => 2e-3,
+            Some(MethodName::Prompt | MethodName::Prefix) => 2e-2,
+            Some(MethodName::Head) => 1e-3,
+            Some(MethodName::Dpo) => 5e-5,
+            Some(MethodName::Full) => 2e-5,
+        })
     }
 
     /// The names of the labels that a model learns to tell apart with a head of its own.
@@ -641,7 +653,7 @@ impl Recipe {
         let shares = [
             ("[train] epochs", train.epochs.unwrap_or(1.0), 1e-6, 1e6),
             ("[data] validation_share", data.validation_share, 0.0, 0.5),
-            ("[train] learning_rate", train.learning_rate, f64::MIN_POSITIVE, 10.0),
+            ("[train] learning_rate", self.learning_rate(), f64::MIN_POSITIVE, 10.0),
             ("[train] final_share", train.final_share, 0.0, 1.0),
             ("[train] weight_decay", train.weight_decay, 0.0, 10.0),
             ("[train] beta1", train.beta1, 0.0, 0.9999),

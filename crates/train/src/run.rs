@@ -289,7 +289,7 @@ impl Run {
         }
         let train = &self.recipe.train;
         let factor = train.schedule.factor(step, train.steps, train.warm_up, train.final_share);
-        let learning_rate = train.learning_rate * factor;
+        let learning_rate = self.recipe.learning_rate() * factor;
         self.update(step, factor, norm);
         let tokens = batches.iter().map(|batch| batch.tokens.len()).sum::<usize>();
         self.state = State { step, tokens: self.state.tokens + tokens as u64 };
@@ -405,7 +405,7 @@ impl Run {
         let train = &self.recipe.train;
         let scale = if train.clip > 0.0 && norm > train.clip { train.clip / norm } else { 1.0 };
         let adam = AdamW {
-            rate: (train.learning_rate * factor) as f32,
+            rate: (self.recipe.learning_rate() * factor) as f32,
             beta1: train.beta1 as f32,
             beta2: train.beta2 as f32,
             epsilon: 1e-8,

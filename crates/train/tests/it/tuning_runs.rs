@@ -314,3 +314,19 @@ fn recipes_that_make_no_sense_are_refused() {
         assert!(problem.contains(expected), "{to}: {problem}");
     }
 }
+
+#[test]
+fn a_learning_rate_that_is_not_named_suits_the_method() {
+    let place = Place::new();
+    let text = RECIPE.replace("learning_rate = 0.01\n", "");
+    for (method, expected) in [("lora", 3e-4), ("p-tuning", 2e-3), ("prefix", 2e-2), ("full", 2e-5)] {
+        place.file("unsaid.toml", &text.replace("\"lora\"", &format!("\"{method}\"")));
+        let recipe = Recipe::read(&place.path("unsaid.toml")).unwrap();
+        assert_eq!(recipe.learning_rate(), expected, "{method}");
+        // The folder of a run says which it was.
+        place.file("resolved.toml", &recipe.to_toml());
+        assert_eq!(Recipe::read(&place.path("resolved.toml")).unwrap(), recipe);
+        assert!(recipe.to_toml().contains("learning_rate"), "{method}");
+    }
+    assert_eq!(Recipe::read(&place.path("recipe.toml")).unwrap().learning_rate(), 0.01);
+}

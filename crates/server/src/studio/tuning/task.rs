@@ -288,7 +288,7 @@ impl Task {
                 batch: parameters.batch,
                 micro_batch: parameters.batch.min(8),
                 sequence: parameters.sequence,
-                learning_rate: parameters.learning_rate.unwrap_or(self.method.learning_rate()),
+                learning_rate: parameters.learning_rate,
                 warm_up: steps / 20,
                 evaluate_every: (steps / 10).max(1),
                 checkpoint_every: (steps / 20).clamp(1, 100),
@@ -297,19 +297,6 @@ impl Task {
             },
         };
         toml::to_string(&recipe).unwrap_or_default()
-    }
-}
-
-impl Method {
-    /// The learning rate that suits it.
-    fn learning_rate(self) -> f64 {
-        match self {
-            Self::Lora | Self::Dora | Self::Classifier => 3e-4,
-            Self::PTuning => 5e-3,
-            Self::Prompt | Self::Prefix => 2e-2,
-            Self::Dpo => 5e-5,
-            Self::Full => 2e-5,
-        }
     }
 }
 
@@ -393,7 +380,8 @@ struct TrainPart {
     batch: u32,
     micro_batch: u32,
     sequence: u32,
-    learning_rate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learning_rate: Option<f64>,
     warm_up: u64,
     evaluate_every: u64,
     checkpoint_every: u64,
