@@ -116,12 +116,12 @@ def main() -> None:
         how = f"loss {found['loss']:.3f}" if found["accuracy"] is None else f"accuracy {100 * found['accuracy']:.1f} %, macro F1 {found['macro_f1']:.3f}"
         print(f"{name}: {how}, {found['seconds'] / 60:.1f} minutes of a processor", flush=True)
     if args.save:
-        # Rows that were not asked for stay as they are: each takes its time.
-        known = ROOT / "bench/results/nsmc.json"
-        others = json.loads(known.read_text(encoding="utf-8"))["lines"] if known.exists() else []
-        lines += [line for line in others if line["name"] not in args.rows]
-        lines.sort(key=lambda line: list(ROWS).index(line["name"]))
-        print(save("nsmc", {"machine": about, "threads": args.threads, "command": command(), "lines": lines}))
+        # Rows that were not asked for stay as they are, for each takes its time, and so does what is said of how all were called.
+        path = ROOT / "bench/results/nsmc.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"lines": []}
+        others = [line for line in known["lines"] if line["name"] not in args.rows]
+        lines = sorted(lines + others, key=lambda line: list(ROWS).index(line["name"]))
+        print(save("nsmc", {"machine": about, "threads": args.threads, "command": known["command"] if others else command(), "lines": lines}))
 
 
 if __name__ == "__main__":
