@@ -43,6 +43,7 @@ ROWS = {
     "gemma-p4000": (GEMMA, "nsmc-ptuning", "p-tuning", {}),
     "gemma-p32000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 32_000, "epochs": 1, "evaluate_every": 500}),
     "gemma-p54000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 54_000, "epochs": 1, "evaluate_every": 1000, "keep_packed": "true"}),
+    "gemma-pall": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 227_580, "epochs": 1, "evaluate_every": 2000, "checkpoint_every": 500, "final_share": 0.02, "keep_packed": "true"}),
     "gemma-prefix32000": (GEMMA, "nsmc-ptuning", "prefix tuning", {"method": '"prefix"', "learning_rate": "1e-2", "examples": 32_000, "epochs": 1, "evaluate_every": 5000, "keep_packed": "true"}),
     "gemma-lora": (GEMMA, "nsmc-lora", "LoRA", {}),
     "gemma-lora24000": (GEMMA, "nsmc-lora", "LoRA", {"examples": 24_000, "evaluate_every": 500, "keep_packed": "true"}),

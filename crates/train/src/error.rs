@@ -105,8 +105,7 @@ pub enum TrainError {
     },
     /// The loss or a gradient is not a number any more.
     #[error(
-        "step {step}: {what} is not finite; go on from the last checkpoint with a lower learning rate, a longer warm-up \
-         or more clipping"
+        "step {step}: {what} is not finite; begin a new run with a lower learning rate, a longer warm-up or more clipping"
     )]
     Diverged {
         /// The step.
@@ -165,6 +164,12 @@ pub enum DataProblem {
     /// It is too long.
     #[error("longer than {limit} bytes")]
     TooLong {
+        /// The most that is read.
+        limit: usize,
+    },
+    /// It is a row of a table without an end.
+    #[error("a row that does not end within {limit} bytes: a quote (\") in it is not closed")]
+    OpenQuote {
         /// The most that is read.
         limit: usize,
     },

@@ -7,6 +7,8 @@
 //! Which examples a step takes follows from the seed and the step's number alone, as it does for
 //! [`Sequences`](crate::Sequences).
 
+use sha2::{Digest as _, Sha256};
+
 use crate::pass::Batch;
 use crate::random::Random;
 
@@ -43,6 +45,15 @@ impl Examples {
         }
         self.ends.push(self.tokens.len());
         self.labels.push(label);
+    }
+
+    /// Adds everything to a hash that tells whether these are the examples that a run began with.
+    pub(crate) fn hash(&self, hash: &mut Sha256) {
+        hash.update((self.len() as u64).to_le_bytes());
+        self.tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
+        self.learnt.iter().for_each(|learnt| hash.update([u8::from(*learnt)]));
+        self.ends.iter().for_each(|end| hash.update((*end as u64).to_le_bytes()));
+        self.labels.iter().for_each(|label| hash.update(label.map_or(u64::MAX, u64::from).to_le_bytes()));
     }
 
     /// How many there are; of pairs, how many pairs.

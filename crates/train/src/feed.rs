@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use saem_kernels::ThreadPool;
 use saem_model::Config;
 use saem_tokenizer::Tokenizer;
+use sha2::{Digest as _, Sha256};
 
 use crate::TrainError;
 use crate::buffers::Buffers;
+use crate::checkpoint::hex;
 use crate::data::Sequences;
 use crate::examples::{Before, Example, Examples, Lessons};
 use crate::folder;
@@ -21,9 +23,6 @@ use crate::texts::Texts;
 
 /// Where a run keeps the tokens of its texts, and of those that it measures with.
 const KEPT: [&str; 2] = ["texts.bin", "held-out.bin"];
-
-/// Held-out sequences that a measurement takes at most.
-const MEASURED: usize = 64;
 
 /// Texts or examples to learn from, and those to measure with.
 #[derive(Debug)]
@@ -47,6 +46,7 @@ impl Feed {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, TrainError> {
         let Recipe { data, train, .. } = recipe;
+        let wrong = |problem| TrainError::Recipe { path: "recipe".into(), problem };
         if recipe.tune.is_none() {
             // Tokens without a run are those of another one.
             let is_begun = folder::is_begun(folder);
@@ -65,10 +65,18 @@ impl Feed {
                 read(&data.validation, held_out_texts)?
             };
             let sequences = |texts| Sequences::new(texts, train.sequence, train.seed);
-            let held_out = if held_out.is_empty() { None } else { Some(sequences(held_out)?) };
+            let held_out = match held_out.token_count() {
+                0 => None,
+                tokens if tokens < train.sequence => {
+                    return Err(wrong(format!(
+                        "{tokens} tokens to measure with do not fill one sequence of {}: hold out more of the texts, or none",
+                        train.sequence
+                    )));
+                }
+                _ => Some(sequences(held_out)?),
+            };
             return Ok(Self::Texts { sequences: sequences(texts)?, held_out });
         }
-        let wrong = |problem| TrainError::Recipe { path: "recipe".into(), problem };
         let prepare = Prepare::new(data, tokenizer, train.sequence, write_chat).map_err(wrong)?;
         let (mut examples, report) = prepare.read(&data.train, progress)?;
         let (mut held_out, held_out_report) = if data.validation.is_empty() {
@@ -79,7 +87,7 @@ impl Feed {
         examples.limit(data.examples, data.balance, train.seed);
         held_out.limit(data.validation_examples, data.validation_balance, train.seed);
         if examples.is_empty() {
-            return Err(TrainError::TooLittleData { tokens: 0, sequence: train.sequence });
+            return Err(wrong("nothing is left to learn from: add rows, or hold out fewer".to_owned()));
         }
         let choices = prepare.choices;
         let reports = Box::new([report.of(&examples, &choices), held_out_report.of(&held_out, &choices)]);
@@ -94,7 +102,19 @@ impl Feed {
     /// Turns epochs into steps, where the recipe speaks of those.
     pub(crate) fn count_steps(&self, train: &mut TrainRecipe) {
         if let Some(epochs) = train.epochs {
-            train.steps = ((epochs * self.per_epoch() as f64 / train.batch as f64).ceil() as u64).max(1);
+            train.steps = train.steps_of(epochs, self.per_epoch());
+        }
+    }
+
+    /// Tokens of a sequence, or of the longest example.
+    pub(crate) fn longest(&self, train: &TrainRecipe) -> usize {
+        match self {
+            Self::Texts { .. } => train.sequence,
+            Self::Examples { lessons, held_out, choices, .. } => {
+                // A held-out prompt is also passed with the other labels, which may be longer than its own.
+                let held_out = held_out.lengths()[3] + choices.spread();
+                lessons.before().rows_of_text(lessons.examples().lengths()[3].max(held_out))
+            }
         }
     }
 
@@ -103,11 +123,9 @@ impl Feed {
         let rows = train.sequence * train.micro_batch.min(train.batch);
         match self {
             Self::Texts { .. } => rows,
-            Self::Examples { lessons, held_out, .. } => {
+            Self::Examples { lessons, .. } => {
                 // The recipe's length is the most that is allowed; what there is may be shorter.
-                let before = lessons.before();
-                let longest = before.rows_of_text(lessons.examples().lengths()[3].max(held_out.lengths()[3]));
-                let shared = before.shared_rows();
+                let (longest, shared) = (self.longest(train), lessons.before().shared_rows());
                 rows.max(shared + longest).min(shared + longest * train.batch)
             }
         }
@@ -169,6 +187,15 @@ impl Feed {
         }
     }
 
+    /// What tells these examples from others; nothing for texts, which are kept.
+    pub(crate) fn sha256(&self) -> Option<String> {
+        let Self::Examples { lessons, held_out, .. } = self else { return None };
+        let mut hash = Sha256::new();
+        lessons.examples().hash(&mut hash);
+        held_out.hash(&mut hash);
+        Some(hex(&hash.finalize()))
+    }
+
     /// What became of the rows, of those to learn from first.
     pub(crate) fn reports(&self) -> Option<(&DataReport, &DataReport)> {
         match self {
@@ -181,9 +208,10 @@ impl Feed {
     }
 
     /// Beginnings of texts that are not learnt from, where there are any, with what follows; none where there are labels to
-    /// count instead. With what is written they take at most `rows` tokens.
-    pub(crate) fn beginnings(&self, rows: usize) -> Result<Vec<Beginning>, TrainError> {
-        let most = rows.saturating_sub(WRITTEN);
+    /// count instead. With what is written they take at most `rows` tokens, and no more than the model has positions.
+    pub(crate) fn beginnings(&self, rows: usize, config: &Config) -> Result<Vec<Beginning>, TrainError> {
+        let positions = config.learned_positions.map_or(usize::MAX, |_| config.context);
+        let most = rows.min(positions).saturating_sub(WRITTEN);
         match self {
             Self::Texts { sequences, held_out } => {
                 let texts = held_out.as_ref().unwrap_or(sequences).texts();
@@ -226,7 +254,7 @@ impl Feed {
             Self::Texts { held_out: None, .. } => Ok(None),
             Self::Texts { held_out: Some(held_out), .. } => {
                 let (mut sum, mut count) = (0.0, 0);
-                for first in 0..held_out.per_epoch().min(MEASURED) {
+                for first in 0..held_out.per_epoch().min(most) {
                     let batch = held_out.batch(first as u64, 1)?;
                     sum += decoder.loss(pool, weights, &batch, buffers)?;
                     count += batch.target_count();

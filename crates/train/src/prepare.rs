@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use saem_tokenizer::Tokenizer;
@@ -74,6 +75,23 @@ pub(crate) struct Choices {
     pub(crate) answers: Vec<Vec<u32>>,
 }
 
+impl Choices {
+    /// Ends all answers where one of them begins another. Otherwise "1" would never be less likely than "10".
+    fn end_where_others_go_on(&mut self, end: Option<u32>) {
+        let begins = |answer: &Vec<u32>| self.answers.iter().any(|other| other != answer && other.starts_with(answer));
+        let Some(end) = end.filter(|_| self.answers.iter().any(begins)) else { return };
+        for answer in self.answers.iter_mut().filter(|answer| answer.last() != Some(&end)) {
+            answer.push(end);
+        }
+    }
+
+    /// Tokens that the longest has more than the shortest.
+    pub(crate) fn spread(&self) -> usize {
+        let lengths = || self.answers.iter().map(Vec::len);
+        lengths().max().unwrap_or(0) - lengths().min().unwrap_or(0)
+    }
+}
+
 impl<'a> Prepare<'a> {
     pub(crate) fn new(
         data: &'a DataRecipe,
@@ -101,6 +119,7 @@ impl<'a> Prepare<'a> {
                 choices.words.push(word.clone());
                 choices.answers.push(tokens);
             }
+            choices.end_where_others_go_on(tokenizer.eos());
         }
         if data.label.is_some() && choices.words.len() < 2 {
             return Err("[data] labels must have two names at least".into());
@@ -144,7 +163,10 @@ impl<'a> Prepare<'a> {
         if examples.is_empty() {
             return Err(match report.refusals.into_iter().next() {
                 Some(Refusal { file, line, reason }) => TrainError::NoExamples { file, line, reason },
-                None => TrainError::TooLittleData { tokens: 0, sequence: self.sequence },
+                None => {
+                    let path = files.into_iter().next().unwrap_or_default();
+                    TrainError::Recipe { path, problem: "there is no row in it".to_owned() }
+                }
             });
         }
         Ok((examples, report))
@@ -294,6 +316,10 @@ impl<'a> Prepare<'a> {
                 turns.clear();
                 continue;
             }
+            // Or take the turn before up again.
+            if turns.last().is_some_and(|last: &Range<usize>| last.end > before.len()) {
+                turns.clear();
+            }
             turns.push(before.len()..after.len());
         }
         let mut parts: Vec<(Vec<u32>, bool)> = Vec::new();
@@ -304,13 +330,18 @@ impl<'a> Prepare<'a> {
             }
             at = turn.end;
         }
+        let found: usize = parts.iter().map(|(tokens, _)| tokens.len()).sum();
         for (tokens, _) in &mut parts {
             tokens.truncate(self.sequence.saturating_sub(count));
             count += tokens.len();
         }
-        report.cut += usize::from(count == self.sequence);
+        report.cut += usize::from(found > self.sequence);
         if !parts.iter().any(|(tokens, learnt)| *learnt && !tokens.is_empty()) {
-            return Err(wrong("nothing that the assistant says can be learnt from"));
+            return Err(if found > self.sequence {
+                DataProblem::TooManyTokens { found, limit: self.sequence }
+            } else {
+                wrong("nothing that the assistant says can be learnt from")
+            });
         }
         examples.push(parts.iter().map(|(tokens, learnt)| (&tokens[..], *learnt)), None);
         Ok(())
@@ -331,5 +362,22 @@ impl DataReport {
             }
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_begin_others_are_told_from_them_by_their_end() {
+        let ended = |answers: &[&[u32]]| {
+            let answers = answers.iter().map(|answer| answer.to_vec()).collect();
+            let mut choices = Choices { answers, ..Choices::default() };
+            choices.end_where_others_go_on(Some(9));
+            (choices.spread(), choices.answers)
+        };
+        assert_eq!(ended(&[&[1], &[2, 3]]), (1, vec![vec![1], vec![2, 3]]));
+        assert_eq!(ended(&[&[1], &[1, 0], &[2, 9]]), (1, vec![vec![1, 9], vec![1, 0, 9], vec![2, 9]]));
     }
 }

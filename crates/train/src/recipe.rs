@@ -309,7 +309,7 @@ impl DataRecipe {
 #[serde(deny_unknown_fields)]
 pub struct TrainRecipe {
     /// Steps of the optimizer; or `epochs`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub steps: u64,
     /// How often every example is taken, where `steps` does not say how many steps there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -380,6 +380,18 @@ pub struct TrainRecipe {
     /// Checkpoints that are kept.
     #[serde(default = "defaults::keep")]
     pub keep: usize,
+}
+
+impl TrainRecipe {
+    /// Steps in which so many examples are taken so often.
+    pub(crate) fn steps_of(&self, epochs: f64, examples: usize) -> u64 {
+        ((epochs * examples as f64 / self.batch as f64).ceil() as u64).max(1)
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What weights are between steps.

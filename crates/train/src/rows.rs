@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::rc::Rc;
 
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use serde_json::Value;
 
 use crate::parquet;
@@ -14,6 +16,8 @@ use crate::{DataProblem, TrainError};
 
 /// The longest row that a model is tuned on.
 pub(crate) const LONGEST_ROW: usize = 8 << 20;
+/// The longest row of a table that is read to leave it out; one that is longer has a quote that nothing closes.
+const LONGEST_RECORD: usize = 64 << 20;
 /// Bytes of a text that are read at a time.
 const PIECE: u64 = 8 << 20;
 /// A file whose first bytes are these has a mark before its text.
@@ -137,10 +141,56 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead>, Rc<Cell<u64>>), TrainError> {
     if !Format::of(path).1 {
         return Ok((Box::new(file), count));
     }
-    let decoder = ruzstd::decoding::StreamingDecoder::new(file);
-    let decoder =
-        decoder.map_err(|error| io(path)(std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string())))?;
-    Ok((Box::new(BufReader::with_capacity(1 << 16, decoder)), count))
+    let mut frames = Frames { decoder: FrameDecoder::new(), source: file };
+    if !frames.begin().map_err(io(path))? {
+        return Err(io(path)(invalid("it is empty, and a compressed file has a frame at least")));
+    }
+    Ok((Box::new(BufReader::with_capacity(1 << 16, frames)), count))
+}
+
+fn invalid(problem: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem.to_string())
+}
+
+/// The text of all frames of a compressed file, of which it may hold several, and some to be skipped (RFC 8878, section 3.1):
+/// `cat a.zst b.zst` makes such files, and so do programs that compress with several threads.
+struct Frames<R> {
+    decoder: FrameDecoder,
+    source: R,
+}
+
+impl<R: BufRead> Frames<R> {
+    /// Begins the next frame, if there is one.
+    fn begin(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let skipped = io::copy(&mut Read::take(&mut self.source, length.into()), &mut io::sink())?;
+                    if skipped < length.into() {
+                        return Err(invalid("the file ends within a frame"));
+                    }
+                }
+                Err(error) => return Err(invalid(error)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let some = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.source, some).map_err(invalid)?;
+            }
+            let count = self.decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() || !self.begin()? {
+                return Ok(count);
+            }
+        }
+    }
 }
 
 struct Counted {
@@ -215,9 +265,21 @@ fn records(
         csv::ErrorKind::Io(source) => io(path)(source),
         other => io(path)(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{other:?}"))),
     };
+    let left = Rc::new(Cell::new(LONGEST_RECORD));
+    let reader = Limited { inner: reader, left: Rc::clone(&left) };
     let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(reader);
     let (mut record, mut header) = (csv::ByteRecord::new(), Vec::new());
-    while reader.read_byte_record(&mut record).map_err(broken)? {
+    loop {
+        let begin = reader.position().line() as usize;
+        match reader.read_byte_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => left.set(LONGEST_RECORD),
+            Err(_) if left.get() == 0 => {
+                let problem = DataProblem::OpenQuote { limit: LONGEST_RECORD };
+                return Err(TrainError::Data { path: path.to_owned(), line: begin, problem });
+            }
+            Err(error) => return Err(broken(error)),
+        }
         let line = record.position().map_or(1, |position| position.line() as usize);
         if header.is_empty() {
             let names: Result<Vec<String>, _> = record.iter().map(|name| utf8(name.trim_ascii())).collect();
@@ -235,6 +297,24 @@ fn records(
         each(line, row)?;
     }
     Ok(())
+}
+
+/// Reads no more than what is left.
+struct Limited {
+    inner: Box<dyn BufRead>,
+    left: Rc<Cell<usize>>,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let most = buffer.len().min(self.left.get());
+        let count = self.inner.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - count);
+        Ok(count)
+    }
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, DataProblem> {
@@ -317,13 +397,46 @@ mod tests {
 
     #[test]
     fn compressed_files_are_read_as_they_are() {
-        // "{\"a\": 1}\n{\"a\": 2}\n", as zstd stores what is too short to be compressed.
-        let text = b"{\"a\": 1}\n{\"a\": 2}\n";
-        let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0x20, text.len() as u8];
-        let header = (text.len() as u32) << 3 | 1;
-        bytes.extend(&header.to_le_bytes()[..3]);
-        bytes.extend(text);
-        let found = rows("a.jsonl.zst", &bytes);
+        // A frame as zstd stores what is too short to be compressed.
+        let frame = |text: &str| {
+            let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0x20, text.len() as u8];
+            let header = (text.len() as u32) << 3 | 1;
+            bytes.extend(&header.to_le_bytes()[..3]);
+            bytes.extend(text.as_bytes());
+            bytes
+        };
+        let whole = frame("{\"a\": 1}\n{\"a\": 2}\n");
+        let found = rows("a.jsonl.zst", &whole);
         assert_eq!((found.len(), found[1].0, &found[1].1.as_ref().unwrap()["a"]), (2, 2, &Value::from(2)));
+        // Frames one after the other, an empty one and one to be skipped among them, are one text.
+        let skipped = [&[0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        let several = [frame("{\"a\""), frame(""), skipped.clone(), frame(": 1}\n"), whole, skipped].concat();
+        let found: Vec<u64> =
+            rows("a.jsonl.zst", &several).iter().map(|(_, row)| row.as_ref().unwrap()["a"].as_u64().unwrap()).collect();
+        assert_eq!(found, [1, 1, 2]);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.jsonl.zst");
+        for (bytes, problem) in [(&several[..several.len() - 1], "within a frame"), (&[], "empty"), (b"{}\n", "")] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = read(&path, Format::Jsonl, LONGEST_ROW, &mut |_, _| Ok(()), &mut |_| {}).unwrap_err();
+            assert!(error.to_string().contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_nothing_closes_takes_no_more_memory_than_a_row_may() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.csv");
+        let mut table = b"id,text\n1,one\n2,\"open".to_vec();
+        table.resize(LONGEST_RECORD + (1 << 20), b'\n');
+        std::fs::write(&path, table).unwrap();
+        let mut count = 0;
+        let mut each = |_, _| {
+            count += 1;
+            Ok(())
+        };
+        let error = read(&path, Format::Csv, LONGEST_ROW, &mut each, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, TrainError::Data { line: 3, problem: DataProblem::OpenQuote { .. }, .. }), "{error}");
+        assert_eq!(count, 1);
     }
 }

@@ -154,13 +154,16 @@ impl Run {
             classifier.describe(config.family, &mut config_json)?;
         }
         let feed = Feed::open(&recipe, &folder, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
+        if resume {
+            folder::check_data(&folder, feed.sha256().as_deref())?;
+        }
         feed.count_steps(&mut recipe.train);
         let frozen = recipe.frozen(&layout, &source, &config)?;
         let decoder = Decoder { config, layout, frozen, precision: recipe.train.precision };
 
         let read = feed.bytes()[1] + decoder.frozen.byte_len() as u64;
         let program = machine::resident_memory().unwrap_or(0).saturating_sub(read);
-        machine::refuse_what_does_not_fit(&decoder, &recipe.train)?;
+        machine::refuse_what_does_not_fit(&decoder, &recipe.train, &|train| feed.rows(train))?;
         let len = decoder.layout.len();
         let mut weights = zeros(len);
         if is_new {
@@ -250,9 +253,10 @@ impl Run {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let train = &self.recipe.train;
-        let rows = self.feed.rows(train);
-        let plan = Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.bytes()[0]);
-        Plan { program: self.program, ..plan }
+        let of = |rows| Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.bytes()[0]);
+        // Texts do not see each other.
+        let operations_per_token = of(self.feed.longest(train)).operations_per_token;
+        Plan { program: self.program, operations_per_token, ..of(self.feed.rows(train)) }
     }
 
     /// Takes one step, and whatever is due after it: a measurement, a checkpoint.
@@ -371,7 +375,7 @@ impl Run {
 
     fn samples(&mut self) -> Result<Vec<Sample>, TrainError> {
         let Self { decoder, pool, weights, feed, buffers, recipe, tokenizer, .. } = self;
-        let beginnings = feed.beginnings(feed.rows(&recipe.train))?;
+        let beginnings = feed.beginnings(feed.rows(&recipe.train), &decoder.config)?;
         samples::write(decoder, pool, weights, &beginnings, tokenizer, buffers)
     }
 
@@ -436,10 +440,11 @@ impl Run {
         let file = match self.metrics.take() {
             Some(file) => file,
             None => {
-                folder::begin(&self.folder, &self.recipe, self.feed.reports())?;
+                let file = folder::claim(&self.folder, self.state.step)?;
+                folder::begin(&self.folder, &self.recipe, self.feed.reports(), self.feed.sha256())?;
                 self.feed.keep(&self.folder)?;
                 self.journal = Some(Journal::open(&self.folder, &self.plan())?);
-                folder::metrics(&self.folder.join("metrics.jsonl"), self.state.step)?
+                file
             }
         };
         Ok(self.metrics.insert(file))
@@ -458,9 +463,12 @@ fn rounding(recipe: &Recipe, step: u64) -> u32 {
     Random::new(recipe.train.seed ^ step.rotate_left(32), ROUNDING).next() as u32
 }
 
-/// A GGUF file as a checkpoint of floats, beside the run.
+/// A GGUF file as a checkpoint of floats, beside the run. What lies there before the run is begun may be another model's.
 fn in_checkpoint_form(source: &Source, folder: &std::path::Path, pool: &ThreadPool) -> Result<Source, TrainError> {
     let directory = folder.join("base");
+    if directory.is_dir() && !folder::is_begun(folder) {
+        fs::remove_dir_all(&directory).map_err(|source| TrainError::Io { path: directory.clone(), source })?;
+    }
     if !directory.is_dir() {
         convert(source, &directory, Some(DataType::F32), pool, &mut |_, _| {})?;
     }

@@ -205,9 +205,13 @@ fn line(report: &StepReport, steps: u64, language: Language) -> String {
         line += ", ";
         line += &language.train_measured(&format!("{loss:.4}"));
     }
-    if let (Some(accuracy), Some(f1)) = (report.validation_accuracy, report.validation_f1) {
+    if let Some(accuracy) = report.validation_accuracy {
+        let accuracy = format!("{:.1}", 100.0 * accuracy);
         line += ", ";
-        line += &language.tune_measured(&format!("{:.1}", 100.0 * accuracy), &format!("{:.3}", f1));
+        line += &match report.validation_f1 {
+            Some(f1) => language.tune_measured(&accuracy, &format!("{f1:.3}")),
+            None => language.tune_preferred(&accuracy),
+        };
     }
     line
 }

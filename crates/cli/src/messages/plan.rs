@@ -247,6 +247,10 @@ messages! {
         en: "A step takes about {seconds} s ({speed} tokens/s), {steps} steps {duration}",
         ko: "한 단계에 약 {seconds}초(초당 {speed}토큰), {steps}단계에 {duration}",
     }
+    plan_time_of_step(seconds: &str, speed: &str) {
+        en: "A step takes about {seconds} s ({speed} tokens/s); how many there are follows from the data (epochs)",
+        ko: "한 단계에 약 {seconds}초(초당 {speed}토큰). 단계 수는 데이터에 따라 정해집니다(epochs)",
+    }
     plan_minutes(minutes: &str) {
         en: "{minutes} minutes",
         ko: "{minutes}분",

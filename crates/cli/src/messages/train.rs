@@ -75,6 +75,10 @@ messages! {
         en: "{accuracy} % right, macro F1 {f1}",
         ko: "정답률 {accuracy} %, 매크로 F1 {f1}",
     }
+    tune_preferred(accuracy: &str) {
+        en: "the better answer preferred in {accuracy} %",
+        ko: "더 나은 답을 고른 비율 {accuracy} %",
+    }
     train_other(part: &str, command: &str) {
         en: "the recipe has {part}: use `{command}`",
         ko: "레시피에 {part}이 있습니다. `{command}`을 쓰십시오",
@@ -120,8 +124,8 @@ messages! {
         ko: "{step}단계에서 유한하지 않은 값이 나왔습니다. 가중치는 바꾸지 않았습니다",
     }
     train_diverged_hint() {
-        en: "go on from the last checkpoint in another folder with a lower learning_rate, a longer warm_up or a smaller clip",
-        ko: "learning_rate를 낮추거나 warm_up을 늘리거나 clip을 줄여 다시 시작하십시오",
+        en: "begin again in another folder with a lower learning_rate, a longer warm_up or a smaller clip",
+        ko: "learning_rate를 낮추거나 warm_up을 늘리거나 clip을 줄여 다른 폴더에서 다시 시작하십시오",
     }
     train_checkpoint(path: &str) {
         en: "The checkpoint {path} cannot be used",

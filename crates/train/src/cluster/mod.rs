@@ -214,7 +214,7 @@ fn on_hardware(question: &Question, work: &Work<'_>, device: Hardware, tokens: f
     let minimum = search::fewest(work, &device);
     let layout = match (question.devices, &minimum) {
         (Some(devices), _) => search::fastest(work, &device, devices),
-        (None, Some(minimum)) => search::within(work, &device, tokens, question.days, minimum.devices()),
+        (None, Some(minimum)) => search::within(work, &device, tokens, question, minimum.devices()),
         (None, None) => None,
     };
     let arrange = |layout: Layout| Arrangement::new(work, &device, &layout, tokens, question.utilisation);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Question;
 use super::hardware::Hardware;
 use super::layout::{Layout, Recomputation, Sharding, Work, operations};
 use super::memory::Memory;
@@ -185,15 +186,23 @@ pub(crate) fn fewest(work: &Work<'_>, device: &Hardware) -> Option<Layout> {
     fastest(work, device, least?)
 }
 
-/// The fewest whole nodes, in steps of an eighth or so, that end within `days`; or the fastest that there is.
-pub(crate) fn within(work: &Work<'_>, device: &Hardware, tokens: f64, days: f64, least: u64) -> Option<Layout> {
-    let node = device.per_node;
+/// The fewest whole nodes, in steps of an eighth or so, that end within the days asked for, at the share of the peak that is
+/// asked for, if any; or the fastest that there is.
+pub(crate) fn within(
+    work: &Work<'_>,
+    device: &Hardware,
+    tokens: f64,
+    question: &Question,
+    least: u64,
+) -> Option<Layout> {
+    let (node, days) = (device.per_node, question.days);
+    let takes = |layout: &Layout| Arrangement::new(work, device, layout, tokens, question.utilisation).days;
     let mut nodes = least.div_ceil(node);
     let mut best: Option<(f64, Layout)> = None;
     let most = work.sequences.saturating_mul(work.shape.layers).saturating_mul(node);
     let alone = fastest(work, device, least);
     if let Some(layout) = alone {
-        let found = Arrangement::new(work, device, &layout, tokens, None).days;
+        let found = takes(&layout);
         best = Some((found, layout));
         if found <= days {
             return Some(layout);
@@ -201,7 +210,7 @@ pub(crate) fn within(work: &Work<'_>, device: &Hardware, tokens: f64, days: f64,
     }
     while nodes * node <= most {
         if let Some(layout) = fastest(work, device, nodes * node) {
-            let found = Arrangement::new(work, device, &layout, tokens, None).days;
+            let found = takes(&layout);
             // Twice the devices for a day less would be nobody's choice.
             if best.is_none_or(|(least, _)| found < least * 0.95) {
                 best = Some((found, layout));

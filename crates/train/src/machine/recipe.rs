@@ -1,4 +1,4 @@
-//! Plans of recipes and of sizes, before anything is read or reserved.
+//! Plans of recipes and of sizes, before data are read and memory is reserved.
 
 use std::fs;
 use std::path::Path;
@@ -35,16 +35,25 @@ fn asked(train: &TrainRecipe) -> Choice {
     Choice { micro_batch: train.micro_batch.min(train.batch), recompute: train.recompute, optimizer: train.optimizer }
 }
 
-/// Refuses a run that the machine has no memory for, before it takes any. The texts are read by then.
+/// Refuses a run that the machine has no memory for, before it takes any. The texts are read by then, so that `rows` knows how
+/// many tokens there are at a time.
 ///
 /// # Errors
 /// [`TrainError::Memory`] with what is missing and what would fit.
-pub(crate) fn refuse_what_does_not_fit(decoder: &Decoder, train: &TrainRecipe) -> Result<(), TrainError> {
+pub(crate) fn refuse_what_does_not_fit(
+    decoder: &Decoder,
+    train: &TrainRecipe,
+    rows: &dyn Fn(&TrainRecipe) -> usize,
+) -> Result<(), TrainError> {
     let Some(available) = available_memory() else { return Ok(()) };
-    let (asked, step) = (asked(train), step(train));
-    // Weights that stay are there already, as the texts are.
-    let plan = |choice| Plan { frozen: 0, ..plan(decoder, choice, step, 0) };
-    let found = MachinePlan::new(asked, step, Some(available), None, &plan);
+    let asked = asked(train);
+    // Weights that stay are there already, as the texts are; what products make of them is not.
+    let frozen = decoder.frozen.packed_bytes() as u64;
+    let plan = |choice: Choice| {
+        let rows = rows(&TrainRecipe { micro_batch: choice.micro_batch, ..train.clone() });
+        Plan { frozen, ..Plan::new(decoder, rows, choice.recompute, choice.optimizer, 0) }
+    };
+    let found = MachinePlan::new(asked, step(train, None), Some(available), None, &plan);
     if found.choice == asked && found.fits {
         return Ok(());
     }
@@ -53,18 +62,21 @@ pub(crate) fn refuse_what_does_not_fit(decoder: &Decoder, train: &TrainRecipe) -
     Err(TrainError::Memory { needed, available, fits })
 }
 
-fn step(train: &TrainRecipe) -> Step {
-    Step { sequence: train.sequence, batch: train.batch, steps: train.steps }
+/// What a step is, and how many there are; 0 where only the data would tell.
+fn step(train: &TrainRecipe, examples: Option<usize>) -> Step {
+    let in_epochs = train.epochs.zip(examples).map(|(epochs, examples)| train.steps_of(epochs, examples));
+    Step { sequence: train.sequence, batch: train.batch, steps: in_epochs.unwrap_or(train.steps) }
 }
 
 fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
     let of = |tokens: usize| Plan::new(decoder, tokens, choice.recompute, choice.optimizer, texts);
-    // Sequences do not see each other.
+    // Sequences do not see each other, but all of them see the rows of a prompt.
     let operations_per_token = of(step.sequence).operations_per_token;
-    Plan { operations_per_token, ..of(choice.micro_batch * step.sequence) }
+    let soft = if decoder.layout.prefix.is_some() { 0 } else { decoder.layout.soft_rows() };
+    Plan { operations_per_token, ..of((choice.micro_batch * step.sequence).max(soft + step.sequence)) }
 }
 
-/// The plan of a recipe. `source` is the model that it goes on from, or the one whose tokenizer it takes; `limit` the
+/// The plan of a recipe, and the steps that it speaks of: 0 where it speaks of epochs and does not say of how many examples. `source` is the model that it goes on from, or the one whose tokenizer it takes; `limit` the
 /// memory that there is.
 ///
 /// # Errors
@@ -74,7 +86,7 @@ pub fn plan_recipe(
     source: &Source,
     limit: Option<u64>,
     machine: Option<Machine>,
-) -> Result<MachinePlan, TrainError> {
+) -> Result<(MachinePlan, Step), TrainError> {
     let (config, norm_biases) = if recipe.model.base.is_some() {
         let config = Config::from_source(source)?;
         let norm_biases = config.has_norm_biases(source);
@@ -88,10 +100,10 @@ pub fn plan_recipe(
     let decoder = Decoder { layout, config, frozen, precision: recipe.train.precision };
     let texts: u64 = recipe.data.train.iter().chain(&recipe.data.validation).map(|path| size(path)).sum();
     let train = &recipe.train;
-    let step = step(train);
+    let step = step(train, recipe.data.examples);
     // Of texts only their places are in memory, of examples their tokens.
     let texts = if recipe.tune.is_some() { texts } else { Texts::bytes((texts / BYTES_PER_TEXT) as usize) };
-    let program = resident_memory().unwrap_or(0);
+    let program = resident_memory().unwrap_or(0).saturating_sub(decoder.frozen.byte_len() as u64);
     let memory = |choice| Plan { program, ..plan(&decoder, choice, step, texts) };
     let mut found = MachinePlan::new(asked(train), step, limit, machine, &memory);
     if found.reason == Reason::NothingFits && recipe.model.base.is_some() && decoder.layout.frozen().is_empty() {
@@ -99,7 +111,7 @@ pub fn plan_recipe(
         let others = Plan { program, texts: found.plan.texts, ..Plan::default() };
         found.lora = Some(lora(decoder.config, norm_biases, bytes, &found, step, others)?);
     }
-    Ok(found)
+    Ok((found, step))
 }
 
 /// What a LoRA takes, on weights of so many bytes.

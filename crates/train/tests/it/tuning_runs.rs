@@ -61,13 +61,27 @@ impl Place {
     }
 
     fn open(&self, recipe: &str, folder: &str, threads: usize, resume: bool) -> Result<Run, TrainError> {
+        let begin = |text: String| text + "<assistant>";
+        self.open_with(begin, recipe, folder, threads, resume)
+    }
+
+    /// With a template that begins the assistant's turn so.
+    fn open_with(
+        &self,
+        begin_turn: impl Fn(String) -> String + 'static,
+        recipe: &str,
+        folder: &str,
+        threads: usize,
+        resume: bool,
+    ) -> Result<Run, TrainError> {
         let recipe = Recipe::read(&self.path(recipe))?;
         let source = Source::open(self.path("llama.gguf")).unwrap();
-        let write_chat = Box::new(|messages: &[Value], begin: bool| {
+        let write_chat = Box::new(move |messages: &[Value], begin: bool| {
             let line =
                 |message: &Value| format!("<{}>{}\n", message["role"].as_str()?, message["content"].as_str()?).into();
             let text: Option<String> = messages.iter().map(line).collect();
-            Ok(text.ok_or("no text")? + if begin { "<assistant>" } else { "" })
+            let text = text.ok_or("no text")?;
+            Ok(if begin { begin_turn(text) } else { text })
         });
         let setup = Setup { recipe, folder: self.path(folder), source, threads, write_chat: Some(write_chat) };
         Run::open(setup, resume, &mut |_, _| {})
@@ -269,6 +283,84 @@ fn conversations_and_texts_are_learnt_from() {
     let losses: Vec<f64> = steps(&mut run, 4).iter().map(|report| report.loss).collect();
     assert!(losses[3] < losses[0]);
     assert!(run.finish().unwrap().join("model.safetensors").is_file());
+}
+
+#[test]
+fn turns_that_a_template_runs_together_are_no_trouble() {
+    let place = Place::new();
+    let turn = |role: &str, text: &str| json!({ "role": role, "content": text });
+    let messages = [turn("user", "good?"), turn("assistant", "good"), turn("assistant", "good, too")];
+    place.file("chats.jsonl", &format!("{}\n", json!({ "messages": messages })).repeat(8));
+    let (before, rest) = RECIPE.split_once("train = [").unwrap();
+    let rest = rest.split_once("[train]").unwrap().1;
+    place.file("chat.toml", &format!("{before}train = [\"chats.jsonl\"]\nchat = \"messages\"\n[train]{rest}"));
+    // The turn before is taken up again instead of a new one begun.
+    let take_up = |text: String| match text.strip_suffix('\n') {
+        Some(open) if text.contains("<assistant>") => open.to_owned(),
+        _ => text + "<assistant>",
+    };
+    let mut run = place.open_with(take_up, "chat.toml", "chat", 1, false).unwrap();
+    assert_eq!(run.data_reports().unwrap().0.examples, 8);
+    run.step().unwrap();
+}
+
+#[test]
+fn a_run_goes_on_once_at_a_time_and_with_its_own_data() {
+    let place = Place::new();
+    place.file("epochs.toml", &RECIPE.replace("steps = 8", "epochs = 1.0"));
+    let mut run = place.open("epochs.toml", "run", 1, false).unwrap();
+    steps(&mut run, 4);
+    let problem = |run: Result<Run, TrainError>| run.and_then(|mut run| run.step()).unwrap_err().to_string();
+    assert!(problem(place.open("epochs.toml", "run", 1, true)).contains("being worked on"));
+    drop(run);
+
+    // The disk was full in the middle of a letter.
+    let path = place.path("run/metrics.jsonl");
+    let before = fs::read(&path).unwrap();
+    fs::write(&path, [&before[..], "{\"step\": 4, \"text\": \"샘".as_bytes().split_last().unwrap().1].concat())
+        .unwrap();
+    let mut run = place.open("epochs.toml", "run", 1, true).unwrap();
+    assert_eq!((run.step_number(), run.step().unwrap().step), (4, 5));
+    drop(run);
+    let metrics = fs::read_to_string(&path).unwrap();
+    let found: Vec<u64> =
+        metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["step"].as_u64().unwrap()).collect();
+    assert!(found == [1, 2, 3, 4, 5] && metrics.as_bytes().starts_with(&before));
+
+    // What stands in the folder is a recipe, too.
+    assert_eq!(Recipe::read(&place.path("run/recipe.toml")).unwrap().train.epochs, Some(1.0));
+
+    let rows = fs::read_to_string(place.path("reviews.jsonl")).unwrap();
+    place.file("reviews.jsonl", &format!("{rows}{}\n", json!({ "text": "good", "label": 1 })));
+    assert!(problem(place.open("epochs.toml", "run", 1, true)).contains("not those that this run began with"));
+    place.file("reviews.jsonl", &rows);
+    place.open("epochs.toml", "run", 1, true).unwrap().step().unwrap();
+}
+
+#[test]
+fn what_another_model_left_is_not_tuned() {
+    let place = Place::new();
+    let recipe = RECIPE.replace("\"lora\"", "\"full\"").replace("rank = 4\n", "");
+    place.file("full.toml", &recipe);
+    fs::create_dir_all(place.path("full/base")).unwrap();
+    place.file("full/base/config.json", "{}");
+    let mut run = place.open("full.toml", "full", 1, false).unwrap();
+    run.step().unwrap();
+}
+
+#[test]
+fn prompts_are_measured_with_labels_that_are_longer_than_theirs() {
+    let place = Place::new();
+    let row = |index: usize| match index % 2 {
+        0 => json!({ "text": format!("bad {}", "bad ".repeat(6 + index % 4)), "label": 0 }),
+        _ => json!({ "text": "good", "label": 1 }),
+    };
+    place.file("reviews.jsonl", &(0..40).map(|index| format!("{}\n", row(index))).collect::<String>());
+    let recipe = RECIPE.replace("1 = \"good\", 2 = \"good\"", "1 = \"good good good good good good\"");
+    let recipe = recipe.replace("batch = 6\nmicro_batch = 2", "batch = 1\nmicro_batch = 1");
+    place.file("long.toml", &recipe.replace("evaluate_every = 4", "evaluate_every = 1"));
+    let mut run = place.open("long.toml", "long", 1, false).unwrap();
+    assert!(run.step().unwrap().validation_accuracy.is_some());
 }
 
 #[test]

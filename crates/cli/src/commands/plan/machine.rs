@@ -26,9 +26,7 @@ pub(super) fn of_recipe(arguments: &Plan, path: &std::path::Path, language: Lang
     let chosen = models::find_or_pull(&models::hub()?, &name, arguments.accept_licence, language)?;
     let source = Source::open(&chosen.path)?;
     let machine = measured(arguments, recipe.train.precision, language)?;
-    let plan = plan_recipe(&recipe, &source, limit(arguments), machine)?;
-    let train = &recipe.train;
-    let step = Step { sequence: train.sequence, batch: train.batch, steps: train.steps };
+    let (plan, step) = plan_recipe(&recipe, &source, limit(arguments), machine)?;
     show(&plan, step, arguments.json, language)
 }
 
@@ -130,12 +128,11 @@ fn show(plan: &MachinePlan, step: Step, json: bool, language: Language) -> anyho
             &count(found.operations_per_token),
         );
         text += "\n";
-        text += &l.plan_time(
-            &format!("{:.1}", speed.seconds_per_step),
-            &count(speed.tokens_per_second),
-            &HumanCount(step.steps).to_string(),
-            &duration(speed.hours, language),
-        );
+        let (seconds, tokens) = (format!("{:.1}", speed.seconds_per_step), count(speed.tokens_per_second));
+        text += &match step.steps {
+            0 => l.plan_time_of_step(&seconds, &tokens),
+            steps => l.plan_time(&seconds, &tokens, &HumanCount(steps).to_string(), &duration(speed.hours, language)),
+        };
         text += "\n";
     }
     output::line(&text)
