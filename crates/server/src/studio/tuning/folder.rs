@@ -109,9 +109,14 @@ impl Folder {
         Some(self.run().join("model")).filter(|path| path.is_dir())
     }
 
-    /// Writes recipe and rows of a tuning with this base; the rows are those of a dataset.
+    /// Writes recipe and rows of a tuning with this base; the rows are those of a dataset, and as those for nobody else to
+    /// read, no more than what the run says of them.
     pub(crate) fn write(&self, task: &Task, base: &Path, rows: &Path) -> io::Result<(Split, u64)> {
-        fs::create_dir_all(&self.0)?;
+        let mut folder = fs::DirBuilder::new();
+        folder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder.create(&self.0)?;
         let split = self.split(task, rows)?;
         let train = self.0.join("train.jsonl");
         let held_out = (split.held_out > 0).then(|| self.held_out());
@@ -206,5 +211,34 @@ impl Metric {
         self.validation_loss = other.validation_loss.or(self.validation_loss);
         self.validation_accuracy = other.validation_accuracy.or(self.validation_accuracy);
         self.validation_f1 = other.validation_f1.or(self.validation_f1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn rows_are_dealt_out_for_nobody_else_to_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let home = tempfile::tempdir().unwrap();
+        let rows = home.path().join("rows.jsonl");
+        let text: String =
+            (0..20).map(|row| format!("{}\n", json!({ "document": row, "label": "1", "name": "x" }))).collect();
+        fs::write(&rows, text).unwrap();
+        let task: Task = serde_json::from_value(json!({
+            "dataset": "d", "base": "b", "prompt": "{{document}}", "answer": "{{label}}", "label": "label",
+            "labels": { "0": "bad", "1": "good" },
+        }))
+        .unwrap();
+        let folder = Folder::of(home.path(), "a1");
+        let (split, _) = folder.write(&task, Path::new("base"), &rows).unwrap();
+        assert_eq!((split.train + split.held_out, split.held_out), (20, 2));
+        let train = fs::read_to_string(folder.path().join("train.jsonl")).unwrap();
+        assert!(train.lines().count() == 18 && train.contains("document") && !train.contains("name"));
+        assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }
