@@ -43,6 +43,7 @@ ROWS = {
     "gemma-p4000": (GEMMA, "nsmc-ptuning", "p-tuning", {}),
     "gemma-p32000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 32_000, "epochs": 1, "evaluate_every": 500}),
     "gemma-p54000": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 54_000, "epochs": 1, "evaluate_every": 1000, "keep_packed": "true"}),
+    # A pass over all that there are, as many of each kind: more than three hours of a processor.
     "gemma-pall": (GEMMA, "nsmc-ptuning", "p-tuning", {"examples": 227_580, "epochs": 1, "evaluate_every": 2000, "checkpoint_every": 500, "final_share": 0.02, "keep_packed": "true"}),
     "gemma-prefix32000": (GEMMA, "nsmc-ptuning", "prefix tuning", {"method": '"prefix"', "learning_rate": "1e-2", "examples": 32_000, "epochs": 1, "evaluate_every": 5000, "keep_packed": "true"}),
     "gemma-lora": (GEMMA, "nsmc-lora", "LoRA", {}),
@@ -122,7 +123,7 @@ def main() -> None:
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"lines": []}
         others = [line for line in known["lines"] if line["name"] not in args.rows]
         lines = sorted(lines + others, key=lambda line: list(ROWS).index(line["name"]))
-        print(save("nsmc", {"machine": about, "threads": args.threads, "command": known["command"] if others else command(), "lines": lines}))
+        print(save("nsmc", {"machine": about, "threads": known["threads"] if others else args.threads, "command": known["command"] if others else command(), "lines": lines}))
 
 
 if __name__ == "__main__":
