@@ -5,13 +5,14 @@
 //!     metrics.jsonl         a line for each step and each measurement
 //!     checkpoints/000100/   the last ones
 //!     data.json             what became of the rows, where a model is tuned
+//!     base/, base.sha256    a GGUF model as floats, where all of its weights are tuned
 //!     texts.bin, .idx       the tokens of texts; held-out.bin those that are measured with, where these are other files
 //!     model/, adapter/      what was trained, when the run is done
 //! ```
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use saem_formats::Source;
@@ -21,6 +22,7 @@ use saem_model::{Classifier, Config, Family, convert, load_tokenizer};
 use saem_tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::TrainError;
 use crate::begin;
@@ -119,7 +121,7 @@ pub struct Run {
     gradients: Vec<f32>,
     optimizer: Optimizer,
     buffers: Buffers,
-    /// Open from the first step on: a run that is only looked at leaves nothing behind.
+    /// Open from the first step on: a run that is only looked at leaves nothing behind but its base, where that is converted.
     metrics: Option<File>,
     journal: Option<Journal>,
     /// Bytes that the process had before the run took any.
@@ -463,11 +465,27 @@ fn rounding(recipe: &Recipe, step: u64) -> u32 {
     Random::new(recipe.train.seed ^ step.rotate_left(32), ROUNDING).next() as u32
 }
 
-/// A GGUF file as a checkpoint of floats, beside the run. What lies there before the run is begun may be another model's.
-fn in_checkpoint_form(source: &Source, folder: &std::path::Path, pool: &ThreadPool) -> Result<Source, TrainError> {
-    let directory = folder.join("base");
-    if directory.is_dir() && !folder::is_begun(folder) {
-        fs::remove_dir_all(&directory).map_err(|source| TrainError::Io { path: directory.clone(), source })?;
+/// A GGUF file as a checkpoint of floats, beside the run. Before the run is begun it is made anew if it was made of another
+/// model, of which `base.sha256` is the hash.
+fn in_checkpoint_form(source: &Source, folder: &Path, pool: &ThreadPool) -> Result<Source, TrainError> {
+    let (directory, stamp) = (folder.join("base"), folder.join("base.sha256"));
+    let io = |source| TrainError::Io { path: directory.clone(), source };
+    if !folder::is_begun(folder) {
+        let mut hash = Sha256::new();
+        if let Source::Gguf(file) = source {
+            file.files().iter().for_each(|file| hash.update(file.bytes()));
+        }
+        let found = checkpoint::hex(&hash.finalize());
+        match fs::read_to_string(&stamp) {
+            Ok(made_of) if made_of == found => {}
+            Ok(_) if directory.exists() => fs::remove_dir_all(&directory).map_err(io)?,
+            Err(_) if directory.exists() => {
+                let problem = "it is in the way: here the run keeps its model as floats; choose another folder";
+                return Err(TrainError::Recipe { path: directory, problem: problem.to_owned() });
+            }
+            _ => {}
+        }
+        fs::create_dir_all(folder).and_then(|()| fs::write(&stamp, found)).map_err(io)?;
     }
     if !directory.is_dir() {
         convert(source, &directory, Some(DataType::F32), pool, &mut |_, _| {})?;

@@ -342,10 +342,22 @@ fn what_another_model_left_is_not_tuned() {
     let place = Place::new();
     let recipe = RECIPE.replace("\"lora\"", "\"full\"").replace("rank = 4\n", "");
     place.file("full.toml", &recipe);
-    fs::create_dir_all(place.path("full/base")).unwrap();
-    place.file("full/base/config.json", "{}");
-    let mut run = place.open("full.toml", "full", 1, false).unwrap();
-    run.step().unwrap();
+    let open = |folder: &str| place.open("full.toml", folder, 1, false);
+    // Folders that are not the run's own are left alone.
+    fs::create_dir_all(place.path("mine/base")).unwrap();
+    place.file("mine/base/notes.txt", "mine");
+    assert!(open("mine").unwrap_err().to_string().contains("in the way"));
+    assert_eq!(fs::read_to_string(place.path("mine/base/notes.txt")).unwrap(), "mine");
+
+    // Looked at with one model, and then begun with another.
+    let first = open("full").unwrap().step().unwrap().loss;
+    drop(open("other").unwrap());
+    let pool = ThreadPool::new(1).unwrap();
+    fs::remove_file(place.path("llama.gguf")).unwrap();
+    convert(&llama(), &place.path("llama.gguf"), Some(DataType::Q4_0), &pool, &mut |_, _| {}).unwrap();
+    let coarse = open("coarse").unwrap().step().unwrap().loss;
+    let other = open("other").unwrap().step().unwrap().loss;
+    assert!(other == coarse && other != first, "{first} {coarse} {other}");
 }
 
 #[test]
