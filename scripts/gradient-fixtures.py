@@ -6,8 +6,10 @@ Every family gets `crates/train/tests/fixtures/<name>.safetensors` with
   loss            the mean loss over the targets of two texts, which do not see each other
   <parameter>     its gradient, rounded to float32; where there are experts, that of the loss and BALANCE times the loss for
                   their uneven use (Fedus et al. 2021, section 2.2), the mean over layers with experts
-and for the families of TRAJECTORIES
+and, where there are no experts,
   losses          the losses of 50 steps of AdamW on the same batch
+Those of LONG also get `<name>-long.safetensors`: the same of texts of 200 and 100 tokens, which are longer than windows and than what kernels take at a
+time, with Z times the mean square of the logarithm of each softmax's sum in the loss.
 
     pip install torch transformers safetensors
     python scripts/gradient-fixtures.py [name ...]
@@ -28,16 +30,29 @@ FIRST_TEXT = 25
 STEPS = 50
 ADAMW = dict(lr=1e-3, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
 BALANCE = 0.5
-TRAJECTORIES = ("llama", "gemma3")
+LONG = ("llama", "mistral", "gemma2", "exaone4", "qwen3_moe")
+LENGTHS = (200, 100)
+Z = 0.01
 
 
 def loss_of(model, texts):
-    total, count = 0.0, 0
+    """The mean loss, and the mean square of the logarithms of the softmax's sums."""
+    total, squares, count = 0.0, 0.0, 0
     for text in texts:
         logits = model(torch.tensor([text])).logits[0, :-1]
         total = total + torch.nn.functional.cross_entropy(logits, torch.tensor(text[1:]), reduction="sum")
+        squares = squares + logits.logsumexp(-1).square().sum()
         count += len(text) - 1
-    return total / count
+    return total / count, squares / count
+
+
+def long_texts(tokens):
+    """Tokens of a short text in an order that does not repeat, as the test has them."""
+    texts, start = [], 0
+    for length in LENGTHS:
+        texts.append([tokens[(place * place + place // 40) % len(tokens)] for place in range(start, start + length)])
+        start += length
+    return texts
 
 
 def imbalance(config, inputs):
@@ -79,6 +94,33 @@ def load(name):
     return model.train()
 
 
+def gradients(config, name, texts, z):
+    """The loss, and every gradient."""
+    model = load(name)
+    inputs = {}
+    for key, module in model.named_modules():
+        if key.endswith("mlp.gate"):
+            inputs[module] = rows = []
+            module.register_forward_pre_hook(lambda _, args, rows=rows: rows.append(args[0].reshape(-1, args[0].shape[-1])))
+    loss, squares = loss_of(model, texts)
+    whole = loss + z * squares
+    (whole + BALANCE * imbalance(config, inputs) if inputs else whole).backward()
+    tensors = {key: value.contiguous() for key, value in by_expert({key: value.grad.float() for key, value in model.named_parameters()})}
+    return {**tensors, "loss": (loss + z * squares).detach().float().reshape(1)}
+
+
+def trajectory(name, texts):
+    model, losses = load(name), []
+    optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss, _ = loss_of(model, texts)
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    return torch.tensor(losses)
+
+
 def main() -> None:
     FIXTURES.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or sorted(path.parent.name for path in MODELS.glob("*/config.json")):
@@ -88,27 +130,11 @@ def main() -> None:
             continue
         tokens = json.loads((MODELS / name / "tokens.json").read_text())
         texts = [tokens[:FIRST_TEXT], tokens[FIRST_TEXT:]]
-        model = load(name)
-        inputs = {}
-        for key, module in model.named_modules():
-            if key.endswith("mlp.gate"):
-                inputs[module] = rows = []
-                module.register_forward_pre_hook(lambda _, args, rows=rows: rows.append(args[0].reshape(-1, args[0].shape[-1])))
-        loss = loss_of(model, texts)
-        (loss + BALANCE * imbalance(config, inputs) if inputs else loss).backward()
-        gradients = {key: value.grad.float() for key, value in model.named_parameters()}
-        tensors = {key: value.contiguous() for key, value in by_expert(gradients)}
-        tensors["loss"] = loss.detach().float().reshape(1)
-        if name in TRAJECTORIES:
-            model, losses = load(name), []
-            optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
-            for _ in range(STEPS):
-                optimizer.zero_grad()
-                loss = loss_of(model, texts)
-                loss.backward()
-                losses.append(loss.item())
-                optimizer.step()
-            tensors["losses"] = torch.tensor(losses)
+        tensors = gradients(config, name, texts, 0.0)
+        if "num_experts" not in config:
+            tensors["losses"] = trajectory(name, texts)
+        if name in LONG:
+            save_file(gradients(config, name, long_texts(tokens), Z), FIXTURES / f"{name}-long.safetensors")
         save_file(tensors, FIXTURES / f"{name}.safetensors")
         print(name, len(tensors), float(tensors["loss"]), flush=True)
 

@@ -82,7 +82,6 @@ export function labelled(column: Column): Pick<Plan, "label" | "labels"> {
 
 export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
   const { settings } = plan;
-  const rate = Number(settings.learningRate);
   return {
     dataset,
     base,
@@ -97,7 +96,7 @@ export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
       epochs: settings.epochs,
       batch: settings.batch,
       sequence: settings.sequence,
-      learning_rate: settings.learningRate.trim() !== "" && rate > 0 ? rate : null,
+      learning_rate: rateOf(settings) || null,
       rank: settings.rank,
       virtual_tokens: settings.virtualTokens,
       held_out: settings.heldOut,
@@ -115,8 +114,16 @@ export function example(plan: Plan, row: Record<string, unknown>): { prompt: str
   return { prompt: fill(plan.prompt, values), answer, rejected: fill(plan.rejected, values) };
 }
 
+/** The learning rate; null where the method's own is meant, and no number where what was typed is none. */
+function rateOf({ learningRate }: Settings): number | null {
+  const text = learningRate.trim();
+  const rate = Number(text);
+  return text === "" ? null : rate > 0 && rate <= 10 ? rate : NaN;
+}
+
 /** The first thing that keeps a task from being begun; the name of a text. */
-export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "rejected" | "unknown" | "words" | "reveals" | "label" | null {
+export function obstacle(plan: Plan, columns: Column[]): "prompt" | "answer" | "rejected" | "unknown" | "words" | "reveals" | "label" | "rate" | null {
+  if (Number.isNaN(rateOf(plan.settings))) return "rate";
   if (plan.chat) return null;
   const known = new Set(columns.map((column) => column.name));
   const [asked, answered, refused] = [variableNames([plan.prompt]), variableNames([plan.answer]), variableNames([plan.rejected])];

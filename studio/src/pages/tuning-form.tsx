@@ -218,7 +218,12 @@ function Takes({ plan, dataset, base, blocked }: { plan: Plan; dataset: string; 
   const [busy, setBusy] = useState(false);
   const task = JSON.stringify(taskOf(plan, dataset, base));
   useEffect(() => {
-    if (blocked || base === "") return;
+    if (blocked || base === "") {
+      setTold(null);
+      setError("");
+      setBusy(false);
+      return;
+    }
     const stop = new AbortController();
     setBusy(true);
     const timer = setTimeout(() => {
@@ -236,7 +241,7 @@ function Takes({ plan, dataset, base, blocked }: { plan: Plan; dataset: string; 
     <section class={`card form takes${busy ? " busy" : ""}`} aria-label={t("tuning.takes")} aria-busy={busy}>
       <h2>{t("tuning.takes")}</h2>
       {error && <p class="error" role="alert">{error}</p>}
-      {!told && !error && <p class="hint">{t("tuning.planning")}</p>}
+      {!told && !error && <p class="hint">{t(blocked || base === "" ? "tuning.unplanned" : "tuning.planning")}</p>}
       {told && (
         <>
           <p class="figure-line"><strong data-testid="plan-total">{size(told.total)}</strong> <span class="hint">{t("tuning.memory")}</span></p>

@@ -1,7 +1,7 @@
 // A tuning on its way and at its end: how far, how well, compared, published.
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call } from "../api/client";
+import { ApiError, call } from "../api/client";
 import type { ComparedRow, Metric, NewKey, StudioApp, Tuning } from "../api/studio";
 import { duration } from "../domain/tuning";
 import { date, number, percent, t } from "../i18n";
@@ -48,7 +48,11 @@ export function TuningView({ id }: { id: string }): JSX.Element {
   useEffect(() => {
     if (!GOES_ON.includes(state)) return;
     // A server that starts again goes on with the tuning, so a failed look is no end.
-    const timer = setInterval(() => void read().then(() => setError("")).catch(() => setError(t("error.unreachable"))), PULSE);
+    const timer = setInterval(() => void read().then(() => setError("")).catch((reason: unknown) => {
+      fail(reason);
+      // It was deleted, or is nobody's to see any more.
+      if (reason instanceof ApiError && (reason.status === 403 || reason.status === 404)) clearInterval(timer);
+    }), PULSE);
     return () => clearInterval(timer);
   }, [state]);
   useEffect(() => {

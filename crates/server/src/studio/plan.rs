@@ -44,6 +44,9 @@ pub(crate) struct PlanRequest {
 #[utoipa::path(post, path = "/api/studio/plan", operation_id = "studioPlan", tag = "studio", request_body = PlanRequest,
     responses((status = 200, body = Object), (status = "4XX", body = ErrorBody)))]
 pub(crate) async fn plan(JsonBody(body): JsonBody<PlanRequest>) -> Result<Response, ApiError> {
+    if body.hardware.len() > hardware::all().len() {
+        return Err(ApiError::invalid_value("hardware", "hardware names more devices than there are"));
+    }
     let find = |(place, name): (usize, &String)| {
         let unknown = || ApiError::invalid_value(format!("hardware[{place}]"), format!("There is no device `{name}`"));
         hardware::find(name).ok_or_else(unknown)

@@ -38,21 +38,41 @@ const BALANCE: f32 = 0.5;
 const BOUNDS: [(Precision, f64, f64); 3] =
     [(Precision::F32, 1e-6, 1e-5), (Precision::Split, 1e-5, 5e-4), (Precision::Bf16, 1e-2, 2e-1)];
 const FIRST_TEXT: usize = 25;
+/// Tokens of long texts, and the z-loss that is learnt with them.
+const LONG: [usize; 2] = [200, 100];
+const LONG_Z: f32 = 0.01;
 const TOKENS: usize = 40;
 
 fn fixtures(krate: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("tests/fixtures")
 }
 
+type Texts = (Vec<u32>, Vec<u32>);
+
 struct Case {
     decoder: Decoder,
     weights: Vec<f32>,
     batch: Batch,
+    /// Weight of the squared logarithm of each softmax's sum.
+    z: f32,
     expected: safetensors::SafeTensors,
 }
 
 impl Case {
     fn open(name: &str) -> Self {
+        Self::of_texts(name, "", 0.0, |tokens| (tokens[..FIRST_TEXT].to_vec(), tokens[FIRST_TEXT..].to_vec()))
+    }
+
+    /// With texts that are longer than windows and than what kernels take at a time, in an order that does not repeat.
+    fn open_long(name: &str) -> Self {
+        Self::of_texts(name, "-long", LONG_Z, |tokens| {
+            let token = |place: usize| tokens[(place * place + place / 40) % tokens.len()];
+            let [first, all] = [LONG[0], LONG[0] + LONG[1]];
+            ((0..first).map(token).collect(), (first..all).map(token).collect())
+        })
+    }
+
+    fn of_texts(name: &str, kind: &str, z: f32, texts: impl Fn(&[u32]) -> Texts) -> Self {
         let directory = fixtures("model").join(name);
         let source = Source::open(&directory).unwrap();
         let config = Config::from_source(&source).unwrap();
@@ -63,13 +83,16 @@ impl Case {
         }
         let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
         let mut batch = Batch::default();
-        batch.push(&tokens[..FIRST_TEXT]);
-        batch.push(&tokens[FIRST_TEXT..]);
-        let expected = safetensors::SafeTensors::open(fixtures("train").join(format!("{name}.safetensors"))).unwrap();
+        let (first, second) = texts(&tokens);
+        batch.push(&first);
+        batch.push(&second);
+        let expected = fixtures("train").join(format!("{name}{kind}.safetensors"));
+        let expected = safetensors::SafeTensors::open(expected).unwrap();
         Self {
             decoder: Decoder { config, layout, frozen: Frozen::default(), precision: Precision::F32 },
             weights,
             batch,
+            z,
             expected,
         }
     }
@@ -80,13 +103,13 @@ impl Case {
     }
 
     fn objective(&self) -> Objective {
-        Objective { factor: 1.0 / self.batch.target_count() as f32, z: 0.0, balance: BALANCE }
+        Objective { factor: 1.0 / self.batch.target_count() as f32, z: self.z, balance: BALANCE }
     }
 
     /// The mean loss and its gradients.
     fn gradients(&self, threads: usize, recompute: Recompute) -> (f64, Vec<f32>) {
         let pool = ThreadPool::new(threads).unwrap();
-        let mut buffers = Buffers::new(&self.decoder, TOKENS, recompute);
+        let mut buffers = Buffers::new(&self.decoder, self.batch.tokens.len(), recompute);
         let mut gradients = vec![0.0; self.weights.len()];
         let (objective, count) = (self.objective(), self.batch.target_count() as f64);
         let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
@@ -123,12 +146,19 @@ impl Case {
 
 #[test]
 fn losses_and_gradients_are_those_of_pytorch() {
-    for name in FAMILIES {
-        let mut case = Case::open(name);
+    let long = ["llama", "mistral", "gemma2", "exaone4", "qwen3_moe"].map(|name| (name, Case::open_long(name)));
+    for (name, mut case) in FAMILIES.map(|name| (name, Case::open(name))).into_iter().chain(long) {
         for (precision, loss_bound, bound) in BOUNDS {
+            // Among so many tokens there is one for which a router finds two experts as good as each other but for rounding.
+            if case.z > 0.0 && name.ends_with("moe") && precision != Precision::F32 {
+                continue;
+            }
             case.decoder.precision = precision;
             let (found, worst, parameter) = case.distance();
-            println!("{name}, {precision:?}: loss {found:.1e}, worst gradient {worst:.1e} ({parameter})");
+            let length = case.batch.tokens.len();
+            println!(
+                "{name}, {length} tokens, {precision:?}: loss {found:.1e}, worst gradient {worst:.1e} ({parameter})"
+            );
             assert!(found < loss_bound, "{name}, {precision:?}: the loss is {found:e} away");
             assert!(worst < bound, "{name}, {precision:?}: the gradient of {parameter} is {worst:.1e} away");
         }
@@ -179,7 +209,7 @@ fn every_instruction_set_gives_the_same_gradients_but_for_rounding() {
 
 #[test]
 fn fifty_steps_of_adamw_follow_pytorch() {
-    for name in ["llama", "gemma3"] {
+    for name in FAMILIES.into_iter().filter(|name| !name.ends_with("moe")) {
         let mut case = Case::open(name);
         let pool = ThreadPool::new(2).unwrap();
         let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None);

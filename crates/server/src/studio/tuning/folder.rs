@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use saem_engine::random::Random;
 use serde::{Deserialize, Serialize};
@@ -168,9 +169,9 @@ impl Folder {
             file => file?,
         };
         let mut metrics: Vec<Metric> = Vec::new();
-        for line in BufReader::new(file).lines() {
-            // The last line may be half written.
-            let Ok(metric) = serde_json::from_str::<Metric>(&line?) else { continue };
+        for line in BufReader::new(file).split(b'\n') {
+            // The last line may be half written, and end within a letter.
+            let Ok(metric) = serde_json::from_slice::<Metric>(&line?) else { continue };
             match metrics.last_mut() {
                 // A measurement has a line of its own.
                 Some(last) if last.step == metric.step => last.add(metric),
@@ -181,24 +182,66 @@ impl Folder {
         Ok(metrics)
     }
 
-    /// The last thing that the process said of what went wrong.
-    pub(crate) fn fault(&self) -> Option<String> {
+    /// Bytes of the log so far.
+    pub(crate) fn logged(&self) -> u64 {
+        fs::metadata(self.log()).map_or(0, |metadata| metadata.len())
+    }
+
+    /// What the process said of what went wrong, after so many bytes of the log; paths in it are those in the folder.
+    pub(crate) fn fault(&self, after: u64) -> Option<String> {
         let mut file = File::open(self.log()).ok()?;
-        let length = file.metadata().ok()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES))).ok()?;
+        file.seek(SeekFrom::Start(self.logged().saturating_sub(LOG_BYTES).max(after))).ok()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).ok()?;
-        fault_of(&String::from_utf8_lossy(&bytes))
+        let inside = format!("{}/", self.0.display());
+        fault_of(&String::from_utf8_lossy(&bytes)).map(|fault| fault.replace(&inside, ""))
+    }
+
+    /// Removes it with everything in it, in a while: who writes into it still finds no place for another file.
+    pub(crate) fn remove(&self) {
+        for _ in 0..50 {
+            match fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(100)),
+                _ => return,
+            }
+        }
+        tracing::warn!(path = %self.0.display(), "a folder cannot be removed");
     }
 }
 
-/// What a command says of what went wrong, among the last lines that it wrote.
+/// What a command says of what went wrong, among the last lines that it wrote: a line, and below it the cause and what to do.
 fn fault_of(said: &str) -> Option<String> {
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     // In English and in Korean.
-    let told =
-        lines.iter().rev().find_map(|line| ["error: ", "saem: "].iter().find_map(|name| line.strip_prefix(name)));
-    told.or(lines.last().copied()).map(str::to_owned)
+    let told = |line: &str| ["error: ", "saem: "].iter().find_map(|name| line.strip_prefix(name).map(str::to_owned));
+    let (place, mut fault) =
+        lines.iter().enumerate().rev().find_map(|(place, line)| Some((place, told(line.trim_start())?)))?;
+    for more in lines[place + 1..].iter().take_while(|line| line.starts_with(char::is_whitespace)) {
+        fault += ". ";
+        fault += more.trim();
+    }
+    Some(fault)
+}
+
+/// A folder that goes when whoever wants it does, unless it is to be kept: a request ends where its browser hangs up.
+pub(crate) struct Temporary(Option<Folder>);
+
+impl Temporary {
+    pub(crate) fn new(folder: Folder) -> Self {
+        Self(Some(folder))
+    }
+
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take() {
+            tokio::task::spawn_blocking(move || folder.remove());
+        }
+    }
 }
 
 impl Metric {
@@ -219,6 +262,35 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_fault_is_told_with_its_cause_and_without_where_the_home_is() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::at(home.path());
+        let log = |text: &str| fs::write(folder.log(), text).unwrap();
+        log("");
+        assert_eq!(folder.fault(0), None);
+        let before = "error: Stopped after step 3\n  saem goes on with --resume\n";
+        let path = folder.recipe().display().to_string();
+        log(&format!("{before}step 4 of 8\nerror: The recipe does not fit: {path}\n  rank is 0\n\n  take more\n"));
+        assert_eq!(folder.fault(0).unwrap(), "The recipe does not fit: recipe.toml. rank is 0. take more");
+        // It was killed, and what is above is of another time.
+        log(&format!("{before}step 4 of 8\n"));
+        assert_eq!(folder.fault(before.len() as u64), None);
+    }
+
+    #[test]
+    fn metrics_that_were_cut_off_within_a_letter_are_left_out() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::at(home.path());
+        fs::create_dir_all(folder.run()).unwrap();
+        fs::write(
+            folder.run().join("metrics.jsonl"),
+            b"{\"step\": 1, \"loss\": 2.5}\n{\"step\": 2, \"text\": \"\xec\x83",
+        )
+        .unwrap();
+        assert_eq!(folder.metrics(0).unwrap().iter().map(|metric| metric.step).collect::<Vec<_>>(), [1]);
+    }
 
     #[cfg(unix)]
     #[test]

@@ -72,8 +72,15 @@ pub(crate) async fn publish(
     let made = async {
         let folder = Folder::of(home(&app)?, &stored.id);
         let sample = blocking(move || folder.held_out_rows(0, 1).map_err(|error| failed(&error))).await?;
-        let project = match &stored.project {
-            Some(project) => project.clone(),
+        // The project of an earlier publication asks for the name that it had then.
+        let earlier = match &stored.project {
+            Some(project) => {
+                store.project(project).await.ok().filter(|known| known.current.document["model"] == full.as_str())
+            }
+            None => None,
+        };
+        let project = match earlier {
+            Some(project) => project.id,
             None => {
                 let document = asking(&full, &record, sample.first());
                 let document = document.to_value()?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::folder::{Folder, Metric};
+use super::folder::{Folder, Metric, Temporary};
 use super::task::{Method, Task};
 use super::tuner;
 use crate::http::{JsonBody, PathId, QueryOf, blocking, json};
@@ -168,22 +168,16 @@ pub(crate) async fn plan(
     // One at a time: each reads a table, and some a model.
     let _turn = app.plans().lock().await;
     let id = store(&app)?.fresh_id().map_err(refused)?;
-    let place = home.join("runs").join(format!(".plan-{id}"));
-    let folder = Folder::at(&place);
+    let folder = Folder::at(&home.join("runs").join(format!("{}{id}", tuner::PLAN)));
+    let _removed = Temporary::new(folder.clone());
     let threads = tuner::threads(begun.task.parameters.threads);
-    let (written, at) = (begun.write(folder.clone()), folder.clone());
-    let answer: Result<Plan, ApiError> = async {
-        let record = written.await?;
-        let said = tuner::plan(&program, &at, threads).await?;
-        let told: Value = serde_json::from_slice(&said).map_err(|error| {
-            tracing::error!(error = %error, "saem tune printed a plan that cannot be read");
-            ApiError::internal()
-        })?;
-        Ok(planned(&told, &record))
-    }
-    .await;
-    discard(place).await;
-    Ok(json(StatusCode::OK, &answer?))
+    let record = begun.write(folder.clone()).await?;
+    let said = tuner::plan(&program, &folder, threads).await?;
+    let told: Value = serde_json::from_slice(&said).map_err(|error| {
+        tracing::error!(error = %error, "saem tune printed a plan that cannot be read");
+        ApiError::internal()
+    })?;
+    Ok(json(StatusCode::OK, &planned(&told, &record)))
 }
 
 /// The plan that `saem tune` printed.
@@ -205,7 +199,8 @@ fn planned(told: &Value, record: &Record) -> Plan {
 }
 
 /// What of memory a plan names, in the order in which it is shown.
-const KINDS: [&str; 8] = ["frozen", "weights", "gradients", "optimizer", "activations", "logits", "working", "texts"];
+const KINDS: [&str; 9] =
+    ["frozen", "weights", "gradients", "optimizer", "activations", "logits", "working", "texts", "program"];
 
 /// Begins a tuning. One runs at a time; others wait.
 #[utoipa::path(post, path = "/api/studio/tunings", operation_id = "studioCreateTuning", tag = "studio", request_body = NewRequest,
@@ -220,24 +215,14 @@ pub(crate) async fn create(
     let store = store(&app)?;
     let id = store.fresh_id().map_err(refused)?;
     let folder = Folder::of(&home, &id);
-    let place = folder.path().to_owned();
-    let made = async {
-        let record = begun.write(folder).await?;
-        let task = serde_json::to_value(&record).map_err(|_| ApiError::internal())?;
-        let new = NewTuning { id, name: nfc(body.name), task, key: caller.key_id().to_owned() };
-        store.create_tuning(caller.tenant_name(), new, &caller.origin()).await.map_err(refused)
-    }
-    .await;
-    match made {
-        Ok(made) => {
-            app.tunings().notify_one();
-            Ok(json(StatusCode::CREATED, &show(&app, made).await?))
-        }
-        Err(error) => {
-            discard(place).await;
-            Err(error)
-        }
-    }
+    let unless_made = Temporary::new(folder.clone());
+    let record = begun.write(folder).await?;
+    let task = serde_json::to_value(&record).map_err(|_| ApiError::internal())?;
+    let new = NewTuning { id, name: nfc(body.name), task, key: caller.key_id().to_owned() };
+    let made = store.create_tuning(caller.tenant_name(), new, &caller.origin()).await.map_err(refused)?;
+    unless_made.keep();
+    app.tunings().notify_one();
+    Ok(json(StatusCode::CREATED, &show(&app, made).await?))
 }
 
 /// Tunings of the caller's organisation.

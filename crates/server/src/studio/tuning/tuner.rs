@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) async fn work(app: App) {
     let settings = app.settings();
     let (Ok(store), Some(home)) = (store(&app).map(Arc::clone), settings.home.clone()) else { return };
+    sweep(&home);
     restore(&app, &store, &home, None).await;
     let Some(program) = settings.program.clone() else { return };
     let runner = RequestId::fresh().as_str().to_owned();
@@ -58,6 +59,20 @@ pub(crate) async fn work(app: App) {
         }
     }
 }
+
+/// Removes what plans left behind when a server was killed. Those of another server that shares the home are younger.
+fn sweep(home: &Path) {
+    for entry in fs::read_dir(home.join("runs")).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        let is_plan = entry.file_name().to_string_lossy().starts_with(PLAN);
+        if is_plan && age.is_some_and(|age| age > 2 * PLAN_TIME) {
+            Folder::at(&entry.path()).remove();
+        }
+    }
+}
+
+/// What the names of folders begin with in which it is looked what a tuning would take.
+pub(crate) const PLAN: &str = ".plan-";
 
 /// Serves the published results of a model that has just come.
 pub(crate) async fn restore_of(app: &App, base: &str) {
@@ -106,6 +121,7 @@ pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -
 
 /// Works on one tuning until it has come to an end, is stopped, or the server goes down.
 async fn run(app: &App, store: &Store, program: &Path, folder: &Folder, tuning: &Tuning, runner: &str) {
+    let logged = folder.logged();
     let ended = match begin(program, folder, tuning).await {
         Ok(mut child) => watch(app, store, &mut child, &tuning.id, runner).await.inspect(|_| {
             let _ = fs::remove_file(folder.process());
@@ -122,11 +138,19 @@ async fn run(app: &App, store: &Store, program: &Path, folder: &Folder, tuning: 
         None => return,
         Some((status, _)) if status.success() => (TuningState::Done, String::new()),
         Some((_, true)) => (TuningState::Stopped, String::new()),
-        Some((status, false)) => (TuningState::Failed, folder.fault().unwrap_or_else(|| status.to_string())),
+        Some((status, false)) => (TuningState::Failed, reason(folder, logged, status)),
     };
     if let Err(error) = store.end_tuning(&tuning.id, runner, state, &reason).await {
         tracing::error!(tuning = tuning.id, error = %error, "the end of a tuning cannot be written");
     }
+}
+
+/// Why a process failed that had logged so much before.
+fn reason(folder: &Folder, logged: u64, status: ExitStatus) -> String {
+    folder.fault(logged).unwrap_or_else(|| match status.code() {
+        Some(_) => status.to_string(),
+        None => format!("The process was ended by the system ({status}), most often for want of memory"),
+    })
 }
 
 /// Starts the process of a tuning, after the end of one that another start of the server left behind.
@@ -267,8 +291,7 @@ pub(crate) async fn plan(program: &Path, folder: &Folder, threads: usize) -> Res
     if status.success() {
         return fs::read(&said).map_err(|error| failed(&error));
     }
-    let reason = folder.fault().unwrap_or_else(|| status.to_string());
-    Err(ApiError::invalid("plan_failed", "", reason))
+    Err(ApiError::invalid("plan_failed", "", reason(folder, 0, status)))
 }
 
 /// A process that nobody waits for any more when whoever asked is gone.
