@@ -8,6 +8,7 @@
 
 mod arguments;
 mod commands;
+mod curve;
 mod failure;
 mod help;
 mod language;

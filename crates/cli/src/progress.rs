@@ -90,10 +90,11 @@ impl Progress {
             Unit::Bytes => DecimalBytes(count).to_string(),
             Unit::Tokens | Unit::Steps => count.to_string(),
         };
-        let template = if self.total.is_some() {
-            "{msg}  {bar:24}  {done} / {all}  {speed}  {left}"
-        } else {
-            "{msg}  {spinner}  {done}  {speed}"
+        let template = match (self.total, unit) {
+            // The title of training has a curve in it.
+            (Some(_), Unit::Steps) => "{msg}  {bar:12}  {done} / {all}  {left}",
+            (Some(_), _) => "{msg}  {bar:24}  {done} / {all}  {speed}  {left}",
+            (None, _) => "{msg}  {spinner}  {done}  {speed}",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let style = style

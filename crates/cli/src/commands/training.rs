@@ -14,6 +14,7 @@ use saem_train::{DataReport, Recipe, Run, Setup, StepReport, WriteChat};
 
 use crate::arguments::{Pretrain, TrainFlags, Tune};
 use crate::commands::INTERRUPTED;
+use crate::curve::Curve;
 use crate::failure::{Failure, bytes};
 use crate::language::Language;
 use crate::progress::{Progress, Unit};
@@ -173,13 +174,15 @@ fn train(run: &mut Run, stop: &AtomicBool, json: bool, language: Language) -> an
     let mut progress = Progress::new(language, language.training("…"), Unit::Steps, Some(run.steps()));
     let watched = console::user_attended_stderr();
     let mut said = Instant::now();
+    let mut curve = Curve::default();
     progress.set(run.step_number());
     while run.step_number() < run.steps() {
         if stop.load(Ordering::Relaxed) {
             return Ok(true);
         }
         let report = run.step()?;
-        progress.rename(language.training(&format!("{:.4}", report.loss)));
+        curve.add(report.loss);
+        progress.rename(language.training(&format!("{:.4} {curve}", report.loss)));
         progress.set(report.step);
         if json {
             output::line(&format!("{}\n", serde_json::to_string(&report)?))?;
