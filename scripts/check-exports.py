@@ -54,7 +54,6 @@ def loss_of(model, texts: list[list[int]]) -> float:
 
 
 def main() -> None:
-    torch.manual_seed(0)
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(BASE / "tokenizer.json"))
     end = tokenizer.convert_tokens_to_ids(json.loads((BASE / "tokenizer_config.json").read_text())["eos_token"])
 
@@ -75,7 +74,7 @@ def main() -> None:
         for name, rows in (("train", ROWS[:32]), ("held-out", ROWS[32:])):
             (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         held_out = [encode(row) for row in ROWS[32:]]
-        data = f'[data]\ntrain = ["train.jsonl"]\nvalidation = ["held-out.jsonl"]\n'
+        data = '[data]\ntrain = ["train.jsonl"]\nvalidation = ["held-out.jsonl"]\n'
         model = f'[model]\nbase = "{BASE}"\n'
         for method in ("lora", "dora", "p-tuning", "prompt", "prefix"):
             extra = "rank = 4\n" if method in ("lora", "dora") else "virtual_tokens = 3\n"
@@ -98,7 +97,7 @@ def main() -> None:
         recipe = f'[model]\ntokenizer = "{BASE}"\n[model.config]\n{shape}{data}{TRAIN.replace("sequence = 48", "sequence = 16")}'
         out, _ = run(folder, "pretrained", recipe, "pretrain")
         loaded, told = AutoModelForCausalLM.from_pretrained(out / "model", dtype=torch.float32, output_loading_info=True)
-        again, last = run(folder, "again", f'[model]\nbase = "{out / "model"}"\n[tune]\nmethod = "full"\n{data}text = "text"\n{TRAIN}learning_rate = 1e-12\n'.replace("learning_rate = 0.01\n", ""))
+        _, last = run(folder, "again", f'[model]\nbase = "{out / "model"}"\n[tune]\nmethod = "full"\n{data}text = "text"\n{TRAIN}learning_rate = 1e-12\n'.replace("learning_rate = 0.01\n", ""))
         compare("pretrained", last["validation_loss"], loss_of(loaded.eval(), held_out))
         if told["missing_keys"] or told["unexpected_keys"]:
             failed += 1

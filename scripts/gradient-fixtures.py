@@ -106,7 +106,7 @@ def gradients(config, name, texts, z):
     whole = loss + z * squares
     (whole + BALANCE * imbalance(config, inputs) if inputs else whole).backward()
     tensors = {key: value.contiguous() for key, value in by_expert({key: value.grad.float() for key, value in model.named_parameters()})}
-    return {**tensors, "loss": (loss + z * squares).detach().float().reshape(1)}
+    return {**tensors, "loss": whole.detach().float().reshape(1)}
 
 
 def trajectory(name, texts):

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -118,12 +119,12 @@ pub(crate) async fn create(
     let id = store.fresh_id().map_err(refused)?;
     let folder = folder(&app, &id)?;
     let bytes = read_body(request, Bounds::DATASET.bytes).await?;
-    let at = folder.clone();
+    let unless_made = Temporary::new(&folder);
     let (about, rows, bytes) = blocking(move || {
         let mut table = Table::read(&bytes, format, delimiter, Bounds::DATASET)?;
         table.columns = variables(std::mem::take(&mut table.columns));
         let (columns, notices) = report(&table);
-        let written = write(&at, &table, &columns).map_err(|error| failed(&error))?;
+        let written = write(&folder, &table, &columns).map_err(|error| failed(&error))?;
         let rows = i64::try_from(table.rows.len()).unwrap_or(i64::MAX);
         let (encoding, faults) = (table.encoding.to_owned(), table.faults);
         Ok((About { format, encoding, columns, faults, faults_total: table.faults_total, notices }, rows, written))
@@ -132,13 +133,9 @@ pub(crate) async fn create(
     let about = serde_json::to_value(&about).map_err(|_| ApiError::internal())?;
     let name = nfc(query.name.unwrap_or_else(|| "dataset".to_owned()));
     let new = NewDataset { id, name, about, rows, bytes };
-    match store.create_dataset(caller.tenant_name(), new, &caller.origin()).await {
-        Ok(made) => Ok(json(StatusCode::CREATED, &show(made)?)),
-        Err(error) => {
-            discard(folder).await;
-            Err(refused(error))
-        }
-    }
+    let made = store.create_dataset(caller.tenant_name(), new, &caller.origin()).await.map_err(refused)?;
+    unless_made.keep();
+    Ok(json(StatusCode::CREATED, &show(made)?))
 }
 
 /// Datasets of the caller's organisation.
@@ -276,14 +273,42 @@ fn write(folder: &Path, table: &Table, columns: &[Column]) -> io::Result<i64> {
     written
 }
 
-/// Removes a folder that nobody knows of any more.
+/// Removes a folder that nobody knows of any more. Who still writes into it finds no place for another file.
 pub(crate) async fn discard(folder: PathBuf) {
-    let removed = blocking(move || match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&error)),
-        _ => Ok(()),
+    let removed = blocking(move || {
+        let mut tries = 50;
+        loop {
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => tries -= 1,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
+                _ => return Ok(()),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     });
     // Whoever asked has what they asked for; the log knows what is left.
     let _ = removed.await;
+}
+
+/// A folder that goes when whoever wants it does, unless it is to be kept: a request ends where its browser hangs up.
+pub(crate) struct Temporary(Option<PathBuf>);
+
+impl Temporary {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self(Some(folder.to_owned()))
+    }
+
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take() {
+            tokio::spawn(discard(folder));
+        }
+    }
 }
 
 /// Files cannot be read or written: the log knows which and why.

@@ -12,7 +12,6 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use saem_engine::random::Random;
 use serde::{Deserialize, Serialize};
@@ -196,17 +195,6 @@ impl Folder {
         let inside = format!("{}/", self.0.display());
         fault_of(&String::from_utf8_lossy(&bytes)).map(|fault| fault.replace(&inside, ""))
     }
-
-    /// Removes it with everything in it, in a while: who writes into it still finds no place for another file.
-    pub(crate) fn remove(&self) {
-        for _ in 0..50 {
-            match fs::remove_dir_all(&self.0) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(100)),
-                _ => return,
-            }
-        }
-        tracing::warn!(path = %self.0.display(), "a folder cannot be removed");
-    }
 }
 
 /// What a command says of what went wrong, among the last lines that it wrote: a line, and below it the cause and what to do.
@@ -221,27 +209,6 @@ fn fault_of(said: &str) -> Option<String> {
         fault += more.trim();
     }
     Some(fault)
-}
-
-/// A folder that goes when whoever wants it does, unless it is to be kept: a request ends where its browser hangs up.
-pub(crate) struct Temporary(Option<Folder>);
-
-impl Temporary {
-    pub(crate) fn new(folder: Folder) -> Self {
-        Self(Some(folder))
-    }
-
-    pub(crate) fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(folder) = self.0.take() {
-            tokio::task::spawn_blocking(move || folder.remove());
-        }
-    }
 }
 
 impl Metric {

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::folder::{Folder, Metric, Temporary};
+use super::folder::{Folder, Metric};
 use super::task::{Method, Task};
 use super::tuner;
 use crate::http::{JsonBody, PathId, QueryOf, blocking, json};
 use crate::nfc::nfc;
-use crate::studio::datasets::{self, discard, failed};
+use crate::studio::datasets::{self, Temporary, discard, failed};
 use crate::studio::{refused, store};
 use crate::{ApiError, App, Caller, ErrorBody};
 
@@ -169,7 +169,7 @@ pub(crate) async fn plan(
     let _turn = app.plans().lock().await;
     let id = store(&app)?.fresh_id().map_err(refused)?;
     let folder = Folder::at(&home.join("runs").join(format!("{}{id}", tuner::PLAN)));
-    let _removed = Temporary::new(folder.clone());
+    let _removed = Temporary::new(folder.path());
     let threads = tuner::threads(begun.task.parameters.threads);
     let record = begun.write(folder.clone()).await?;
     let said = tuner::plan(&program, &folder, threads).await?;
@@ -215,7 +215,7 @@ pub(crate) async fn create(
     let store = store(&app)?;
     let id = store.fresh_id().map_err(refused)?;
     let folder = Folder::of(&home, &id);
-    let unless_made = Temporary::new(folder.clone());
+    let unless_made = Temporary::new(folder.path());
     let record = begun.write(folder).await?;
     let task = serde_json::to_value(&record).map_err(|_| ApiError::internal())?;
     let new = NewTuning { id, name: nfc(body.name), task, key: caller.key_id().to_owned() };

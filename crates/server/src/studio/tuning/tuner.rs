@@ -16,7 +16,7 @@ use super::folder::Folder;
 use super::routes::record;
 use super::task::Method;
 use crate::http::blocking;
-use crate::studio::datasets::failed;
+use crate::studio::datasets::{discard, failed};
 use crate::studio::engines::load_made;
 use crate::studio::store;
 use crate::{ApiError, App, RequestId};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) async fn work(app: App) {
     let settings = app.settings();
     let (Ok(store), Some(home)) = (store(&app).map(Arc::clone), settings.home.clone()) else { return };
-    sweep(&home);
+    sweep(&home).await;
     restore(&app, &store, &home, None).await;
     let Some(program) = settings.program.clone() else { return };
     let runner = RequestId::fresh().as_str().to_owned();
@@ -61,12 +61,12 @@ pub(crate) async fn work(app: App) {
 }
 
 /// Removes what plans left behind when a server was killed. Those of another server that shares the home are younger.
-fn sweep(home: &Path) {
+async fn sweep(home: &Path) {
     for entry in fs::read_dir(home.join("runs")).into_iter().flatten().flatten() {
         let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
         let is_plan = entry.file_name().to_string_lossy().starts_with(PLAN);
         if is_plan && age.is_some_and(|age| age > 2 * PLAN_TIME) {
-            Folder::at(&entry.path()).remove();
+            discard(entry.path()).await;
         }
     }
 }
