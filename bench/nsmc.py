@@ -5,7 +5,7 @@
 
 Recipes are those of recipes/ (data in recipes/data/, see there), with other models, methods and numbers of examples; each is run by `saem tune` and measured on 2,000
 held-out reviews, 1,000 of each kind, of films that are not among those learnt from. *Few-shot* is the model as it is with the eight examples of CLOVA Studio's
-demonstration before each review (a LoRA that has learnt nothing yet: one step at a rate of 1e-12), on 400 of these reviews. Time is that of the processor, measuring included.
+demonstration before each review (a LoRA that has learnt nothing yet: one step at a rate of 1e-12). Time is that of the processor, measuring included.
 A run that is complete in FOLDER (default: target/nsmc) is not made again, and --save keeps the rows that were saved before.
 """
 
@@ -34,7 +34,7 @@ EXAMPLES = """어릴때보고 지금다시봐도 재밌어요ㅋㅋ => 긍정
 GEMMA, QWEN = "gemma3-270m", "qwen2.5-coder-0.5b"
 # One step that changes nothing, and then the measurement.
 UNTOUCHED = {"epochs": 0.003, "warm_up": 0, "learning_rate": "1e-12"}
-FEW = {"examples": 16, "sequence": 1024, "batch": 4, "micro_batch": 4, "epochs": 0.25, "warm_up": 0, "learning_rate": "1e-12", "validation_examples": 400, "prompt": True}
+FEW = {"examples": 16, "sequence": 1024, "batch": 4, "micro_batch": 4, "epochs": 0.25, "warm_up": 0, "learning_rate": "1e-12", "prompt": True}
 # Name: model, recipe, method, what differs from the recipe.
 ROWS = {
     "gemma-few": (GEMMA, "nsmc-lora", "8 examples in the prompt", FEW),
@@ -51,16 +51,20 @@ ROWS = {
     "gemma-full": (GEMMA, "nsmc-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
     "qwen-few": (QWEN, "nsmc-lora", "8 examples in the prompt", FEW),
     "qwen-p70": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 70, "epochs": 20, "evaluate_every": 250}),
-    "qwen-p2000": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 1, "evaluate_every": 250}),
-    "qwen-p4000": (QWEN, "nsmc-ptuning", "p-tuning", {"epochs": 1, "evaluate_every": 250}),
+    "qwen-p2000": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 2000, "epochs": 4, "evaluate_every": 250, "keep_packed": "true"}),
+    "qwen-p4000": (QWEN, "nsmc-ptuning", "p-tuning", {"evaluate_every": 375, "keep_packed": "true"}),
+    "qwen-p16000": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 16_000, "epochs": 1, "evaluate_every": 500, "keep_packed": "true"}),
     "qwen-lora": (QWEN, "nsmc-lora", "LoRA", {}),
     "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
     "qwen-lora16000": (QWEN, "nsmc-lora", "LoRA", {"examples": 16_000, "evaluate_every": 500}),
     "qwen-lora17000": (QWEN, "nsmc-lora", "LoRA", {"examples": 17_000, "evaluate_every": 500, "keep_packed": "true"}),
     # Questions and answers, a tenth of which is held out; what counts is the loss of their answers.
     "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
+    "gemma-dialogue-p": (GEMMA, "dialogue-lora", "p-tuning", {"method": '"p-tuning"', "learning_rate": "2e-3", "keep_packed": "true"}),
     "gemma-dialogue": (GEMMA, "dialogue-lora", "LoRA", {}),
+    "gemma-dialogue-full": (GEMMA, "dialogue-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
     "qwen-dialogue-base": (QWEN, "dialogue-lora", "as it is", UNTOUCHED),
+    "qwen-dialogue-p": (QWEN, "dialogue-lora", "p-tuning", {"method": '"p-tuning"', "learning_rate": "2e-3", "evaluate_every": 1000, "keep_packed": "true"}),
     "qwen-dialogue": (QWEN, "dialogue-lora", "LoRA", {"evaluate_every": 1000, "keep_packed": "true"}),
 }
 
@@ -71,7 +75,7 @@ def recipe(name: str) -> str:
     changes = {"base": json.dumps(str(model_path(model).resolve())), **changes}
     if changes.pop("prompt", False):
         text = text.replace('prompt = "{{text}} =>"', f'prompt = """{EXAMPLES}{{{{text}}}} =>"""')
-    if changes.get("method") == '"full"':
+    if changes.get("method") in ('"full"', '"p-tuning"'):
         text = re.sub(r"^(rank|alpha) = .*\n", "", text, flags=re.MULTILINE)
     for key, value in changes.items():
         line = f"{key} = {value}"

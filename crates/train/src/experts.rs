@@ -108,7 +108,7 @@ impl Pass<'_> {
             self.dense_backward(dense, x, (gate, up), dactivated, output, gradients, room);
             sum.iter_mut().zip(&*output).for_each(|(sum, dx)| *sum += dx);
         }
-        self.scores_backward(moe, routing, dscores);
+        scores_backward(moe, self.balance, self.tokens, routing, dscores);
         if let Some(slot) = sparse.correction.as_ref().and_then(Place::slot) {
             let even = (tokens * moe.used) as f32 / moe.experts as f32;
             let excess = (0..moe.experts).map(|expert| routing.of_expert(expert).0.len() as f32 - even);
@@ -138,38 +138,37 @@ impl Pass<'_> {
         let range = start..start + self.tokens * moe.shared_intermediate;
         Some((sparse.shared.as_ref()?, gate.get_mut(range.clone()), up.get_mut(range)?))
     }
+}
 
-    /// Turns the gradients of the chosen experts' weights, in their places among `[tokens, experts]`, into those of the
-    /// router's outputs, and adds those of what an uneven use costs.
-    fn scores_backward(&self, moe: &Moe, routing: &Routing, dscores: &mut [f32]) {
-        let tokens = self.tokens;
-        let cost = self.balance * moe.experts as f32 / (tokens * moe.used) as f32 / tokens as f32;
-        let rows = dscores.chunks_exact_mut(moe.experts).zip(routing.scores(moe, tokens).chunks_exact(moe.experts));
-        for (row, (dscores, scores)) in rows.enumerate() {
-            if moe.normalize {
-                let chosen = || routing.of_row(moe, row).iter().map(|(expert, _)| *expert);
-                let sum = chosen().map(|expert| scores[expert]).sum::<f32>() + 1e-20;
-                let mean = chosen().map(|expert| dscores[expert] * scores[expert]).sum::<f32>() / sum;
-                chosen().for_each(|expert| dscores[expert] = moe.scale * (dscores[expert] - mean) / sum);
-            } else {
-                dscores.iter_mut().for_each(|value| *value *= moe.scale);
+/// Turns the gradients of the chosen experts' weights, in their places among `[tokens, experts]`, into those of the
+/// router's outputs, and adds those of what an uneven use costs.
+fn scores_backward(moe: &Moe, balance: f32, tokens: usize, routing: &Routing, dscores: &mut [f32]) {
+    let cost = balance * moe.experts as f32 / (tokens * moe.used) as f32 / tokens as f32;
+    let rows = dscores.chunks_exact_mut(moe.experts).zip(routing.scores(moe, tokens).chunks_exact(moe.experts));
+    for (row, (dscores, scores)) in rows.enumerate() {
+        if moe.normalize {
+            let chosen = || routing.of_row(moe, row).iter().map(|(expert, _)| *expert);
+            let sum = chosen().map(|expert| scores[expert]).sum::<f32>() + 1e-20;
+            let mean = chosen().map(|expert| dscores[expert] * scores[expert]).sum::<f32>() / sum;
+            chosen().for_each(|expert| dscores[expert] = moe.scale * (dscores[expert] - mean) / sum);
+        } else {
+            dscores.iter_mut().for_each(|value| *value *= moe.scale);
+        }
+        if cost != 0.0 {
+            // Scores count by their share of the row's sum, which of probabilities is one; a softmax takes no notice of
+            // the mean that is left out.
+            let load = |expert: usize| cost * routing.of_expert(expert).0.len() as f32;
+            let sum = scores.iter().sum::<f32>();
+            let mean = (0..moe.experts).map(|expert| load(expert) * scores[expert]).sum::<f32>() / sum;
+            dscores.iter_mut().enumerate().for_each(|(expert, value)| *value += (load(expert) - mean) / sum);
+        }
+        match moe.gating {
+            Gating::Softmax => {
+                let mean = dot(dscores, scores);
+                dscores.iter_mut().zip(scores).for_each(|(value, score)| *value = score * (*value - mean));
             }
-            if cost != 0.0 {
-                // Scores count by their share of the row's sum, which of probabilities is one; a softmax takes no notice of
-                // the mean that is left out.
-                let load = |expert: usize| cost * routing.of_expert(expert).0.len() as f32;
-                let sum = scores.iter().sum::<f32>();
-                let mean = (0..moe.experts).map(|expert| load(expert) * scores[expert]).sum::<f32>() / sum;
-                dscores.iter_mut().enumerate().for_each(|(expert, value)| *value += (load(expert) - mean) / sum);
-            }
-            match moe.gating {
-                Gating::Softmax => {
-                    let mean = dot(dscores, scores);
-                    dscores.iter_mut().zip(scores).for_each(|(value, score)| *value = score * (*value - mean));
-                }
-                Gating::Sigmoid => {
-                    dscores.iter_mut().zip(scores).for_each(|(value, score)| *value *= score * (1.0 - score));
-                }
+            Gating::Sigmoid => {
+                dscores.iter_mut().zip(scores).for_each(|(value, score)| *value *= score * (1.0 - score));
             }
         }
     }
@@ -184,4 +183,88 @@ fn gather(rows: &[(usize, f32)], x: &[f32], out: &mut [f32], width: usize) {
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKENS: usize = 5;
+    const STEP: f64 = 1e-3;
+
+    /// Weights of the chosen experts by their gradients, and what an uneven use costs, of a router's outputs in f64.
+    fn value(moe: &Moe, balance: f64, routing: &Routing, outputs: &[f64], slopes: &[f32]) -> f64 {
+        let count = |expert: usize| routing.of_expert(expert).0.len() as f64;
+        let cost = balance * moe.experts as f64 / (TOKENS * moe.used) as f64 / TOKENS as f64;
+        let of_row = |(row, outputs): (usize, &[f64])| -> f64 {
+            let mut scores: Vec<f64> = match moe.gating {
+                Gating::Softmax => outputs.iter().map(|x| x.exp()).collect(),
+                Gating::Sigmoid => outputs.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+            };
+            let sum = scores.iter().sum::<f64>();
+            if moe.gating == Gating::Softmax {
+                scores.iter_mut().for_each(|score| *score /= sum);
+            }
+            let chosen = || routing.of_row(moe, row).iter().map(|(expert, _)| *expert);
+            let of_chosen = if moe.normalize { chosen().map(|expert| scores[expert]).sum::<f64>() } else { 1.0 };
+            let weight = |expert: usize| f64::from(moe.scale) * scores[expert] / of_chosen;
+            let weighted = chosen().map(|expert| f64::from(slopes[row * moe.experts + expert]) * weight(expert));
+            let share = scores.iter().sum::<f64>();
+            weighted.sum::<f64>()
+                + (0..moe.experts).map(|expert| cost * count(expert) * scores[expert] / share).sum::<f64>()
+        };
+        outputs.chunks(moe.experts).enumerate().map(of_row).sum()
+    }
+
+    /// Differences of the fourth order in f64, while the choice stays; 1e-6 of the gradient's length is some roundings of f32.
+    #[test]
+    fn gradients_of_routers_are_finite_differences() {
+        for (gating, normalize, balance) in [
+            (Gating::Softmax, true, 0.0),
+            (Gating::Softmax, false, 0.5),
+            (Gating::Softmax, true, 0.5),
+            (Gating::Sigmoid, true, 0.5),
+            (Gating::Sigmoid, false, 0.0),
+        ] {
+            let moe = Moe {
+                experts: 8,
+                used: 3,
+                intermediate: 4,
+                shared_intermediate: 0,
+                gating,
+                normalize,
+                scale: 2.5,
+                groups: 1,
+                groups_used: 1,
+                correction_bias: false,
+            };
+            let outputs: Vec<f32> = (0..TOKENS * moe.experts).map(|at| 2.0 * (1.7 * at as f32).sin()).collect();
+            let mut routing = Routing::new(&moe, TOKENS);
+            routing.scores_mut(&moe, TOKENS).copy_from_slice(&outputs);
+            routing.choose(&moe, None, TOKENS);
+            let mut found = vec![0.0; outputs.len()];
+            for row in 0..TOKENS {
+                for (expert, _) in routing.of_row(&moe, row) {
+                    let at = row * moe.experts + expert;
+                    found[at] = (2.3 * at as f32).cos();
+                }
+            }
+            let slopes = found.clone();
+            scores_backward(&moe, balance, TOKENS, &routing, &mut found);
+            let (mut square, mut length) = (0.0, 0.0);
+            for (at, found) in found.iter().enumerate() {
+                let beside = |steps: f64| {
+                    let mut outputs: Vec<f64> = outputs.iter().copied().map(f64::from).collect();
+                    outputs[at] += steps * STEP;
+                    value(&moe, f64::from(balance), &routing, &outputs, &slopes)
+                };
+                let slope = (8.0 * (beside(1.0) - beside(-1.0)) - (beside(2.0) - beside(-2.0))) / (12.0 * STEP);
+                square += (f64::from(*found) - slope).powi(2);
+                length += slope * slope;
+            }
+            let relative = (square / length).sqrt();
+            println!("{gating:?}, normalize {normalize}, balance {balance}: {relative:.1e}");
+            assert!(relative < 1e-6, "{gating:?}, normalize {normalize}, balance {balance}: {relative:.1e} away");
+        }
+    }
 }

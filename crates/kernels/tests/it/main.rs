@@ -4,5 +4,6 @@ mod attention;
 mod blocks;
 mod blocks_limits;
 mod gemm;
+mod gradient;
 mod matrix;
 mod ops;
