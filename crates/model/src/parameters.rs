@@ -34,12 +34,17 @@ impl Parameter {
         self.shape.iter().product()
     }
 
-    /// The values of this parameter in a checkpoint (Hugging Face's order of rows, norm weights as stored there).
+    /// Writes the values of this parameter in a checkpoint to `values` (Hugging Face's order of rows, norm weights as stored
+    /// there). Pages of the file are given back.
     ///
     /// # Errors
     /// Where the checkpoint lacks it or has another shape. GGUF files order rows differently: convert them first.
-    pub fn read(&self, source: &Source, config: &Config) -> Result<Vec<f32>, ModelError> {
-        self.tensor(&Tensors::new(source, config.family), config)?.to_flat_f32()
+    ///
+    /// # Panics
+    /// If `values` has another length than [`Self::elements`].
+    pub fn read(&self, source: &Source, config: &Config, values: &mut [f32]) -> Result<(), ModelError> {
+        assert_eq!(values.len(), self.elements(), "a place for each element");
+        self.taken(source, config, |tensor| tensor.write_f32(values))?
     }
 
     /// The parameter as a file of either format holds it, rows in the file's order (which is the one that the file's own
@@ -48,15 +53,20 @@ impl Parameter {
     /// # Errors
     /// Where the file lacks it or has another shape.
     pub fn stored(&self, source: &Source, config: &Config) -> Result<(DataType, Vec<u8>), ModelError> {
+        self.taken(source, config, |tensor| (tensor.data_type, tensor.bytes.to_vec()))
+    }
+
+    /// What `take` makes of the parameter's tensor, whose pages are given back then.
+    fn taken<T>(&self, source: &Source, config: &Config, take: impl FnOnce(&Tensor<'_>) -> T) -> Result<T, ModelError> {
         let tensors = Tensors::new(source, config.family);
         let tensor = self.tensor(&tensors, config)?;
-        let stored = (tensor.data_type, tensor.bytes.to_vec());
+        let taken = take(&tensor);
         // Experts may share a tensor, which is done with after the last of them.
         let experts = config.moe.as_ref().map_or(0, |moe| moe.experts);
         if self.expert.is_none_or(|expert| expert + 1 == experts) {
             tensors.release(&tensor);
         }
-        Ok(stored)
+        Ok(taken)
     }
 
     fn tensor<'a>(&self, tensors: &Tensors<'a>, config: &Config) -> Result<Tensor<'a>, ModelError> {

@@ -55,7 +55,7 @@ pub(crate) fn go_on(decoder: &Decoder, source: &Source, seed: u64, weights: &mut
     for (trained, slot) in layout.parameters() {
         let values = &mut weights[slot.clone()];
         match &trained.kind {
-            Kind::Own(parameter) => values.copy_from_slice(&parameter.read(source, config)?),
+            Kind::Own(parameter) => parameter.read(source, config, values)?,
             // Kaiming's uniform distribution with a slope of the root of 5.
             Kind::LoraA(..) => uniform(values, trained.shape.last().copied().unwrap_or(1)),
             Kind::LoraB(..) => {}

@@ -110,6 +110,41 @@ fn memory_stays_within_the_plan() {
     every_method_stays_within_its_plan(folder.path(), &to.join("model"));
 }
 
+#[test]
+fn every_way_to_train_stays_within_its_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = recipe(folder.path(), 512);
+    let plain = fs::read_to_string(&path)
+        .unwrap()
+        .replace("sequence = 64\nbatch = 1", "sequence = 256\nbatch = 2\nmicro_batch = 1")
+        .replace("checkpoint_every = 1", "checkpoint_every = 2");
+    let experts = plain.replace(
+        "\"llama\"",
+        "\"qwen3_moe\"\nhead_dim = 128\nnum_experts = 4\nnum_experts_per_tok = 2\nmoe_intermediate_size = 384",
+    );
+    let learned = plain.replace("\"llama\"", "\"opt\"").replace("intermediate_size", "ffn_dim");
+    let with = |text: &str, more: &str| text.replace("[train]\n", &format!("[train]\n{more}\n"));
+    for (name, recipe) in [
+        ("selective", with(&plain, "recompute = \"selective\"")),
+        ("full", with(&plain, "recompute = \"full\"")),
+        ("8 bits", with(&plain, "optimizer = \"adamw8bit\"")),
+        ("muon", with(&plain, "optimizer = \"muon\"")),
+        ("bf16", with(&plain, "precision = \"bf16\"\nweights = \"bf16\"")),
+        ("experts", experts.clone()),
+        ("experts again", with(&experts, "recompute = \"full\"")),
+        ("learned positions", learned),
+    ] {
+        fs::write(&path, recipe).unwrap();
+        let to = folder.path().join(name);
+        let ran = run(folder.path(), &["pretrain", &path, "--run", to.to_str().unwrap(), "--json", "--threads", "2"]);
+        assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
+        print!("{name}: ");
+        planned_and_kept(&json(&fs::read_to_string(to.join("plan.json")).unwrap()), &ran.stdout);
+        // Each keeps the model that it trained, which is larger than what it is a test of.
+        fs::remove_dir_all(&to).unwrap();
+    }
+}
+
 /// What a plan names; the last two depend on more than the recipe.
 const KINDS: [&str; 9] =
     ["frozen", "weights", "gradients", "optimizer", "activations", "logits", "working", "texts", "program"];
@@ -127,19 +162,24 @@ fn planned_and_kept(plan: &Value, said: &str) -> u64 {
 fn every_method_stays_within_its_plan(folder: &Path, base: &Path) {
     let rows: String = (0..24).map(|row| format!("Review number {row} of the water,{}\n", row % 2)).collect();
     fs::write(folder.join("rows.csv"), format!("text,label\n{rows}")).unwrap();
-    for (method, more, answer) in [
-        ("lora", "", true),
-        ("lora", "keep_packed = true", true),
-        ("dora", "", true),
-        ("p-tuning", "encoder_hidden = 64", true),
-        ("prefix", "", true),
-        ("head", "task = \"classification\"", false),
-        ("lora", "task = \"classification\"", false),
+    let labels = "label = \"label\"\nlabels = { 0 = \"bad\", 1 = \"good\" }";
+    let written = &*format!("{labels}\nanswer = \" {{{{label}}}}\"");
+    let preferred = "chosen = \" clear {{label}}\"\nrejected = \" murky\"";
+    for (method, more, wanted) in [
+        ("full", "", written),
+        ("lora", "", written),
+        ("lora", "keep_packed = true", written),
+        ("dora", "", written),
+        ("p-tuning", "encoder_hidden = 64", written),
+        ("prompt", "", written),
+        ("prefix", "", written),
+        ("head", "task = \"classification\"", labels),
+        ("lora", "task = \"classification\"", labels),
+        ("dpo", "", preferred),
     ] {
-        let answer = if answer { "answer = \" {{label}}\"" } else { "" };
         let recipe = format!(
             "[model]\nbase = {base:?}\n[tune]\nmethod = \"{method}\"\n{more}\n[data]\ntrain = [\"rows.csv\"]\n\
-             prompt = \"{{{{text}}}}\"\n{answer}\nlabel = \"label\"\nlabels = {{ 0 = \"bad\", 1 = \"good\" }}\n\
+             prompt = \"{{{{text}}}}\"\n{wanted}\n\
              [train]\nsteps = 2\nbatch = 8\nmicro_batch = 8\nsequence = 64\ncheckpoint_every = 1\n"
         );
         let path = folder.join("tune.toml");

@@ -28,8 +28,7 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
         state ^= state << 17;
         (state >> 40) as f32 / (1 << 22) as f32 - 2.0
     };
-    let mut away_from_zero = || std::iter::repeat_with(&mut next).find(|x| x.abs() > 0.01).unwrap();
-    (0..len).map(|_| away_from_zero()).collect()
+    std::iter::repeat_with(&mut next).filter(|x: &f32| x.abs() > 0.01).take(len).collect()
 }
 
 fn wide(x: &[f32]) -> Vec<f64> {
@@ -67,7 +66,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn on_every_isa(test: impl Fn(&ThreadPool, Isa)) {
-    let pool = ThreadPool::new(1).unwrap();
+    let pool = ThreadPool::new(1).expect("threads start");
     for isa in Isa::available() {
         isa.scope(|| test(&pool, isa));
     }

@@ -42,8 +42,13 @@ impl<'a> Tensor<'a> {
     /// The tensor as f32 values, whatever its shape.
     pub(crate) fn to_flat_f32(&self) -> Result<Vec<f32>, ModelError> {
         let mut values = vec![0.0; self.shape.iter().product()];
-        blocks::dequantize(self.data_type, self.bytes, &mut values).map_err(in_tensor(&self.name))?;
+        self.write_f32(&mut values)?;
         Ok(values)
+    }
+
+    /// [`Self::to_flat_f32`] into `values`, as many as there are.
+    pub(crate) fn write_f32(&self, values: &mut [f32]) -> Result<(), ModelError> {
+        blocks::dequantize(self.data_type, self.bytes, values).map_err(in_tensor(&self.name))
     }
 
     /// Refuses another shape than this.

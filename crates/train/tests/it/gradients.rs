@@ -79,7 +79,7 @@ impl Case {
         let layout = Layout::new(&config, config.has_norm_biases(&source)).unwrap();
         let mut weights = vec![0.0; layout.len()];
         for (parameter, slot) in layout.parameters() {
-            weights[slot].copy_from_slice(&parameter.own().unwrap().read(&source, &config).unwrap());
+            parameter.own().unwrap().read(&source, &config, &mut weights[slot]).unwrap();
         }
         let tokens: Vec<u32> = serde_json::from_slice(&std::fs::read(directory.join("tokens.json")).unwrap()).unwrap();
         let mut batch = Batch::default();
