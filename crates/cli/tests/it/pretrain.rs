@@ -1,4 +1,4 @@
-//! `saem pretrain` as a process: stopped, killed, gone on with.
+//! `saem pretrain` and `saem tune` as processes: stopped, killed, gone on with.
 
 use std::fs;
 use std::path::Path;
@@ -27,16 +27,40 @@ learning_rate = 3e-3
 checkpoint_every = 2
 "#;
 
-/// How often runs are killed.
+const TUNE: &str = r#"
+[model]
+base = "TOKENIZER"
+
+[tune]
+method = "lora"
+rank = 4
+
+[data]
+train = ["rows.csv"]
+prompt = "{{text}}"
+answer = " {{label}}"
+
+[train]
+steps = 30
+batch = 4
+checkpoint_every = 2
+"#;
+
+/// How often runs are killed, and how often at the least while a checkpoint is half written.
 const KILLS: u64 = 50;
+const TORN: u64 = 5;
 
 /// A recipe and its texts in a folder of their own.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures/llama");
-    let recipe = RECIPE.replace("TOKENIZER", tokenizer.to_str().unwrap());
-    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    for (name, recipe) in [("recipe.toml", RECIPE), ("tune.toml", TUNE)] {
+        let recipe = recipe.replace("TOKENIZER", tokenizer.to_str().unwrap());
+        fs::write(folder.path().join(name), recipe).unwrap();
+    }
     fs::write(folder.path().join("texts.txt"), "The water of the spring is cold. 샘물은 차다. ".repeat(60)).unwrap();
+    let rows: String = (0..24).map(|row| format!("Review number {row} of the water,{}\n", row % 2)).collect();
+    fs::write(folder.path().join("rows.csv"), format!("text,label\n{rows}")).unwrap();
     folder
 }
 
@@ -51,28 +75,70 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
     assert_eq!(steps.len(), 40);
     assert!(steps[39]["loss"].as_f64() < steps[0]["loss"].as_f64());
 
-    let bytes = |run: &str| fs::read(Path::new(&path(run)).join("model/model.safetensors")).unwrap();
-    let (mut kills, mut runs) = (0, 0);
-    while kills < KILLS || runs == 0 {
+    let result = "model/model.safetensors";
+    kill_and_go_on(folder.path(), ["pretrain", "recipe.toml", result], &path("whole"));
+
+    let model = path("whole/model");
+    let said = run(folder.path(), &["run", "--model", &model, "--temperature", "0", "--max-tokens", "4", "The water"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(!said.stdout.is_empty());
+}
+
+#[test]
+fn tuning_that_is_killed_goes_on_to_the_same_bytes() {
+    let folder = folder();
+    let whole = folder.path().join("whole").display().to_string();
+    let recipe = folder.path().join("tune.toml").display().to_string();
+    let ran = run(folder.path(), &["tune", &recipe, "--run", &whole, "--threads", "1"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    kill_and_go_on(folder.path(), ["tune", "tune.toml", "adapter/adapter_model.safetensors"], &whole);
+}
+
+/// Kills runs of a command at many moments, half of them while a checkpoint is being written, until every one of them has
+/// come to its end: `result` is that of the run which was left alone.
+fn kill_and_go_on(folder: &Path, [command, recipe, result]: [&str; 3], whole: &str) {
+    let (mut kills, mut torn, mut runs) = (0, 0, 0);
+    while kills < KILLS || torn < TORN || runs == 0 {
+        assert!(kills < 20 * KILLS, "no moment was within a checkpoint");
         let name = format!("parts-{runs}");
-        let mut arguments = vec!["pretrain".to_owned(), recipe.clone(), "--run".into(), path(&name)];
-        arguments.extend(["--threads".into(), "2".into()]);
-        if Path::new(&path(&name)).join("recipe.toml").exists() {
-            arguments.push("--resume".into());
+        let checkpoints = folder.join(&name).join("checkpoints");
+        let is_torn = || {
+            fs::read_dir(&checkpoints)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| entry.path().extension().is_some_and(|extension| extension == "part"))
+        };
+        let mut arguments = vec![command, recipe, "--run", &name, "--threads", "2"];
+        if folder.join(&name).join("recipe.toml").exists() {
+            arguments.push("--resume");
         }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut child = saem(folder.path(), &arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
-        if kills < KILLS {
-            // Another moment each time.
-            std::thread::sleep(Duration::from_millis(15 + kills * 37 % 53));
+        let mut child =
+            saem(folder, &arguments).current_dir(folder).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        if kills < KILLS || torn < TORN {
+            // What an earlier one left in the middle goes when the next checkpoint is begun.
+            let mut is_new = !is_torn();
+            if kills % 2 == 0 {
+                // Another moment each time.
+                std::thread::sleep(Duration::from_millis(15 + kills * 37 % 53));
+            } else {
+                while child.try_wait().unwrap().is_none() && !(is_new && is_torn()) {
+                    is_new |= !is_torn();
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+            }
             if child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
+                child.wait().unwrap();
                 kills += 1;
+                torn += u64::from(is_new && is_torn());
             }
         }
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
-            assert!(bytes("whole") == bytes(&name), "the same weights after {kills} kills");
+            let [of_whole, of_parts] =
+                [Path::new(whole), &folder.join(&name)].map(|run| fs::read(run.join(result)).unwrap());
+            assert!(of_whole == of_parts, "the same weights after {kills} kills");
             runs += 1;
             continue;
         }
@@ -80,11 +146,7 @@ fn killed_at_any_moment_it_goes_on_to_the_same_bytes() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code().is_none(), "{said}");
     }
-
-    let model = path("whole/model");
-    let said = run(folder.path(), &["run", "--model", &model, "--temperature", "0", "--max-tokens", "4", "The water"]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
-    assert!(!said.stdout.is_empty());
+    println!("{command}: {kills} kills, {torn} of them in a checkpoint, {runs} runs came to their end");
 }
 
 #[cfg(unix)]
