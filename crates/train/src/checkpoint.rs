@@ -185,22 +185,36 @@ pub(crate) fn read(
     }
     let tensors = safetensors::SafeTensors::open(path.join(MODEL))?;
     for (parameter, slot) in layout.parameters() {
-        let name = &parameter.name;
-        let info = tensors.required(name)?;
-        if info.shape != parameter.shape || info.data_type != data_type(format) {
-            return Err(broken(format!("{name} has another shape or type than the model")));
-        }
-        let (stored, weights) = (tensors.tensor_bytes(info), weights[slot].iter_mut());
-        match format {
-            WeightFormat::F32 => {
-                weights.zip(stored.as_chunks().0).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
-            }
-            WeightFormat::Bf16 => {
-                let wide = |from| f32::from_bits(u32::from(u16::from_le_bytes(from)) << 16);
-                weights.zip(stored.as_chunks().0).for_each(|(to, from)| *to = wide(*from));
-            }
-        }
+        read_tensor(&tensors, (&parameter.name, &parameter.shape), data_type(format), &mut weights[slot])?;
     }
     optimizer.read(path, layout)?;
     serde_json::from_str(&text(STATE)?).map_err(|error| broken(format!("{STATE}: {error}")))
+}
+
+/// Reads a tensor, f32 or bf16, and gives the file's pages back as it goes: beside what they become they are memory that
+/// no plan has.
+pub(crate) fn read_tensor(
+    tensors: &safetensors::SafeTensors,
+    (name, shape): (&str, &[usize]),
+    data_type: DataType,
+    values: &mut [f32],
+) -> Result<(), TrainError> {
+    let info = tensors.required(name)?;
+    if info.shape != shape || info.data_type != data_type {
+        let problem = format!("{name} has another shape or type than the model");
+        return Err(TrainError::Checkpoint { path: tensors.path().to_owned(), problem });
+    }
+    let stored = tensors.tensor_bytes(info);
+    let width = if data_type == DataType::Bf16 { 2 } else { 4 };
+    for (index, (to, from)) in values.chunks_mut(PIECE).zip(stored.chunks(width * PIECE)).enumerate() {
+        match data_type {
+            DataType::Bf16 => {
+                let wide = |from| f32::from_bits(u32::from(u16::from_le_bytes(from)) << 16);
+                to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = wide(*from));
+            }
+            _ => to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = f32::from_le_bytes(*from)),
+        }
+        tensors.release_part(info, index * width * PIECE..index * width * PIECE + from.len());
+    }
+    Ok(())
 }

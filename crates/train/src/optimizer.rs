@@ -17,8 +17,8 @@ use saem_kernels::{DataType, ThreadPool, zeros};
 use saem_model::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
 use crate::layout::{Layout, Trained};
+use crate::{TrainError, checkpoint};
 
 /// States in 32 bits, by name.
 const STATES: &str = "optimizer.safetensors";
@@ -234,13 +234,7 @@ impl Optimizer {
         let tensors = safetensors::SafeTensors::open(folder.join(STATES))?;
         for ((trained, _), states) in layout.parameters().zip(&mut self.states) {
             for (name, shape, values) in floats_mut(trained, states) {
-                let info = tensors.required(&name)?;
-                if info.shape != shape || info.data_type != DataType::F32 {
-                    let problem = format!("{name} has another shape or type than the model");
-                    return Err(TrainError::Checkpoint { path: folder.to_owned(), problem });
-                }
-                let stored = tensors.tensor_bytes(info).as_chunks().0;
-                values.iter_mut().zip(stored).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+                checkpoint::read_tensor(&tensors, (&name, &shape), DataType::F32, values)?;
             }
         }
         let path = folder.join(CODES);

@@ -95,12 +95,18 @@ fn memory_stays_within_the_plan() {
     let read = |name: &str| fs::read_to_string(to.join(name)).unwrap();
     let plan = json(&read("plan.json"));
     assert!(planned_and_kept(&plan, &ran.stdout) > 300_000_000);
+    // A run that goes on reads its checkpoint into what is there.
+    fs::remove_dir_all(to.join("checkpoints/000002")).unwrap();
+    let arguments = ["pretrain", &recipe, "--run", to.to_str().unwrap(), "--json", "--threads", "2", "--resume"];
+    let ran = run(folder.path(), &arguments);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    planned_and_kept(&plan, &ran.stdout);
     let page = read("report.html");
     assert!(page.contains("<svg") && page.contains("peak · 실제 최고") && !page.contains("<script"));
     let events = fs::read_dir(&to)
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("events.out.tfevents."));
-    assert_eq!(events.count(), 1);
+    assert_eq!(events.count(), 2, "one for each process");
     // The plan of the recipe says the same, but for the program and the texts.
     let again = run(folder.path(), &["plan", &recipe, "--no-measurement", "--json"]);
     let again = json(&again.stdout);
