@@ -80,11 +80,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+    // Once the peak is known, for it takes memory.
+    let limits = saem_kernels::measure::limits(&pool);
     let peak: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0) * 1024;
     println!(
         "{}",
         serde_json::json!({
-            "seconds": seconds, "losses": losses, "peak": peak, "plan": plan, "planned": plan.total(),
+            "f32_peak": limits.f32_operations, "seconds": seconds, "losses": losses, "peak": peak, "plan": plan, "planned": plan.total(),
             "operations_per_step": plan.operations_per_token * rows as f64,
         })
     );

@@ -15,7 +15,8 @@ use crate::examples::{Before, Example, Examples, Lessons};
 use crate::folder;
 use crate::layout::Layout;
 use crate::measure::{Measurement, measure, measure_pairs, prompt};
-use crate::pass::{Batch, Decoder};
+use crate::pass::{Batch, Decoder, Wanted};
+use crate::plan::Plan;
 use crate::prepare::{Choices, DataReport, Prepare, WriteChat};
 use crate::recipe::{Recipe, TrainRecipe};
 use crate::samples::{BEGINNING, Beginning, SAMPLES, WRITTEN};
@@ -23,6 +24,9 @@ use crate::texts::Texts;
 
 /// Where a run keeps the tokens of its texts, and of those that it measures with.
 const KEPT: [&str; 2] = ["texts.bin", "held-out.bin"];
+
+/// Steps of which the tokens are counted.
+const COUNTED: u64 = 16;
 
 /// Texts or examples to learn from, and those to measure with.
 #[derive(Debug)]
@@ -142,6 +146,27 @@ impl Feed {
                 .collect(),
             Self::Examples { lessons, .. } => Ok(lessons.batches(first, train.batch, rows)),
         }
+    }
+
+    /// What a run takes that learns from this.
+    pub(crate) fn plan(&self, decoder: &Decoder, train: &TrainRecipe) -> Plan {
+        let of = |rows| Plan::new(decoder, rows, train.recompute, train.optimizer, self.bytes()[0]);
+        // Texts do not see each other.
+        let Plan { operations_per_token, .. } = of(self.longest(train));
+        Plan { operations_per_token, ..of(self.rows(train)) }
+    }
+
+    /// Tokens that a step passes, and those of them whose logits it computes: means of some steps.
+    pub(crate) fn tokens_of_step(&mut self, train: &TrainRecipe) -> Result<[usize; 2], TrainError> {
+        let counted = train.steps.clamp(1, COUNTED);
+        let mut sums = [0; 2];
+        for step in 0..counted {
+            for batch in self.batches(step, train)? {
+                sums[0] += batch.tokens.len();
+                sums[1] += Wanted::of(&batch).rows.len();
+            }
+        }
+        Ok(sums.map(|sum| sum.div_ceil(counted as usize)))
     }
 
     /// Sequences or examples in an epoch.

@@ -122,7 +122,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The rows with a target; all of them where most have one, since rows in a piece are cheaper than picked ones.
-    fn of(batch: &Batch) -> Self {
+    pub(crate) fn of(batch: &Batch) -> Self {
         if 2 * batch.target_count() >= batch.tokens.len() {
             return Self::rows((0..batch.tokens.len()).collect(), batch.targets.clone());
         }

@@ -1,6 +1,6 @@
 //! What a run takes of memory and arithmetic, before it begins.
 
-use saem_model::Role;
+use saem_model::{Parameter, Role};
 
 use crate::buffers::{Buffers, Recompute};
 use crate::optimizer::{Algorithm, Optimizer};
@@ -32,6 +32,10 @@ pub struct Plan {
     /// Operations for each token, forward and backward: 6 for each parameter of a product (4 where it stays), and those of
     /// attention.
     pub operations_per_token: f64,
+    /// Those of them that compute logits, which a pass does of few tokens where it learns few.
+    pub operations_of_logits: f64,
+    /// Quantised weights that a pass expands, on its way forward and on its way back.
+    pub expanded: u64,
 }
 
 impl Plan {
@@ -56,9 +60,12 @@ impl Plan {
         let added: usize =
             decoder.layout.parameters().filter(|(trained, _)| trained.is_lora()).map(|(_, slot)| slot.len()).sum();
         let is_frozen = !decoder.layout.frozen().is_empty();
+        let in_passes = decoder.layout.frozen().iter().filter(|parameter| in_products(parameter.role));
+        let frozen: usize = in_passes.map(Parameter::elements).sum();
         // Products before their magnitudes are computed twice.
         let twice: usize = decoder.layout.magnitudes.iter().map(|linear| linear.inputs * linear.outputs).sum();
-        let products = if is_frozen { 4.0 } else { 6.0 } * matrices + 8.0 * added as f64 + 2.0 * twice as f64;
+        let of_product = if is_frozen { 4.0 } else { 6.0 };
+        let products = of_product * matrices + 8.0 * added as f64 + 2.0 * twice as f64;
         // Half the keys are seen on average: 2 products of 2 operations forward, twice that backward.
         let seen = |window: Option<usize>| window.map_or(tokens, |window| window.min(tokens)) as f64 / 2.0;
         let attention: f64 =
@@ -80,6 +87,8 @@ impl Plan {
             texts,
             program: 0,
             operations_per_token: products + attention + again,
+            expanded: if decoder.frozen.packed_bytes() > 0 { 0 } else { 2 * frozen as u64 },
+            operations_of_logits: of_product * (decoder.layout.outputs * config.hidden) as f64,
         }
     }
 

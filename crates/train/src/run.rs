@@ -254,11 +254,7 @@ impl Run {
     /// What the run takes.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let train = &self.recipe.train;
-        let of = |rows| Plan::new(&self.decoder, rows, train.recompute, train.optimizer, self.feed.bytes()[0]);
-        // Texts do not see each other.
-        let operations_per_token = of(self.feed.longest(train)).operations_per_token;
-        Plan { program: self.program, operations_per_token, ..of(self.feed.rows(train)) }
+        Plan { program: self.program, ..self.feed.plan(&self.decoder, &self.recipe.train) }
     }
 
     /// Takes one step, and whatever is due after it: a measurement, a checkpoint.

@@ -55,7 +55,7 @@ fn run(recipe: Recipe, arguments: &TrainFlags, language: Language) -> anyhow::Re
             Some(folder) => folder.clone(),
             None => folder(arguments)?,
         },
-        write_chat: if recipe.data.chat.is_some() { Some(write_chat(&source)?) } else { None },
+        write_chat: write_chat(&recipe, &source)?,
         source,
         threads: arguments.threads.unwrap_or_else(resolve::available_threads),
         recipe,
@@ -97,15 +97,18 @@ fn plan(run: &Run) -> anyhow::Result<serde_json::Value> {
     Ok(plan)
 }
 
-/// The model's chat template, ready to write conversations.
-fn write_chat(source: &Source) -> anyhow::Result<Box<WriteChat>> {
+/// The model's chat template, ready to write conversations, where the recipe has some.
+pub(super) fn write_chat(recipe: &Recipe, source: &Source) -> anyhow::Result<Option<Box<WriteChat>>> {
+    if recipe.data.chat.is_none() {
+        return Ok(None);
+    }
     let text = ModelText::new(source, saem_model::describe(source)?)?;
     let template = text.chat_template()?.clone();
-    Ok(Box::new(move |messages, add_generation_prompt| {
+    Ok(Some(Box::new(move |messages, add_generation_prompt| {
         let messages: Vec<Message> = serde_json::from_value(messages.into()).map_err(|error| error.to_string())?;
         let options = RenderOptions { add_generation_prompt, ..RenderOptions::default() };
         template.render(&messages, &options).map_err(|error| error.to_string())
-    }))
+    })))
 }
 
 /// The run's folder where none is named.

@@ -167,6 +167,14 @@ messages! {
         en: "{parameters} parameters, steps of {batch} sequences of {sequence} tokens",
         ko: "매개변수 {parameters}개, 한 단계에 {sequence}토큰 시퀀스 {batch}개",
     }
+    plan_machine_examples(parameters: &str, batch: &str, tokens: &str, longest: &str) {
+        en: "{parameters} parameters, steps of {batch} examples: {tokens} tokens on average, the longest example {longest}",
+        ko: "매개변수 {parameters}개, 한 단계에 예제 {batch}개: 평균 {tokens}토큰, 가장 긴 예제 {longest}토큰",
+    }
+    plan_without_data() {
+        en: "The data are not there, so every example counts as long as [train] sequence allows",
+        ko: "데이터가 없어 모든 예제를 [train] sequence가 허용하는 길이로 셉니다",
+    }
     plan_weights() {
         en: "weights",
         ko: "가중치",

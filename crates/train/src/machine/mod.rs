@@ -71,8 +71,8 @@ pub struct Speed {
     pub tokens_per_second: f64,
     /// Seconds of a step.
     pub seconds_per_step: f64,
-    /// Hours of all steps.
-    pub hours: f64,
+    /// Hours of all steps, where it is known how many there are.
+    pub hours: Option<f64>,
 }
 
 /// The plan of a run on this machine.
@@ -80,6 +80,8 @@ pub struct Speed {
 pub struct MachinePlan {
     /// `machine`, to tell it from other plans.
     pub kind: &'static str,
+    /// Which step it speaks of.
+    pub step: Step,
     /// Bytes by kind, and operations.
     pub plan: Plan,
     /// All bytes.
@@ -119,14 +121,35 @@ pub struct LoraPlan {
 }
 
 /// A step, as far as plans are concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Tokens of a sequence.
+    /// Tokens of a sequence, or of the longest example.
     pub sequence: usize,
-    /// Sequences in a step.
+    /// Sequences or examples in a step.
     pub batch: usize,
-    /// Steps in all.
-    pub steps: u64,
+    /// Tokens that it passes, and those of them whose logits it computes.
+    pub tokens: [usize; 2],
+    /// Whether they were counted in the data. Otherwise every sequence is as long as it may be.
+    pub is_counted: bool,
+    /// Steps in all, where that is known.
+    pub steps: Option<u64>,
+}
+
+impl Step {
+    /// A step of sequences of one length, all of which is learnt.
+    #[must_use]
+    pub fn new(sequence: usize, batch: usize, steps: Option<u64>) -> Self {
+        Self { sequence, batch, tokens: [sequence * batch; 2], is_counted: false, steps }
+    }
+
+    /// Passes that it takes: sequences stand in memory whole, examples one behind the other.
+    fn passes(&self, choice: Choice) -> usize {
+        if self.is_counted {
+            self.tokens[0].div_ceil((choice.micro_batch * self.sequence).max(1))
+        } else {
+            self.batch.div_ceil(choice.micro_batch.max(1))
+        }
+    }
 }
 
 impl MachinePlan {
@@ -139,13 +162,12 @@ impl MachinePlan {
         machine: Option<Machine>,
         plan: &dyn Fn(Choice) -> Plan,
     ) -> Self {
-        let tokens = (step.sequence * step.batch) as f64;
         let fits = |total: u64| limit.is_none_or(|limit| total <= limit);
         let mut tried = Vec::new();
         let mut best: Option<(Choice, Reason)> = None;
         for (choice, reason) in ways(asked, step.batch) {
             let found = plan(choice);
-            let seconds_per_step = machine.map(|machine| machine.seconds(&found, tokens));
+            let seconds_per_step = machine.map(|machine| machine.seconds(&found, step.passes(choice), step.tokens));
             tried.push(Tried { choice, total: found.total(), fits: fits(found.total()), seconds_per_step });
             if fits(found.total()) {
                 best = Some((choice, reason));
@@ -157,13 +179,14 @@ impl MachinePlan {
         let found = plan(choice);
         let total = found.total();
         let speed = machine.map(|machine| {
-            let seconds_per_step = machine.seconds(&found, tokens);
-            let hours = seconds_per_step * step.steps as f64 / 3600.0;
-            Speed { machine, tokens_per_second: tokens / seconds_per_step, seconds_per_step, hours }
+            let seconds_per_step = machine.seconds(&found, step.passes(choice), step.tokens);
+            let hours = step.steps.map(|steps| seconds_per_step * steps as f64 / 3600.0);
+            Speed { machine, tokens_per_second: step.tokens[0] as f64 / seconds_per_step, seconds_per_step, hours }
         });
         let missing = limit.map_or(0, |limit| total.saturating_sub(limit));
         let kind = "machine";
-        Self { kind, plan: found, total, limit, fits: fits(total), missing, choice, reason, tried, speed, lora: None }
+        let fits = fits(total);
+        Self { kind, step, plan: found, total, limit, fits, missing, choice, reason, tried, speed, lora: None }
     }
 }
 
@@ -210,7 +233,7 @@ mod tests {
 
     fn choose(limit: u64) -> MachinePlan {
         let asked = Choice { micro_batch: 8, recompute: Recompute::None, optimizer: Algorithm::AdamW };
-        MachinePlan::new(asked, Step { sequence: 10, batch: 8, steps: 1 }, Some(limit), None, &plan)
+        MachinePlan::new(asked, Step::new(10, 8, Some(1)), Some(limit), None, &plan)
     }
 
     #[test]

@@ -13,12 +13,14 @@ use super::{Choice, LoraPlan, Machine, MachinePlan, Reason, Step, available_memo
 use crate::TrainError;
 use crate::buffers::Recompute;
 use crate::cluster::Shape;
+use crate::feed::Feed;
 use crate::frozen::Frozen;
 use crate::layout::Layout;
 use crate::method::{Lora, Method, Target};
 use crate::optimizer::Algorithm;
 use crate::pass::Decoder;
 use crate::plan::Plan;
+use crate::prepare::WriteChat;
 use crate::recipe::{Recipe, TrainRecipe};
 use crate::run::config_json;
 use crate::texts::Texts;
@@ -62,10 +64,13 @@ pub(crate) fn refuse_what_does_not_fit(
     Err(TrainError::Memory { needed, available, fits })
 }
 
-/// What a step is, and how many there are; 0 where only the data would tell.
+/// What a step is, where the data have not been read.
 fn step(train: &TrainRecipe, examples: Option<usize>) -> Step {
-    let in_epochs = train.epochs.zip(examples).map(|(epochs, examples)| train.steps_of(epochs, examples));
-    Step { sequence: train.sequence, batch: train.batch, steps: in_epochs.unwrap_or(train.steps) }
+    let steps = match train.epochs {
+        Some(epochs) => examples.map(|examples| train.steps_of(epochs, examples)),
+        None => Some(train.steps),
+    };
+    Step::new(train.sequence, train.batch, steps)
 }
 
 fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
@@ -76,17 +81,19 @@ fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
     Plan { operations_per_token, ..of((choice.micro_batch * step.sequence).max(soft + step.sequence)) }
 }
 
-/// The plan of a recipe, and the steps that it speaks of: 0 where it speaks of epochs and does not say of how many examples. `source` is the model that it goes on from, or the one whose tokenizer it takes; `limit` the
-/// memory that there is.
+/// The plan of a recipe. `source` is the model that it goes on from, or the one whose tokenizer it takes; `limit` the
+/// memory that there is. Where a model is tuned, its data are read if they are there, since examples are of all lengths;
+/// `progress` is told bytes of them read so far and in all.
 ///
 /// # Errors
-/// Where the recipe or the model cannot be read.
+/// Where the recipe, the model or the data cannot be read.
 pub fn plan_recipe(
     recipe: &Recipe,
     source: &Source,
-    limit: Option<u64>,
-    machine: Option<Machine>,
-) -> Result<(MachinePlan, Step), TrainError> {
+    (limit, machine): (Option<u64>, Option<Machine>),
+    write_chat: Option<&WriteChat>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<MachinePlan, TrainError> {
     let (config, norm_biases) = if recipe.model.base.is_some() {
         let config = Config::from_source(source)?;
         let norm_biases = config.has_norm_biases(source);
@@ -96,22 +103,44 @@ pub fn plan_recipe(
         (Config::from_hf(&config_json(recipe, source, vocabulary)?)?, true)
     };
     let layout = recipe.layout(&config, norm_biases)?;
+    let files = || recipe.data.train.iter().chain(&recipe.data.validation);
+    let mut train = recipe.train.clone();
+    let mut step = step(&train, recipe.data.examples);
+    let mut feed = None;
+    if recipe.tune.is_some() && files().all(|path| path.exists()) {
+        let tokenizer = load_tokenizer(source)?;
+        let folder = Path::new("");
+        let feed = feed.insert(Feed::open(recipe, folder, &layout, &config, &tokenizer, write_chat, progress)?);
+        feed.count_steps(&mut train);
+        let (sequence, tokens) = (feed.longest(&train), feed.tokens_of_step(&train)?);
+        step = Step { sequence, tokens, is_counted: true, steps: Some(train.steps), ..step };
+    }
     let frozen = recipe.frozen(&layout, source, &config)?;
-    let decoder = Decoder { layout, config, frozen, precision: recipe.train.precision };
-    let texts: u64 = recipe.data.train.iter().chain(&recipe.data.validation).map(|path| size(path)).sum();
-    let train = &recipe.train;
-    let step = step(train, recipe.data.examples);
+    let decoder = Decoder { layout, config, frozen, precision: train.precision };
+    let texts: u64 = files().map(|path| size(path)).sum();
     // Of texts only their places are in memory, of examples their tokens.
     let texts = if recipe.tune.is_some() { texts } else { Texts::bytes((texts / BYTES_PER_TEXT) as usize) };
-    let program = resident_memory().unwrap_or(0).saturating_sub(decoder.frozen.byte_len() as u64);
-    let memory = |choice| Plan { program, ..plan(&decoder, choice, step, texts) };
-    let mut found = MachinePlan::new(asked(train), step, limit, machine, &memory);
+    let read = feed.as_ref().map_or(0, |feed| feed.bytes()[1]) + decoder.frozen.byte_len() as u64;
+    let program = resident_memory().unwrap_or(0).saturating_sub(read);
+    // Preferences are two passes forward before the one that learns, and back is twice as far as forward.
+    let passes = if recipe.beta().is_some() { 2.0 } else { 1.0 };
+    let memory = |choice: Choice| {
+        let Choice { micro_batch, recompute, optimizer } = choice;
+        let found = match &feed {
+            Some(feed) => feed.plan(&decoder, &TrainRecipe { micro_batch, recompute, optimizer, ..train.clone() }),
+            None => plan(&decoder, choice, step, texts),
+        };
+        let [operations_per_token, operations_of_logits] =
+            [found.operations_per_token, found.operations_of_logits].map(|operations| passes * operations);
+        Plan { program, operations_per_token, operations_of_logits, ..found }
+    };
+    let mut found = MachinePlan::new(asked(&train), step, limit, machine, &memory);
     if found.reason == Reason::NothingFits && recipe.model.base.is_some() && decoder.layout.frozen().is_empty() {
         let bytes = source.weight_bytes();
         let others = Plan { program, texts: found.plan.texts, ..Plan::default() };
         found.lora = Some(lora(decoder.config, norm_biases, bytes, &found, step, others)?);
     }
-    Ok((found, step))
+    Ok(found)
 }
 
 /// What a LoRA takes, on weights of so many bytes.
@@ -195,7 +224,7 @@ mod tests {
 
     #[test]
     fn six_hundred_million_fit_a_card_and_a_tight_limit_is_kept() {
-        let step = Step { sequence: 2048, batch: 8, steps: 5 };
+        let step = Step::new(2048, 8, Some(5));
         let plan = |limit: u64| plan_of_size(600e6, 64_000, step, Some(limit), None).unwrap().0;
         let roomy = plan(24 << 30);
         assert!(roomy.fits && roomy.total <= 24 << 30, "{roomy:?}");

@@ -1,16 +1,20 @@
 //! How fast this machine is, measured in a few seconds, and what that makes of a plan.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use saem_kernels::ThreadPool;
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Packed, Precision, Size, gemm};
 use saem_kernels::measure;
+use saem_kernels::{DataType, ThreadPool, blocks};
 use serde::Serialize;
 
 use crate::plan::Plan;
 
-/// How long products are measured.
+/// How long products are measured, and how long the expansion of quantised weights.
 const PRODUCTS: Duration = Duration::from_secs(3);
+const EXPANSION: Duration = Duration::from_millis(500);
+/// The format that is expanded, which most models are in.
+const QUANTISED: DataType = DataType::Q4K;
 /// The product: what a layer of some width does with a batch.
 const SIZE: Size = Size { m: 1024, n: 2048, k: 1024 };
 /// Bytes of weights, gradients and means that a step of AdamW reads and writes for each parameter.
@@ -26,31 +30,54 @@ pub struct Machine {
     pub operations: f64,
     /// Bytes a second from memory.
     pub bandwidth: f64,
+    /// Quantised weights that are expanded a second.
+    pub expanded: f64,
+}
+
+/// The shortest of the calls that begin within some time, in seconds.
+fn fastest(time: Duration, mut call: impl FnMut()) -> f64 {
+    let (begun, mut fastest) = (Instant::now(), f64::INFINITY);
+    while begun.elapsed() < time {
+        let one = Instant::now();
+        call();
+        fastest = fastest.min(one.elapsed().as_secs_f64());
+    }
+    fastest
 }
 
 impl Machine {
-    /// Measures products and memory with all threads of the pool, for about four seconds.
+    /// Measures products, memory and expansion with all threads of the pool, for about five seconds.
     #[must_use]
     pub fn measure(pool: &ThreadPool, precision: Precision) -> Self {
         let numbers = |len: usize| (0..len).map(|index| (index % 61) as f32 / 61.0 - 0.5).collect::<Vec<_>>();
         let (a, b) = (numbers(SIZE.m * SIZE.k), numbers(SIZE.n * SIZE.k));
         let (mut c, mut shared) = (vec![0.0; SIZE.m * SIZE.n], Vec::new());
-        let mut fastest = f64::INFINITY;
-        let begun = Instant::now();
-        while begun.elapsed() < PRODUCTS {
-            let one = Instant::now();
-            let factors = (Factor::lines(&a, SIZE.k), Factor::lines(&b, SIZE.k));
+        let factors = (Factor::lines(&a, SIZE.k), Factor::lines(&b, SIZE.k));
+        let seconds = fastest(PRODUCTS, || {
             gemm(pool, precision, SIZE, factors.0, factors.1, &mut c, SIZE.n, Output::Replace, &mut shared);
-            fastest = fastest.min(one.elapsed().as_secs_f64());
-        }
-        let operations = 2.0 * (SIZE.m * SIZE.n * SIZE.k) as f64 / fastest;
-        Self { operations, bandwidth: measure::limits(pool).read_bytes }
+        });
+        let operations = 2.0 * (SIZE.m * SIZE.n * SIZE.k) as f64 / seconds;
+        let mut stored = Vec::new();
+        let expanded = match blocks::quantize(QUANTISED, &b, &mut stored) {
+            Ok(()) => {
+                let stored = Factor::stored_lines(QUANTISED, &stored, SIZE.k);
+                let seconds = fastest(EXPANSION, || {
+                    black_box(Packed::new(pool, precision, stored, SIZE.n, SIZE.k));
+                });
+                b.len() as f64 / seconds
+            }
+            Err(_) => f64::INFINITY,
+        };
+        Self { operations, bandwidth: measure::limits(pool).read_bytes, expanded }
     }
 
-    /// Seconds of a step of so many tokens.
+    /// Seconds of a step of so many passes, over so many tokens in all, and of so many of them the logits.
     #[must_use]
-    pub fn seconds(&self, plan: &Plan, tokens: f64) -> f64 {
-        let computing = plan.operations_per_token * tokens / (self.operations * SHARE);
-        computing + plan.parameters as f64 * ADAMW_BYTES / self.bandwidth
+    pub fn seconds(&self, plan: &Plan, passes: usize, [tokens, logits]: [usize; 2]) -> f64 {
+        let of_others = plan.operations_per_token - plan.operations_of_logits;
+        let operations = of_others * tokens as f64 + plan.operations_of_logits * logits as f64;
+        let computing = operations / (self.operations * SHARE);
+        let expanding = passes as f64 * plan.expanded as f64 / self.expanded;
+        computing + expanding + plan.parameters as f64 * ADAMW_BYTES / self.bandwidth
     }
 }

@@ -277,9 +277,10 @@ layer_types = ["full_attention", "full_attention"]"#;
     // Every step moved the correction of each expert by the same amount, up or down, or left it.
     let model = Source::open(place.path("whole/model")).unwrap();
     let config = saem_model::Config::from_source(&model).unwrap();
-    let corrections =
-        config.parameters(false).into_iter().find(|found| found.role == saem_model::Role::RouterCorrection);
-    let corrections = corrections.unwrap().read(&model, &config).unwrap();
+    let correction =
+        config.parameters(false).into_iter().find(|found| found.role == saem_model::Role::RouterCorrection).unwrap();
+    let mut corrections = vec![0.0; correction.elements()];
+    correction.read(&model, &config, &mut corrections).unwrap();
     assert!(corrections.iter().any(|value| *value != 0.0), "{corrections:?}");
     assert!(corrections.iter().all(|value| value.abs() < 0.0241), "{corrections:?}");
     let pool = saem_kernels::ThreadPool::new(1).unwrap();

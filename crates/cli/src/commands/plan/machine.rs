@@ -8,6 +8,7 @@ use saem_train::{Machine, MachinePlan, Reason, Recipe, Recompute, Step, availabl
 
 use super::count;
 use crate::arguments::Plan;
+use crate::commands::training::write_chat;
 use crate::failure::{Failure, bytes};
 use crate::language::Language;
 use crate::progress::{Progress, Unit};
@@ -26,8 +27,15 @@ pub(super) fn of_recipe(arguments: &Plan, path: &std::path::Path, language: Lang
     let chosen = models::find_or_pull(&models::hub()?, &name, arguments.accept_licence, language)?;
     let source = Source::open(&chosen.path)?;
     let machine = measured(arguments, recipe.train.precision, language)?;
-    let (plan, step) = plan_recipe(&recipe, &source, limit(arguments), machine)?;
-    show(&plan, step, arguments.json, language)
+    let write_chat = write_chat(&recipe, &source)?;
+    let mut progress = Progress::new(language, language.reading_texts(), Unit::Bytes, None);
+    let mut read = |done, total| progress.set_of(done, total);
+    let plan = plan_recipe(&recipe, &source, (limit(arguments), machine), write_chat.as_deref(), &mut read)?;
+    drop(progress);
+    if recipe.tune.is_some() && !plan.step.is_counted {
+        output::note(&language.plan_without_data());
+    }
+    show(&plan, arguments.json, language)
 }
 
 /// That of a model of some size.
@@ -46,11 +54,11 @@ pub(super) fn of_size(arguments: &Plan, parameters: f64, language: Language) -> 
         let [value, least, most] = [value, least, most].map(|value| format!("{value:e}"));
         return Err(Failure::usage(language.plan_senseless(what, &value, &least, &most)).into());
     }
-    let step = Step { sequence: sequence as usize, batch: batch as usize, steps: steps as u64 };
+    let step = Step::new(sequence as usize, batch as usize, Some(steps as u64));
     let vocabulary = arguments.vocabulary.unwrap_or(VOCABULARY).clamp(2.0, 1e7) as u64;
     let machine = measured(arguments, Precision::default(), language)?;
     let (plan, _) = plan_of_size(parameters, vocabulary, step, limit(arguments), machine)?;
-    show(&plan, step, arguments.json, language)
+    show(&plan, arguments.json, language)
 }
 
 fn limit(arguments: &Plan) -> Option<u64> {
@@ -71,17 +79,20 @@ fn measured(arguments: &Plan, precision: Precision, language: Language) -> anyho
     Ok(Some(Machine::measure(&pool, precision)))
 }
 
-fn show(plan: &MachinePlan, step: Step, json: bool, language: Language) -> anyhow::Result<()> {
+fn show(plan: &MachinePlan, json: bool, language: Language) -> anyhow::Result<()> {
     if json {
         return output::json(plan);
     }
     let l = language;
-    let found = &plan.plan;
-    let mut text = l.plan_machine(
-        &count(found.parameters as f64),
-        &HumanCount(step.batch as u64).to_string(),
-        &HumanCount(step.sequence as u64).to_string(),
-    );
+    let (found, step) = (&plan.plan, &plan.step);
+    let parameters = count(found.parameters as f64);
+    let [batch, sequence, tokens] =
+        [step.batch, step.sequence, step.tokens[0]].map(|number| HumanCount(number as u64).to_string());
+    let mut text = if step.is_counted {
+        l.plan_machine_examples(&parameters, &batch, &tokens, &sequence)
+    } else {
+        l.plan_machine(&parameters, &batch, &sequence)
+    };
     text += "\n";
     let kinds = [
         (l.plan_weights(), found.weights),
@@ -129,9 +140,11 @@ fn show(plan: &MachinePlan, step: Step, json: bool, language: Language) -> anyho
         );
         text += "\n";
         let (seconds, tokens) = (format!("{:.1}", speed.seconds_per_step), count(speed.tokens_per_second));
-        text += &match step.steps {
-            0 => l.plan_time_of_step(&seconds, &tokens),
-            steps => l.plan_time(&seconds, &tokens, &HumanCount(steps).to_string(), &duration(speed.hours, language)),
+        text += &match step.steps.zip(speed.hours) {
+            None => l.plan_time_of_step(&seconds, &tokens),
+            Some((steps, hours)) => {
+                l.plan_time(&seconds, &tokens, &HumanCount(steps).to_string(), &duration(hours, language))
+            }
         };
         text += "\n";
     }
