@@ -213,7 +213,7 @@ def train_table(result: dict) -> str:
             rows.append([f"{line['shape']}, {line['batch']} x {line['sequence']}", way, f"{ours['tokens_per_second']:,.0f}", f"{peer['tokens_per_second']:,.0f}",
                          f"{ours['tokens_per_second'] / peer['tokens_per_second']:.2f} ×", f"{ours['operations_per_second'] / 1e9:,.0f}{limit}",
                          f"{ours['peak_bytes'] / 2**20:,.0f} ({ours['planned_bytes'] / 2**20:,.0f})", f"{peer['peak_bytes'] / 2**20:,.0f}"])
-    return table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s and share of f32 multiply-adds", "Saem's peak, MiB", "PyTorch's peak, MiB"], rows)
+    return table(["model", "Saem, PyTorch", "Saem, tokens/s", "PyTorch", "ratio", "Saem, GFLOP/s" + (", share of f32 multiply-adds" if "f32_peak" in result["lines"][0] else ""), "Saem's peak, MiB", "PyTorch's peak, MiB"], rows)
 
 
 def without_tiles(result: dict | None, lines) -> list[str]:
