@@ -56,7 +56,7 @@ def main() -> None:
     if not metrics.exists() or len(metrics.read_text(encoding="utf-8").splitlines()) < recipe["train"]["steps"]:
         subprocess.run([SAEM, "pretrain", RECIPE, "--run", args.run, "--threads", str(args.threads), "--json"], check=True, stdout=subprocess.DEVNULL)
     plan = json.loads((args.run / "plan.json").read_text(encoding="utf-8"))
-    planned = sum(value for name, value in plan.items() if name not in ("parameters", "operations_per_token"))
+    planned = sum(plan[kind] for kind in ("weights", "frozen", "gradients", "optimizer", "activations", "logits", "working", "texts", "program"))
     steps = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     sequence = recipe["train"]["sequence"]
     shape = {key: value for key, value in recipe["model"]["config"].items() if key != "model_type"} | {"max_position_embeddings": sequence}

@@ -118,7 +118,7 @@ def main() -> None:
         model, _, method, changes = ROWS[name]
         found = run(name, args.threads, args.runs)
         few = "prompt" in changes
-        lines.append({"name": name, "model": model, "method": method, "examples": 8 if few else changes.get("examples", 4000 if found["accuracy"] else None), "measured": 2000, "products": products, "kept_packed": "keep_packed" in changes, **found})
+        lines.append({"name": name, "model": model, "method": method, "examples": 8 if few else changes.get("examples", 4000 if found["accuracy"] else None), "products": products, "kept_packed": "keep_packed" in changes, **found})
         how = f"loss {found['loss']:.3f}" if found["accuracy"] is None else f"accuracy {100 * found['accuracy']:.1f} %, macro F1 {found['macro_f1']:.3f}"
         print(f"{name}: {how}, {found['seconds'] / 60:.1f} minutes of a processor", flush=True)
     if args.save:

@@ -49,7 +49,7 @@ ROWS = {
 
 
 def recipe(what: tuple, steps: int, folder: Path) -> str:
-    if len(what) == 3 and isinstance(what[1], int):
+    if isinstance(what[1], int):
         shape, batch, sequence = what
         texts = folder / "texts.txt"
         texts.write_text((ROOT / "bench/texts/en.txt").read_text(encoding="utf-8") * (1 + steps * batch * sequence // 1000), encoding="utf-8")
@@ -78,7 +78,7 @@ def measured(name: str, threads: int, steps: int) -> dict:
     # Steps differ in their tokens, so what is compared is the time of a token.
     rate = median([line["tokens_per_second"] for line in lines[WARM:]])
     tokens = plan["step"]["tokens"][0]
-    return {"name": name, "what": title, "tokens": tokens, "tokens_found": (before[-1] - before[WARM]) / (len(lines) - WARM), "planned_seconds": plan["speed"]["seconds_per_step"],
+    return {"name": name, "what": title, "tokens": tokens, "tokens_found": (before[-1] - before[WARM]) / (len(lines) - WARM),
             "planned_rate": plan["speed"]["tokens_per_second"], "rate": rate, "planned_bytes": plan["total"], "peak_bytes": lines[-1]["memory"]}
 
 

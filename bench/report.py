@@ -232,6 +232,16 @@ def train_sections() -> list[str]:
             train_table(result), *without_tiles(load("train-no-amx"), train_table), *curve(), *large()]
 
 
+def plans() -> list[str]:
+    result = load("plan")
+    if not result:
+        return []
+    rows = [[line["what"], f"{line['tokens']:,}", f"{line['planned_rate']:,.0f}", f"{line['rate']:,.0f}", f"{line['planned_rate'] / line['rate']:.2f} ×",
+             f"{line['planned_bytes'] / 2**20:,.0f}", f"{line['peak_bytes'] / 2**20:,.0f}", f"{line['peak_bytes'] / line['planned_bytes']:.3f} ×"] for line in result["lines"]]
+    return ["## Plans\n", f"{brief(result)} What `saem plan` said of runs, and what these took.\n",
+            table(["run", "tokens in a step", "planned, tokens/s", "found", "ratio", "planned, MiB", "peak", "ratio"], rows)]
+
+
 def large() -> list[str]:
     result = load("large")
     if not result:
@@ -274,7 +284,7 @@ def nsmc_sections() -> list[str]:
     result = load("nsmc")
     if not result:
         return []
-    rows = [[title(line["model"]), line["method"], f"{line['examples']:,}", f"{100 * line['accuracy']:.1f} %", f"{line['macro_f1']:.3f}", f"{line['measured']:,}", f"{line['seconds'] / 60:.0f}", line["products"] + packed(line), f"{line['peak_bytes'] / 2**20:,.0f}"]
+    rows = [[title(line["model"]), line["method"], f"{line['examples']:,}", f"{100 * line['accuracy']:.1f} %", f"{line['macro_f1']:.3f}", f"{line['seconds'] / 60:.0f}", line["products"] + packed(line), f"{line['peak_bytes'] / 2**20:,.0f}"]
             for line in result["lines"] if line["accuracy"] is not None]
     said = [[title(line["model"]), line["method"], f"{line['loss']:.3f}", f"{math.exp(line['loss']):.1f}", f"{line['seconds'] / 60:.0f}", line["products"] + packed(line)] for line in result["lines"] if line["accuracy"] is None]
     dialogue = ["Questions and answers in Korean (Chatbot_data, MIT: nine tenths of 11,323 pairs), and 1,000 others that were held out: the loss of an answer's tokens, in nats.\n",
@@ -282,7 +292,7 @@ def nsmc_sections() -> list[str]:
     return ["## A task that was learnt\n", f"{brief(result)} Is a Korean film review favourable? Held-out reviews of other films, as many of each kind, so that guessing gets 50 %. "
             "For comparison, HyperCLOVA's p-tuning of its smallest model (137M) gets 60.9 / 77.9 / 81.2 % with 70 / 2,000 / 4,000 examples and 87.2 % with all 150,000 (Kim et al. 2021, arXiv 2109.04650, on the official split). "
             "Measured with 2,000 reviews, an accuracy of 86 % has a standard error of 0.8 points.\n",
-            table(["model", "method", "examples", "accuracy", "macro F1", "reviews measured", "processor minutes", "bf16 products by", "peak, MiB"], rows), *ngram_table(), *dialogue]
+            table(["model", "method", "examples", "accuracy", "macro F1", "processor minutes", "bf16 products by", "peak, MiB"], rows), *ngram_table(), *dialogue]
 
 
 def packed(line: dict) -> str:
@@ -346,10 +356,10 @@ def main() -> None:
     parts = ["# Results\n", "Written by `bench/report.py` from the files in `bench/results`; no figure is typed by hand. A ratio is Saem over llama.cpp at its best setting, both measured in "
              "the same run on the same machine, taking turns. A limit is what the machine could do at most: for a prompt, int8 operations per second over the operations of a token; for decoding, "
              "bytes read per second over the bytes of weights.\n"]
-    body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections() + tune_sections() + nsmc_sections()
+    body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections() + tune_sections() + plans() + nsmc_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes a day\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-0.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --save\nbench/tune.py --save\nbench/nsmc.py --save\nbench/nsmc-ngrams.py --save\nbench/report.py\n```\n",
+              "```sh no-run: takes a day\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-0.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --save\nbench/tune.py --save\nbench/plan.py --save\nbench/nsmc.py --save\nbench/nsmc-ngrams.py --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

@@ -10,7 +10,7 @@ use std::io::{BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use saem_formats::{Source, safetensors};
-use saem_kernels::DataType;
+use saem_kernels::{DataType, blocks};
 use saem_model::write_companions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -205,15 +205,9 @@ pub(crate) fn read_tensor(
         return Err(TrainError::Checkpoint { path: tensors.path().to_owned(), problem });
     }
     let stored = tensors.tensor_bytes(info);
-    let width = if data_type == DataType::Bf16 { 2 } else { 4 };
+    let width = stored.len() / values.len().max(1);
     for (index, (to, from)) in values.chunks_mut(PIECE).zip(stored.chunks(width * PIECE)).enumerate() {
-        match data_type {
-            DataType::Bf16 => {
-                let wide = |from| f32::from_bits(u32::from(u16::from_le_bytes(from)) << 16);
-                to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = wide(*from));
-            }
-            _ => to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = f32::from_le_bytes(*from)),
-        }
+        blocks::dequantize(data_type, from, to)?;
         tensors.release_part(info, index * width * PIECE..index * width * PIECE + from.len());
     }
     Ok(())

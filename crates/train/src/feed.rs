@@ -153,7 +153,11 @@ impl Feed {
         let of = |rows| Plan::new(decoder, rows, train.recompute, train.optimizer, self.bytes()[0]);
         // Texts do not see each other.
         let Plan { operations_per_token, .. } = of(self.longest(train));
-        Plan { operations_per_token, ..of(self.rows(train)) }
+        let plan = Plan { operations_per_token, ..of(self.rows(train)) };
+        match self {
+            Self::Examples { lessons, .. } if lessons.examples().are_pairs => plan.of_preferences(),
+            _ => plan,
+        }
     }
 
     /// Tokens that a step passes, and those of them whose logits it computes: means of some steps.

@@ -34,7 +34,8 @@ pub struct Plan {
     pub operations_per_token: f64,
     /// Those of them that compute logits, which a pass does of few tokens where it learns few.
     pub operations_of_logits: f64,
-    /// Quantised weights that a pass expands, on its way forward and on its way back.
+    /// Weights that stay which a pass makes ready for products: on its way forward, on its way back, and where it goes
+    /// forward again.
     pub expanded: u64,
 }
 
@@ -62,6 +63,7 @@ impl Plan {
         let is_frozen = !decoder.layout.frozen().is_empty();
         let in_passes = decoder.layout.frozen().iter().filter(|parameter| in_products(parameter.role));
         let frozen: usize = in_passes.map(Parameter::elements).sum();
+        let times = if recompute == Recompute::Full { 3 } else { 2 };
         // Products before their magnitudes are computed twice.
         let twice: usize = decoder.layout.magnitudes.iter().map(|linear| linear.inputs * linear.outputs).sum();
         let of_product = if is_frozen { 4.0 } else { 6.0 };
@@ -87,8 +89,19 @@ impl Plan {
             texts,
             program: 0,
             operations_per_token: products + attention + again,
-            expanded: if decoder.frozen.packed_bytes() > 0 { 0 } else { 2 * frozen as u64 },
+            expanded: if decoder.frozen.packed_bytes() > 0 { 0 } else { times * frozen as u64 },
             operations_of_logits: of_product * (decoder.layout.outputs * config.hidden) as f64,
+        }
+    }
+
+    /// The same with preferences, which are passed forward twice before the pass that learns. Going back past weights that
+    /// stay is as far as going forward.
+    pub(crate) fn of_preferences(self) -> Self {
+        Self {
+            operations_per_token: 2.0 * self.operations_per_token,
+            operations_of_logits: 2.0 * self.operations_of_logits,
+            expanded: 2 * self.expanded,
+            ..self
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::saem::{run, run_korean};
+use crate::saem::{reviews, run, run_korean};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -146,7 +146,7 @@ fn every_way_to_train_stays_within_its_plan() {
         assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
         print!("{name}: ");
         planned_and_kept(&json(&fs::read_to_string(to.join("plan.json")).unwrap()), &ran.stdout);
-        // Each keeps the model that it trained, which is larger than what it is a test of.
+        // Together their checkpoints would be gigabytes.
         fs::remove_dir_all(&to).unwrap();
     }
 }
@@ -166,8 +166,7 @@ fn planned_and_kept(plan: &Value, said: &str) -> u64 {
 }
 
 fn every_method_stays_within_its_plan(folder: &Path, base: &Path) {
-    let rows: String = (0..24).map(|row| format!("Review number {row} of the water,{}\n", row % 2)).collect();
-    fs::write(folder.join("rows.csv"), format!("text,label\n{rows}")).unwrap();
+    fs::write(folder.join("rows.csv"), reviews()).unwrap();
     let labels = "label = \"label\"\nlabels = { 0 = \"bad\", 1 = \"good\" }";
     let written = &*format!("{labels}\nanswer = \" {{{{label}}}}\"");
     let preferred = "chosen = \" clear {{label}}\"\nrejected = \" murky\"";

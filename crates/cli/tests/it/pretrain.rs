@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::saem::{run, run_korean, saem};
+use crate::saem::{reviews, run, run_korean, saem};
 
 const RECIPE: &str = r#"
 [model]
@@ -59,8 +59,7 @@ fn folder() -> tempfile::TempDir {
         fs::write(folder.path().join(name), recipe).unwrap();
     }
     fs::write(folder.path().join("texts.txt"), "The water of the spring is cold. 샘물은 차다. ".repeat(60)).unwrap();
-    let rows: String = (0..24).map(|row| format!("Review number {row} of the water,{}\n", row % 2)).collect();
-    fs::write(folder.path().join("rows.csv"), format!("text,label\n{rows}")).unwrap();
+    fs::write(folder.path().join("rows.csv"), reviews()).unwrap();
     folder
 }
 

@@ -51,3 +51,9 @@ pub(crate) fn finish(command: &mut Command) -> Ran {
         stderr: String::from_utf8(stderr).unwrap(),
     }
 }
+
+/// A table of texts and their labels, to tune with.
+pub(crate) fn reviews() -> String {
+    let rows: String = (0..24).map(|row| format!("Review number {row} of the water,{}\n", row % 2)).collect();
+    format!("text,label\n{rows}")
+}

@@ -41,10 +41,13 @@ pub struct Measurement {
     pub limit: f64,
 }
 
-/// Repeats `body` for a while and returns the fastest run in seconds.
-fn fastest(mut body: impl FnMut()) -> f64 {
+/// How long a limit or a product is measured.
+const WHILE: Duration = Duration::from_millis(150);
+
+/// Repeats `body` for some time, at least three times, and returns the fastest run in seconds.
+pub fn fastest(time: Duration, mut body: impl FnMut()) -> f64 {
     let (start, mut best, mut runs) = (Instant::now(), f64::MAX, 0);
-    while runs < 3 || start.elapsed() < Duration::from_millis(150) {
+    while runs < 3 || start.elapsed() < time {
         let run = Instant::now();
         body();
         best = best.min(run.elapsed().as_secs_f64());
@@ -107,7 +110,7 @@ pub fn limits(pool: &ThreadPool) -> Limits {
     let isa = Isa::detect();
     let rate = |operations: &(dyn Fn() -> f64 + Sync)| {
         let count = operations();
-        let seconds = fastest(|| {
+        let seconds = fastest(WHILE, || {
             pool.run(|_| {
                 isa.scope(|| black_box(operations()));
             });
@@ -116,7 +119,7 @@ pub fn limits(pool: &ThreadPool) -> Limits {
     };
     // Far more than the caches of a core; huge last-level caches may still hold a part.
     let memory = vec![1_u64; 64 << 20];
-    let seconds = fastest(|| {
+    let seconds = fastest(WHILE, || {
         pool.split(memory.len(), 1024, |range| {
             let mut sums = [0_u64; 16];
             for chunk in memory[range].chunks_exact(16) {
@@ -158,7 +161,7 @@ pub fn products(pool: &ThreadPool, limits: &Limits, each: &mut dyn FnMut(Measure
             let mut input = Input::with_capacity(rows, COLUMNS);
             input.set(pool, &inputs[..rows * COLUMNS], COLUMNS, &[&matrix]);
             let mut out = vec![0.0; rows * outputs];
-            let seconds = fastest(|| matmul(pool, &input, &mut [(&matrix, &mut out)]));
+            let seconds = fastest(WHILE, || matmul(pool, &input, &mut [(&matrix, &mut out)]));
             let float = data_type.block_len() == 1;
             let tiles = limits.tile_operations.filter(|_| rows > 1 && data_type.block_len() == 256);
             each(Measurement {

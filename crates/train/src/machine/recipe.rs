@@ -122,17 +122,14 @@ pub fn plan_recipe(
     let texts = if recipe.tune.is_some() { texts } else { Texts::bytes((texts / BYTES_PER_TEXT) as usize) };
     let read = feed.as_ref().map_or(0, |feed| feed.bytes()[1]) + decoder.frozen.byte_len() as u64;
     let program = resident_memory().unwrap_or(0).saturating_sub(read);
-    // Preferences are two passes forward before the one that learns, and back is twice as far as forward.
-    let passes = if recipe.beta().is_some() { 2.0 } else { 1.0 };
     let memory = |choice: Choice| {
         let Choice { micro_batch, recompute, optimizer } = choice;
         let found = match &feed {
             Some(feed) => feed.plan(&decoder, &TrainRecipe { micro_batch, recompute, optimizer, ..train.clone() }),
+            None if recipe.beta().is_some() => plan(&decoder, choice, step, texts).of_preferences(),
             None => plan(&decoder, choice, step, texts),
         };
-        let [operations_per_token, operations_of_logits] =
-            [found.operations_per_token, found.operations_of_logits].map(|operations| passes * operations);
-        Plan { program, operations_per_token, operations_of_logits, ..found }
+        Plan { program, ..found }
     };
     let mut found = MachinePlan::new(asked(&train), step, limit, machine, &memory);
     if found.reason == Reason::NothingFits && recipe.model.base.is_some() && decoder.layout.frozen().is_empty() {

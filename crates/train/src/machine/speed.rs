@@ -1,7 +1,7 @@
 //! How fast this machine is, measured in a few seconds, and what that makes of a plan.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use saem_kernels::gemm::{Factor, Output, Packed, Precision, Size, gemm};
 use saem_kernels::measure;
@@ -30,19 +30,8 @@ pub struct Machine {
     pub operations: f64,
     /// Bytes a second from memory.
     pub bandwidth: f64,
-    /// Quantised weights that are expanded a second.
+    /// Weights that stay which are made ready for products a second, from the format that they are stored in.
     pub expanded: f64,
-}
-
-/// The shortest of the calls that begin within some time, in seconds.
-fn fastest(time: Duration, mut call: impl FnMut()) -> f64 {
-    let (begun, mut fastest) = (Instant::now(), f64::INFINITY);
-    while begun.elapsed() < time {
-        let one = Instant::now();
-        call();
-        fastest = fastest.min(one.elapsed().as_secs_f64());
-    }
-    fastest
 }
 
 impl Machine {
@@ -53,20 +42,19 @@ impl Machine {
         let (a, b) = (numbers(SIZE.m * SIZE.k), numbers(SIZE.n * SIZE.k));
         let (mut c, mut shared) = (vec![0.0; SIZE.m * SIZE.n], Vec::new());
         let factors = (Factor::lines(&a, SIZE.k), Factor::lines(&b, SIZE.k));
-        let seconds = fastest(PRODUCTS, || {
+        let seconds = measure::fastest(PRODUCTS, || {
             gemm(pool, precision, SIZE, factors.0, factors.1, &mut c, SIZE.n, Output::Replace, &mut shared);
         });
         let operations = 2.0 * (SIZE.m * SIZE.n * SIZE.k) as f64 / seconds;
         let mut stored = Vec::new();
-        let expanded = match blocks::quantize(QUANTISED, &b, &mut stored) {
-            Ok(()) => {
-                let stored = Factor::stored_lines(QUANTISED, &stored, SIZE.k);
-                let seconds = fastest(EXPANSION, || {
-                    black_box(Packed::new(pool, precision, stored, SIZE.n, SIZE.k));
-                });
-                b.len() as f64 / seconds
-            }
-            Err(_) => f64::INFINITY,
+        // The numbers are finite and make whole blocks.
+        let is_stored = blocks::quantize(QUANTISED, &b, &mut stored).is_ok();
+        let expanded = if is_stored {
+            let stored = Factor::stored_lines(QUANTISED, &stored, SIZE.k);
+            let pack = || drop(black_box(Packed::new(pool, precision, stored, SIZE.n, SIZE.k)));
+            b.len() as f64 / measure::fastest(EXPANSION, pack)
+        } else {
+            f64::INFINITY
         };
         Self { operations, bandwidth: measure::limits(pool).read_bytes, expanded }
     }
