@@ -242,6 +242,22 @@ def plans() -> list[str]:
             table(["run", "tokens in a step", "planned, tokens/s", "found", "ratio", "planned, MiB", "peak", "ratio"], rows)]
 
 
+def ladder() -> list[str]:
+    result = load("ladder")
+    if not result:
+        return []
+    *_, last = points = result["points"]
+    law = result["law"]
+    formula = f"{law['floor']:.3f} + {law['scale']:.3g} × C^−{law['exponent']:.4f}"
+    bars = "; ".join(f"{what} {low:.3f} to {high:.3f}" for what, (low, high) in [("floor", law["floor_interval"]), ("exponent", law["exponent_interval"])] if high)
+    rows = [[f"{point['parameters'] / 1e6:.2f} M", f"{point['tokens'] / 1e6:.1f} M", f"{point['operations']:.2e}", f"{point['loss']:.4f}"] for point in points]
+    ahead = [[f"{line['parameters'] / 1e6:,.0f} M", f"{line['tokens'] / 1e6:,.0f} M", f"{line['operations']:.2e}", f"{line['loss']:.3f} ({line['interval'][0]:.3f} to {line['interval'][1]:.3f})"] for line in result["predictions"][:3]]
+    return ["### A law of one's own\n", f"{brief(result)} Llama shapes from nothing on 663,350 Korean film reviews, a vocabulary of 4,096, ten tokens for each parameter, loss on 12,464 reviews of other films.\n",
+            table(["parameters", "tokens", "operations", "loss"], rows),
+            f"`saem plan --fit` of all but the largest: loss = {formula} (95 of 100: {bars}; residuals {100 * law['rms']:.2f} %). To the largest it foretells {result['foretold']:.4f}; "
+            f"found {last['loss']:.4f}, {100 * (last['loss'] / result['foretold'] - 1):+.2f} %. Of all:\n", table(["parameters", "tokens", "operations", "loss foretold"], ahead)]
+
+
 def large() -> list[str]:
     result = load("large")
     if not result:
@@ -356,10 +372,10 @@ def main() -> None:
     parts = ["# Results\n", "Written by `bench/report.py` from the files in `bench/results`; no figure is typed by hand. A ratio is Saem over llama.cpp at its best setting, both measured in "
              "the same run on the same machine, taking turns. A limit is what the machine could do at most: for a prompt, int8 operations per second over the operations of a token; for decoding, "
              "bytes read per second over the bytes of weights.\n"]
-    body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections() + tune_sections() + plans() + nsmc_sections()
+    body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections() + tune_sections() + plans() + ladder() + nsmc_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes a day\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-0.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --save\nbench/tune.py --save\nbench/plan.py --save\nbench/nsmc.py --save\nbench/nsmc-ngrams.py --save\nbench/report.py\n```\n",
+              "```sh no-run: takes a day\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-0.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --save\nbench/tune.py --save\nbench/plan.py --save\nbench/ladder.py --save\nbench/nsmc.py --save\nbench/nsmc-ngrams.py --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

@@ -206,9 +206,17 @@ fn model(error: &anyhow::Error, language: Language) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<TrainError>() {
         return Some(training(error, language));
     }
-    error
-        .downcast_ref::<KernelError>()
-        .map(|error| Failure::new(language.threads_failed()).hint(language.reason(&error.to_string())))
+    error.downcast_ref::<KernelError>().map(|error| kernel(error, language))
+}
+
+/// What kept kernels from computing.
+fn kernel(error: &KernelError, language: Language) -> Failure {
+    match error {
+        KernelError::Memory { bytes: asked, reason } => Failure::new(language.memory_refused(&bytes(*asked as u64)))
+            .hint(language.reason(reason))
+            .hint(language.memory_refused_hint()),
+        other => Failure::new(language.threads_failed()).hint(language.reason(&other.to_string())),
+    }
 }
 
 /// What kept models from being served.
@@ -261,7 +269,7 @@ fn engine(error: &EngineError, language: Language) -> Failure {
         EngineError::Format(error) => format(error, language),
         EngineError::Model(error) => architecture(error, language),
         EngineError::Adapter(error) => Failure::new(l.bad_adapter()).hint(l.reason(&error.to_string())),
-        EngineError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
+        EngineError::Kernel(error) => kernel(error, language),
         other => Failure::new(l.bad_request()).hint(l.reason(&other.to_string())),
     }
 }
@@ -282,7 +290,7 @@ fn encoder(error: &EncoderError, language: Language) -> Failure {
         EncoderError::Io { path, source } => {
             Failure::new(l.io_failed(&shown(path))).hint(l.reason(&source.to_string())).hint(l.not_an_encoder_hint())
         }
-        EncoderError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
+        EncoderError::Kernel(error) => kernel(error, language),
         other => Failure::new(l.bad_model_file()).hint(l.reason(&other.to_string())).hint(l.bad_model_file_hint()),
     }
 }
@@ -318,7 +326,7 @@ fn training(error: &TrainError, language: Language) -> Failure {
     match error {
         TrainError::Model(error) => architecture(error, language),
         TrainError::Format(error) => format(error, language),
-        TrainError::Kernel(error) => Failure::new(l.threads_failed()).hint(l.reason(&error.to_string())),
+        TrainError::Kernel(error) => kernel(error, language),
         TrainError::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
             Failure::new(l.no_such_path(&shown(path)))
         }

@@ -1,5 +1,7 @@
 //! What can go wrong between a request and its text.
 
+use saem_model::AdapterError;
+
 use crate::chat::TemplateError;
 use crate::constraint::ConstraintError;
 
@@ -122,4 +124,12 @@ pub enum EngineError {
     /// The threads cannot be started.
     #[error(transparent)]
     Kernel(#[from] saem_kernels::KernelError),
+}
+
+impl EngineError {
+    /// Whether too little memory was set aside for an adapter.
+    #[must_use]
+    pub fn is_want_of_adapter_room(&self) -> bool {
+        matches!(self, Self::NoAdapters | Self::Adapter(AdapterError::TooLarge { .. }))
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm, shared_len};
 use saem_kernels::{KernelError, ThreadPool};
 
 fn main() -> Result<(), KernelError> {
@@ -19,8 +19,8 @@ fn main() -> Result<(), KernelError> {
     ] {
         let (a, b) = (vec![0.5_f32; m * k], vec![0.25_f32; n * k]);
         let mut c = vec![0.0_f32; m * n];
-        let mut shared = Vec::new();
         let size = Size { m, n, k };
+        let mut shared = vec![0.0; shared_len(size)];
         let flops = 2.0 * m as f64 * n as f64 * k as f64;
         let forms = [
             (Factor::lines(&a, k), Factor::lines(&b, k)),

@@ -43,8 +43,8 @@ pub enum KernelError {
         /// Position of the first such element.
         index: usize,
     },
-    /// The system has no memory left for packed weights.
-    #[error("cannot get {bytes} bytes of memory for weights: {reason}")]
+    /// The system gives no such memory.
+    #[error("cannot get {bytes} bytes of memory: {reason}")]
     Memory {
         /// Bytes asked for.
         bytes: usize,

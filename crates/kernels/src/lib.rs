@@ -42,5 +42,5 @@ pub mod simd;
 pub use data_type::DataType;
 pub use error::KernelError;
 pub use matrix::{Input, Matrix, matmul, matmul_gated, measure};
-pub use memory::zeros;
+pub use memory::{Arena, Block, Number};
 pub use pool::{Thread, ThreadPool};

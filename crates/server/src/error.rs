@@ -181,7 +181,8 @@ impl ApiError {
     /// 415: the body is not declared as a table.
     #[must_use]
     pub fn no_table() -> Self {
-        let message = "The header content-type must be text/csv, text/tab-separated-values or application/x-ndjson";
+        let message = "The header content-type must be text/csv, text/tab-separated-values, application/x-ndjson or \
+             application/vnd.apache.parquet";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_media_type", message)
     }
 

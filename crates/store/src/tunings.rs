@@ -316,25 +316,37 @@ impl Store {
         Ok(ended.rows_affected() > 0)
     }
 
-    /// Says under which name the result of a tuning is served, and which project asks it; none where it is not.
+    /// Says under which name the result of a tuning is served, and which project asks it; none where it is no longer. False
+    /// where it was served already, or was not: of two who publish at once, one does.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotFound`], and what the database reports.
-    pub async fn serve_tuning(&self, id: &str, name: &str, project: &str, origin: &Origin) -> Result<()> {
+    pub async fn serve_tuning(&self, id: &str, name: &str, project: &str, origin: &Origin) -> Result<bool> {
         let tuning = self.tuning(id).await?;
         let database = &self.database;
         let mut write = database.write().await?;
-        sqlx::query("UPDATE tunings SET served_as = $1, project = $2 WHERE id = $3")
+        let (event, change) = match name.is_empty() {
+            true => {
+                ("tuning.withdraw", "UPDATE tunings SET served_as = $1, project = $2 WHERE id = $3 AND served_as <> ''")
+            }
+            false => {
+                ("tuning.publish", "UPDATE tunings SET served_as = $1, project = $2 WHERE id = $3 AND served_as = ''")
+            }
+        };
+        let changed = sqlx::query(change)
             .bind(text::line(name))
             .bind(text::line(project))
             .bind(&tuning.id)
             .execute(&mut *write.transaction)
             .await
             .map_err(database.failed())?;
-        let event = if name.is_empty() { "tuning.withdraw" } else { "tuning.publish" };
+        if changed.rows_affected() == 0 {
+            return Ok(false);
+        }
         audit::append(database, &mut write.transaction, &[origin.entry(&tuning.tenant, event, &tuning.id)]).await?;
-        database.commit(write).await
+        database.commit(write).await?;
+        Ok(true)
     }
 
     /// Forgets a tuning. Its files are the caller's to remove.

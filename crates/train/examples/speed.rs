@@ -9,7 +9,7 @@ use std::time::Instant;
 use saem_formats::Source;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
-use saem_kernels::{ThreadPool, zeros};
+use saem_kernels::{Arena, ThreadPool};
 use saem_model::Config;
 use saem_train::{Algorithm, Batch, Buffers, Decoder, Frozen, Layout, Method, Objective, Plan, Prompt, Recompute};
 
@@ -35,15 +35,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (rows, len) = (batch * (sequence + soft), decoder.layout.len());
     let plan = Plan::new(&decoder, rows, recompute, Algorithm::AdamW, 4 * rows as u64);
     let pool = ThreadPool::new(threads)?;
-    let mut buffers = Buffers::new(&decoder, rows, recompute);
+    let mut buffers = Buffers::new(&decoder, rows, recompute)?;
     let mut state: u64 = 1;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state >> 33
     };
-    let mut weights = zeros(len);
+    let zeros = || Arena::fitting(|arena| arena.take::<f32>(len));
+    let mut weights = zeros()?;
     weights.fill_with(|| (random() as f32 / (1_u64 << 31) as f32 - 0.5) * 0.07);
-    let (mut gradients, mut mean, mut square) = (zeros(len), zeros(len), zeros(len));
+    let (mut gradients, mut mean, mut square) = (zeros()?, zeros()?, zeros()?);
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     for step in 1..=steps {
         let mut texts = Batch::default();

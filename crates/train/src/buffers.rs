@@ -1,7 +1,7 @@
 //! Every buffer of a pass, sized once.
 
-use saem_kernels::gemm::{Size, shared_len};
-use saem_kernels::zeros;
+use saem_kernels::gemm::most_shared_len;
+use saem_kernels::{Arena, Block, KernelError};
 use saem_model::config::{LayerConfig, Moe};
 use saem_model::{Angles, Config, Routing};
 
@@ -53,25 +53,25 @@ impl Recompute {
 #[derive(Debug)]
 pub(crate) struct Saved {
     /// After the rotation, `[tokens, heads * head_dim]` and so on.
-    pub(crate) query: Vec<f32>,
-    pub(crate) key: Vec<f32>,
-    pub(crate) value: Vec<f32>,
+    pub(crate) query: Block<f32>,
+    pub(crate) key: Block<f32>,
+    pub(crate) value: Block<f32>,
     /// Before the norm of each head.
-    pub(crate) raw_query: Vec<f32>,
-    pub(crate) raw_key: Vec<f32>,
-    pub(crate) attended: Vec<f32>,
+    pub(crate) raw_query: Block<f32>,
+    pub(crate) raw_key: Block<f32>,
+    pub(crate) attended: Block<f32>,
     /// `[tokens, heads]`.
-    pub(crate) log_sums: Vec<f32>,
+    pub(crate) log_sums: Block<f32>,
     /// Before the norm after the sub-layer.
-    pub(crate) attention_output: Vec<f32>,
+    pub(crate) attention_output: Block<f32>,
     /// The stream between the sub-layers.
-    pub(crate) middle: Vec<f32>,
-    pub(crate) feed_forward_output: Vec<f32>,
+    pub(crate) middle: Block<f32>,
+    pub(crate) feed_forward_output: Block<f32>,
 }
 
 impl Saved {
-    fn new(config: &Config, tokens: usize) -> Self {
-        let buffer = |wanted: bool, width: usize| zeros(if wanted { tokens * width } else { 0 });
+    fn new(arena: &mut Arena, config: &Config, tokens: usize) -> Self {
+        let mut buffer = |wanted: bool, width: usize| arena.take(if wanted { tokens * width } else { 0 });
         let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
         let after = config.norm_position.after();
         Self {
@@ -87,13 +87,6 @@ impl Saved {
             feed_forward_output: buffer(after, hidden),
         }
     }
-
-    fn floats(config: &Config, tokens: usize) -> usize {
-        let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
-        let raw = if config.qk_norm { query + kv } else { 0 };
-        let outputs = if config.norm_position.after() { 2 * hidden } else { 0 };
-        tokens * (2 * query + 2 * kv + raw + config.heads + outputs + hidden)
-    }
 }
 
 /// What a feed-forward layer's forward pass leaves for its backward pass.
@@ -101,28 +94,27 @@ impl Saved {
 pub(crate) struct Inside {
     /// Before the activation, `[tokens, inner]`; with experts `[tokens * used, inner]`, expert by expert, and then those of
     /// the one that every token passes.
-    pub(crate) gate: Vec<f32>,
-    pub(crate) up: Vec<f32>,
+    pub(crate) gate: Block<f32>,
+    pub(crate) up: Block<f32>,
     /// Where tokens went.
     pub(crate) routing: Option<Routing>,
 }
 
 impl Inside {
     /// For the layers of these kinds.
-    fn new(config: &Config, tokens: usize, layers: &[LayerConfig]) -> Self {
+    fn new(arena: &mut Arena, config: &Config, tokens: usize, layers: &[LayerConfig]) -> Self {
         let len = tokens * Self::width(config, layers);
-        let moe = Self::sparse(config, layers);
+        let moe = Self::sparse(config, layers).filter(|_| !arena.is_counting());
         Self {
-            gate: zeros(if config.gated { len } else { 0 }),
-            up: zeros(len),
+            gate: arena.take(if config.gated { len } else { 0 }),
+            up: arena.take(len),
             routing: moe.map(|moe| Routing::new(moe, tokens)),
         }
     }
 
-    fn bytes(config: &Config, tokens: usize, layers: &[LayerConfig]) -> usize {
-        let buffers = if config.gated { 2 } else { 1 };
-        let routing = Self::sparse(config, layers).map_or(0, |moe| Routing::byte_len(moe, tokens));
-        4 * buffers * tokens * Self::width(config, layers) + routing
+    /// Bytes that are not in the arena.
+    fn routing_bytes(config: &Config, tokens: usize, layers: &[LayerConfig]) -> usize {
+        Self::sparse(config, layers).map_or(0, |moe| Routing::byte_len(moe, tokens))
     }
 
     fn sparse<'a>(config: &'a Config, layers: &[LayerConfig]) -> Option<&'a Moe> {
@@ -142,28 +134,24 @@ impl Inside {
 #[derive(Debug, Default)]
 pub(crate) struct ExpertRoom {
     /// One expert's input rows, `[tokens, hidden]`.
-    pub(crate) x: Vec<f32>,
+    pub(crate) x: Block<f32>,
     /// One expert's output rows, or their gradients, `[tokens, hidden]`.
-    pub(crate) y: Vec<f32>,
+    pub(crate) y: Block<f32>,
     /// One expert's activations, `[tokens, inner]`.
-    pub(crate) activated: Vec<f32>,
+    pub(crate) activated: Block<f32>,
     /// Gradients of scores, `[tokens, experts]`.
-    pub(crate) scores: Vec<f32>,
+    pub(crate) scores: Block<f32>,
 }
 
 impl ExpertRoom {
-    fn new(config: &Config, tokens: usize) -> Self {
+    fn new(arena: &mut Arena, config: &Config, tokens: usize) -> Self {
         let Some(moe) = &config.moe else { return Self::default() };
         Self {
-            x: vec![0.0; tokens * config.hidden],
-            y: vec![0.0; tokens * config.hidden],
-            activated: vec![0.0; tokens * moe.intermediate],
-            scores: vec![0.0; tokens * moe.experts],
+            x: arena.take(tokens * config.hidden),
+            y: arena.take(tokens * config.hidden),
+            activated: arena.take(tokens * moe.intermediate),
+            scores: arena.take(tokens * moe.experts),
         }
-    }
-
-    fn floats(config: &Config, tokens: usize) -> usize {
-        config.moe.as_ref().map_or(0, |moe| tokens * (2 * config.hidden + moe.intermediate + moe.experts))
     }
 }
 
@@ -171,30 +159,69 @@ impl ExpertRoom {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// `[tokens, hidden]` each.
-    pub(crate) normed: Vec<f32>,
-    pub(crate) output: Vec<f32>,
-    pub(crate) gradient: Vec<f32>,
+    pub(crate) normed: Block<f32>,
+    pub(crate) output: Block<f32>,
+    pub(crate) gradient: Block<f32>,
     /// `[tokens, widest]`: the inner width, or queries, keys and values.
-    pub(crate) wide: Vec<f32>,
+    pub(crate) wide: Block<f32>,
     /// `[tokens, heads * head_dim]`: the gradient of what attention gives, or one of a projection before its norm.
-    pub(crate) attended: Vec<f32>,
+    pub(crate) attended: Block<f32>,
     /// Two for each row of a norm.
-    pub(crate) statistics: Vec<f32>,
+    pub(crate) statistics: Block<f32>,
     /// A norm's weight as it counts.
-    pub(crate) norm_weight: Vec<f32>,
+    pub(crate) norm_weight: Block<f32>,
     pub(crate) room: Room,
-    pub(crate) logits: Vec<f32>,
+    pub(crate) logits: Block<f32>,
     /// A second copy, where logits are capped.
-    pub(crate) capped: Vec<f32>,
-    pub(crate) losses: Vec<f32>,
+    pub(crate) capped: Block<f32>,
+    pub(crate) losses: Block<f32>,
     /// The likeliest token, where it was asked for.
     pub(crate) likeliest: u32,
     /// The rows of the stream whose logits are wanted, and their gradients.
-    pub(crate) picked: Vec<f32>,
+    pub(crate) picked: Block<f32>,
     pub(crate) encoded: Encoded,
     pub(crate) experts: ExpertRoom,
     /// For each rotation, the angles and the opposite sines.
-    pub(crate) angles: Vec<(Angles, Vec<f32>)>,
+    pub(crate) angles: Vec<(Angles, Block<f32>)>,
+}
+
+impl Scratch {
+    fn new(arena: &mut Arena, decoder: &Decoder, tokens: usize) -> Self {
+        let Decoder { config, layout, .. } = decoder;
+        let (rows, hidden) = (logit_rows(layout, tokens), config.hidden);
+        let wide = config.widest_intermediate().max(config.query_width() + 2 * config.kv_width());
+        let norm_rows = if config.qk_norm { config.heads } else { 1 };
+        let most = hidden.max(config.widest_intermediate()).max(config.vocabulary).max(tokens);
+        // The tables of angles are beside the arena.
+        let table = if arena.is_counting() { 0 } else { tokens };
+        let mut logits = |wanted: bool| arena.take(if wanted { rows * layout.outputs } else { 0 });
+        Self {
+            logits: logits(true),
+            capped: logits(config.logit_soft_cap.is_some()),
+            losses: arena.take(rows),
+            likeliest: 0,
+            picked: arena.take(2 * rows * hidden),
+            normed: arena.take(tokens * hidden),
+            output: arena.take(tokens * hidden),
+            gradient: arena.take(tokens * hidden),
+            wide: arena.take(tokens * wide),
+            attended: arena.take(tokens * config.query_width()),
+            statistics: arena.take(2 * tokens * norm_rows),
+            norm_weight: arena.take(hidden.max(config.head_dim)),
+            room: Room {
+                shared: arena.take(most_shared_len(most, most)),
+                inner: arena.take(tokens * layout.rank()),
+                lengths: Lengths::new(arena, decoder, tokens),
+            },
+            encoded: Encoded::new(arena, layout),
+            experts: ExpertRoom::new(arena, config, tokens),
+            angles: config
+                .ropes
+                .iter()
+                .map(|rope| (Angles::new(rope, table), arena.take(tokens * rope.rotary / 2)))
+                .collect(),
+        }
+    }
 }
 
 /// All buffers of passes over up to `tokens` tokens.
@@ -202,7 +229,7 @@ pub(crate) struct Scratch {
 pub struct Buffers {
     pub(crate) tokens: usize,
     /// The stream before each layer, and after the last: `[tokens, hidden]`.
-    pub(crate) streams: Vec<Vec<f32>>,
+    pub(crate) streams: Vec<Block<f32>>,
     /// For each layer that the gradient goes through, or one for all.
     pub(crate) saved: Vec<Saved>,
     /// The same.
@@ -211,69 +238,41 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Buffers for passes over up to `tokens` tokens.
-    #[must_use]
-    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute) -> Self {
+    /// Buffers for passes over up to `tokens` tokens, in an arena of their own.
+    ///
+    /// # Errors
+    /// Where the system has no such memory.
+    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute) -> Result<Self, KernelError> {
+        Arena::fitting(|arena| Self::within(arena, decoder, tokens, recompute))
+    }
+
+    /// Buffers for passes over up to `tokens` tokens. Tables of the rotations' angles and of the experts' tokens are beside
+    /// the arena.
+    pub(crate) fn within(arena: &mut Arena, decoder: &Decoder, tokens: usize, recompute: Recompute) -> Self {
         let Decoder { config, layout, .. } = decoder;
-        let rows = logit_rows(layout, tokens);
-        let layers = config.layers.len();
-        let wide = Self::wide(config);
-        let angles = config.ropes.iter().map(|rope| {
-            let pairs = rope.rotary / 2;
-            (Angles::new(rope, tokens), vec![0.0; tokens * pairs])
-        });
         Self {
             tokens,
-            streams: (0..=layers).map(|_| zeros(tokens * config.hidden)).collect(),
-            saved: (0..Self::kept(layout, recompute)).map(|_| Saved::new(config, tokens)).collect(),
-            insides: Self::inside(decoder, recompute).map(|layers| Inside::new(config, tokens, layers)).collect(),
-            scratch: Scratch {
-                normed: zeros(tokens * config.hidden),
-                output: zeros(tokens * config.hidden),
-                gradient: zeros(tokens * config.hidden),
-                wide: zeros(tokens * wide),
-                attended: zeros(tokens * config.query_width()),
-                statistics: vec![0.0; 2 * tokens * Self::norm_rows(config)],
-                norm_weight: vec![0.0; config.hidden.max(config.head_dim)],
-                room: Room {
-                    shared: zeros(Self::shared(config, tokens)),
-                    inner: vec![0.0; tokens * layout.rank()],
-                    lengths: Lengths::new(decoder, tokens),
-                },
-                logits: zeros(rows * layout.outputs),
-                capped: zeros(if config.logit_soft_cap.is_some() { rows * layout.outputs } else { 0 }),
-                losses: vec![0.0; rows],
-                likeliest: 0,
-                picked: vec![0.0; 2 * rows * config.hidden],
-                encoded: Encoded::new(layout),
-                experts: ExpertRoom::new(config, tokens),
-                angles: angles.collect(),
-            },
+            streams: (0..=config.layers.len()).map(|_| arena.take(tokens * config.hidden)).collect(),
+            saved: (0..Self::kept(layout, recompute)).map(|_| Saved::new(arena, config, tokens)).collect(),
+            insides: Self::inside(decoder, recompute)
+                .map(|layers| Inside::new(arena, config, tokens, layers))
+                .collect(),
+            scratch: Scratch::new(arena, decoder, tokens),
         }
     }
 
-    /// Bytes that [`Buffers::new`] takes: activations, logits, working memory.
+    /// Bytes that [`Buffers::within`] takes: activations, logits, working memory.
     #[must_use]
     pub fn bytes(decoder: &Decoder, tokens: usize, recompute: Recompute) -> [u64; 3] {
         let Decoder { config, layout, .. } = decoder;
-        let rows = logit_rows(layout, tokens);
-        let layers = config.layers.len();
-        let activations =
-            (layers + 1) * tokens * config.hidden + Self::kept(layout, recompute) * Saved::floats(config, tokens);
-        let insides: usize = Self::inside(decoder, recompute).map(|layers| Inside::bytes(config, tokens, layers)).sum();
-        let logits = rows * (layout.outputs * if config.logit_soft_cap.is_some() { 2 } else { 1 } + 1);
-        let angles: usize = config.ropes.iter().map(|rope| tokens * rope.rotary / 2 * 3).sum();
-        let working = tokens * (3 * config.hidden + Self::wide(config) + config.query_width())
-            + 2 * tokens * Self::norm_rows(config)
-            + config.hidden.max(config.head_dim)
-            + Self::shared(config, tokens)
-            + tokens * layout.rank()
-            + Lengths::floats(layout, tokens)
-            + 2 * rows * config.hidden
-            + Encoded::floats(layout)
-            + ExpertRoom::floats(config, tokens)
-            + angles;
-        [4 * activations + insides, 4 * logits, 4 * working].map(|bytes| bytes as u64)
+        let all = Arena::count(|arena| Self::within(arena, decoder, tokens, recompute));
+        let scratch = Arena::count(|arena| Scratch::new(arena, decoder, tokens));
+        let copies = if config.logit_soft_cap.is_some() { 2 } else { 1 };
+        let logits = size_of::<f32>() * copies * logit_rows(layout, tokens) * layout.outputs;
+        let routing = |layers| Inside::routing_bytes(config, tokens, layers);
+        let routing: usize = Self::inside(decoder, recompute).map(routing).sum();
+        let angles: usize = config.ropes.iter().map(|rope| Angles::byte_len(rope, tokens)).sum();
+        [all - scratch + routing, logits, scratch - logits + angles].map(|bytes| bytes as u64)
     }
 
     fn kept(layout: &Layout, recompute: Recompute) -> usize {
@@ -288,19 +287,5 @@ impl Buffers {
         let first = if recompute == Recompute::None { layout.first_layer() + 1 } else { config.layers.len() };
         let (together, own) = config.layers.split_at(first.min(config.layers.len()));
         std::iter::once(together).chain(own.chunks(1))
-    }
-
-    fn wide(config: &Config) -> usize {
-        config.widest_intermediate().max(config.query_width() + 2 * config.kv_width())
-    }
-
-    /// Rows of a norm for each token.
-    fn norm_rows(config: &Config) -> usize {
-        if config.qk_norm { config.heads } else { 1 }
-    }
-
-    fn shared(config: &Config, tokens: usize) -> usize {
-        let most = config.hidden.max(config.widest_intermediate()).max(config.vocabulary).max(tokens);
-        shared_len(Size { m: 1, n: most, k: most })
     }
 }

@@ -20,7 +20,7 @@ impl Pass<'_> {
         let Scratch { normed, output, wide, experts, room, .. } = scratch;
         let (x, output) = (&normed[..tokens * hidden], &mut output[..tokens * hidden]);
         self.route(sparse, moe, x, routing, room);
-        match self.shared(sparse, moe, inside.gate.as_mut_slice(), &mut inside.up) {
+        match self.shared(sparse, moe, &mut inside.gate, &mut inside.up) {
             Some((dense, gate, up)) => {
                 let activated = &mut wide[..up.len()];
                 self.dense(dense, x, (gate, up), activated, output, room);
@@ -99,7 +99,7 @@ impl Pass<'_> {
                 sum.iter_mut().zip(dx).for_each(|(sum, dx)| *sum += dx);
             }
         }
-        if let Some((dense, mut gate, up)) = self.shared(sparse, moe, inside.gate.as_mut_slice(), &mut inside.up) {
+        if let Some((dense, mut gate, up)) = self.shared(sparse, moe, &mut inside.gate, &mut inside.up) {
             if !is_inside_kept {
                 self.dense_inside(dense, x, (gate.as_deref_mut(), &mut *up), room);
             }

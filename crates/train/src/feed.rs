@@ -165,10 +165,8 @@ impl Feed {
         let counted = train.steps.clamp(1, COUNTED);
         let mut sums = [0; 2];
         for step in 0..counted {
-            for batch in self.batches(step, train)? {
-                sums[0] += batch.tokens.len();
-                sums[1] += Wanted::of(&batch).rows.len();
-            }
+            let counted = count_tokens(&self.batches(step, train)?);
+            sums.iter_mut().zip(counted).for_each(|(sum, count)| *sum += count);
         }
         Ok(sums.map(|sum| sum.div_ceil(counted as usize)))
     }
@@ -300,4 +298,10 @@ impl Feed {
             }
         }
     }
+}
+
+/// Tokens of batches, and those of them whose logits are computed.
+pub(crate) fn count_tokens(batches: &[Batch]) -> [usize; 2] {
+    let logits = |batch: &Batch| Wanted::of(batch).rows.len();
+    [batches.iter().map(|batch| batch.tokens.len()).sum(), batches.iter().map(logits).sum()]
 }

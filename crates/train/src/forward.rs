@@ -5,7 +5,7 @@ use std::ops::Range;
 use saem_kernels::attention::AttentionShape;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{Documents, Projections, attention};
-use saem_kernels::{ThreadPool, ops};
+use saem_kernels::{Block, ThreadPool, ops};
 use saem_model::config;
 use saem_model::{Angles, Config};
 
@@ -202,8 +202,8 @@ impl Pass<'_> {
     pub(crate) fn rotation<'a>(
         &self,
         layer: usize,
-        angles: &'a [(Angles, Vec<f32>)],
-    ) -> Option<&'a (Angles, Vec<f32>)> {
+        angles: &'a [(Angles, Block<f32>)],
+    ) -> Option<&'a (Angles, Block<f32>)> {
         angles.get(self.config.layers.get(layer)?.rope?)
     }
 

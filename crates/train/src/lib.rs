@@ -96,6 +96,7 @@ pub use measure::Measurement;
 pub use method::{Lora, Method, Prompt, Target};
 pub use nearest::nearest_name;
 pub use optimizer::Algorithm;
+pub use parquet::ParquetRows;
 pub use pass::{Batch, Decoder, Objective};
 pub use plan::Plan;
 pub use prepare::{DataReport, Refusal, WriteChat};

@@ -6,7 +6,7 @@
 
 use saem_kernels::gemm::{Factor, Output, Size, gemm, gemm_packed};
 use saem_kernels::gradient::add_columns;
-use saem_kernels::ops;
+use saem_kernels::{Block, ops};
 
 use crate::forward::Pass;
 use crate::frozen::Side;
@@ -17,9 +17,9 @@ use crate::magnitude::Lengths;
 #[derive(Debug)]
 pub(crate) struct Room {
     /// Packed factors.
-    pub(crate) shared: Vec<f32>,
+    pub(crate) shared: Block<f32>,
     /// What is between two thin matrices, `[tokens, rank]`.
-    pub(crate) inner: Vec<f32>,
+    pub(crate) inner: Block<f32>,
     pub(crate) lengths: Lengths,
 }
 
@@ -155,7 +155,7 @@ impl Pass<'_> {
         x: &[f32],
         y: &mut [f32],
         output: Output,
-        shared: &mut Vec<f32>,
+        shared: &mut [f32],
     ) {
         let [n, k] = side.of(shape);
         let (m, x) = (x.len() / k, Factor::lines(x, k));
@@ -174,7 +174,7 @@ impl Pass<'_> {
         c: &mut [f32],
         stride: usize,
         output: Output,
-        shared: &mut Vec<f32>,
+        shared: &mut [f32],
     ) {
         gemm(self.pool, self.precision, size, a, b, c, stride, output, shared);
     }

@@ -8,6 +8,7 @@
 //! more would, and no changed weight is ever in memory.
 
 use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::{Arena, Block};
 
 use crate::forward::Pass;
 use crate::frozen::{Side, Weights};
@@ -19,31 +20,31 @@ use crate::pass::Decoder;
 #[derive(Debug, Default)]
 pub(crate) struct Lengths {
     /// Squared, of the frozen weights.
-    squares: Vec<f32>,
+    squares: Block<f32>,
     /// Of the changed weights.
-    norms: Vec<f32>,
+    norms: Block<f32>,
     /// The magnitudes by these.
-    gains: Vec<f32>,
+    gains: Block<f32>,
     /// A product before its magnitudes, or its gradient.
-    pub(crate) product: Vec<f32>,
+    pub(crate) product: Block<f32>,
 }
 
 impl Lengths {
-    pub(crate) fn new(decoder: &Decoder, tokens: usize) -> Self {
+    pub(crate) fn new(arena: &mut Arena, decoder: &Decoder, tokens: usize) -> Self {
         let layout = &decoder.layout;
         let rows = layout.magnitude_rows();
-        let weights = Weights { trained: &[], frozen: &decoder.frozen };
-        let mut squares = Vec::with_capacity(rows);
-        for linear in &layout.magnitudes {
-            each_square(weights, linear, |square| squares.push(square));
+        let mut of_rows = || arena.take(rows);
+        let mut lengths = Self { squares: of_rows(), norms: of_rows(), gains: of_rows(), product: Block::default() };
+        lengths.product = arena.take(layout.magnitude_room(tokens));
+        if !arena.is_counting() {
+            let weights = Weights { trained: &[], frozen: &decoder.frozen };
+            for linear in &layout.magnitudes {
+                if let Some(magnitude) = linear.thin.as_ref().and_then(|thin| thin.magnitude.as_ref()) {
+                    squares(weights, linear, &mut lengths.squares[magnitude.norms.clone()]);
+                }
+            }
         }
-        let product = vec![0.0; layout.magnitude_room(tokens)];
-        Self { squares, norms: vec![0.0; rows], gains: vec![0.0; rows], product }
-    }
-
-    /// Floats of [`Lengths::new`].
-    pub(crate) fn floats(layout: &Layout, tokens: usize) -> usize {
-        3 * layout.magnitude_rows() + layout.magnitude_room(tokens)
+        lengths
     }
 
     /// `y *= g`, in every row of `[tokens, outputs]`.
@@ -65,22 +66,18 @@ impl Lengths {
 }
 
 /// The squared length of every row of a frozen weight.
-fn each_square(weights: Weights<'_>, linear: &Linear, mut each: impl FnMut(f32)) {
+fn squares(weights: Weights<'_>, linear: &Linear, out: &mut [f32]) {
     let mut row = vec![0.0; linear.inputs];
-    for index in 0..linear.outputs {
+    for (index, out) in out.iter_mut().enumerate() {
         weights.row(&linear.weight, index, &mut row);
-        each(row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() as f32);
+        *out = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() as f32;
     }
 }
 
 /// The lengths of a frozen weight's rows, which its magnitudes begin as.
 pub(crate) fn first_magnitudes(weights: Weights<'_>, linear: &Linear, out: &mut [f32]) {
-    let mut out = out.iter_mut();
-    each_square(weights, linear, |square| {
-        if let Some(out) = out.next() {
-            *out = square.sqrt();
-        }
-    });
+    squares(weights, linear, out);
+    out.iter_mut().for_each(|square| *square = square.sqrt());
 }
 
 impl Pass<'_> {

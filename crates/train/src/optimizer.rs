@@ -13,7 +13,7 @@ use std::path::Path;
 use saem_formats::safetensors;
 use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, BLOCK, Muon, MuonRoom, Quantised};
-use saem_kernels::{DataType, ThreadPool, zeros};
+use saem_kernels::{Arena, Block, DataType, ThreadPool};
 use saem_model::Role;
 use serde::{Deserialize, Serialize};
 
@@ -90,17 +90,17 @@ enum States {
     /// Of a router's correction, which goes a fixed step against what its expert got too many or too few tokens.
     None,
     Means {
-        mean: Vec<f32>,
-        square: Vec<f32>,
+        mean: Block<f32>,
+        square: Block<f32>,
     },
     Codes {
-        mean: Vec<u8>,
-        mean_scales: Vec<f32>,
-        square: Vec<u8>,
-        square_scales: Vec<f32>,
+        mean: Block<u8>,
+        mean_scales: Block<f32>,
+        square: Block<u8>,
+        square_scales: Block<f32>,
     },
     Momentum {
-        momentum: Vec<f32>,
+        momentum: Block<f32>,
     },
 }
 
@@ -122,33 +122,32 @@ pub(crate) struct Rates {
 }
 
 impl Optimizer {
-    pub(crate) fn new(algorithm: Algorithm, layout: &Layout) -> Self {
+    pub(crate) fn new(arena: &mut Arena, algorithm: Algorithm, layout: &Layout) -> Self {
+        let codes = |arena: &mut Arena, len: usize, is_signed: bool| {
+            let mut codes = arena.take(len);
+            codes.fill(Quantised::zero(is_signed));
+            codes
+        };
         let states = layout.parameters().map(|(trained, slot)| {
             let (len, blocks) = (slot.len(), slot.len().div_ceil(BLOCK));
             match Form::of(algorithm, trained) {
                 Form::None => States::None,
-                Form::Means => States::Means { mean: zeros(len), square: zeros(len) },
-                Form::Momentum => States::Momentum { momentum: zeros(len) },
+                Form::Means => States::Means { mean: arena.take(len), square: arena.take(len) },
+                Form::Momentum => States::Momentum { momentum: arena.take(len) },
                 Form::Codes => States::Codes {
-                    mean: vec![Quantised::zero(true); len],
-                    mean_scales: vec![0.0; blocks],
-                    square: vec![Quantised::zero(false); len],
-                    square_scales: vec![0.0; blocks],
+                    mean: codes(arena, len, true),
+                    mean_scales: arena.take(blocks),
+                    square: codes(arena, len, false),
+                    square_scales: arena.take(blocks),
                 },
             }
         });
-        Self { states: states.collect(), room: MuonRoom::new(&momenta(algorithm, layout)) }
+        Self { states: states.collect(), room: MuonRoom::new(arena, &momenta(algorithm, layout)) }
     }
 
     /// Bytes that [`Optimizer::new`] takes.
     pub(crate) fn bytes(algorithm: Algorithm, layout: &Layout) -> u64 {
-        let states = layout.parameters().map(|(trained, slot)| match Form::of(algorithm, trained) {
-            Form::None => 0,
-            Form::Means => 8 * slot.len() as u64,
-            Form::Momentum => 4 * slot.len() as u64,
-            Form::Codes => 2 * slot.len() as u64 + 8 * slot.len().div_ceil(BLOCK) as u64,
-        });
-        states.sum::<u64>() + MuonRoom::bytes(&momenta(algorithm, layout))
+        Arena::count(|arena| Self::new(arena, algorithm, layout)) as u64
     }
 
     /// Changes all weights.
@@ -265,13 +264,13 @@ fn floats<'a>(trained: &Trained, states: &'a States) -> Vec<(String, Vec<usize>,
     let shape = || trained.shape.clone();
     match states {
         States::Means { mean, square } => {
-            vec![(name("mean"), shape(), mean.as_slice()), (name("square"), shape(), square.as_slice())]
+            vec![(name("mean"), shape(), &**mean), (name("square"), shape(), &**square)]
         }
         States::None => Vec::new(),
-        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum.as_slice())],
+        States::Momentum { momentum } => vec![(name("momentum"), shape(), &**momentum)],
         States::Codes { mean_scales, square_scales, .. } => vec![
-            (name("mean_scales"), vec![mean_scales.len()], mean_scales.as_slice()),
-            (name("square_scales"), vec![square_scales.len()], square_scales.as_slice()),
+            (name("mean_scales"), vec![mean_scales.len()], &**mean_scales),
+            (name("square_scales"), vec![square_scales.len()], &**square_scales),
         ],
     }
 }
@@ -281,13 +280,13 @@ fn floats_mut<'a>(trained: &Trained, states: &'a mut States) -> Vec<(String, Vec
     let shape = || trained.shape.clone();
     match states {
         States::Means { mean, square } => {
-            vec![(name("mean"), shape(), mean.as_mut_slice()), (name("square"), shape(), square.as_mut_slice())]
+            vec![(name("mean"), shape(), &mut **mean), (name("square"), shape(), &mut **square)]
         }
         States::None => Vec::new(),
-        States::Momentum { momentum } => vec![(name("momentum"), shape(), momentum.as_mut_slice())],
+        States::Momentum { momentum } => vec![(name("momentum"), shape(), &mut **momentum)],
         States::Codes { mean_scales, square_scales, .. } => vec![
-            (name("mean_scales"), vec![mean_scales.len()], mean_scales.as_mut_slice()),
-            (name("square_scales"), vec![square_scales.len()], square_scales.as_mut_slice()),
+            (name("mean_scales"), vec![mean_scales.len()], &mut **mean_scales),
+            (name("square_scales"), vec![square_scales.len()], &mut **square_scales),
         ],
     }
 }

@@ -7,9 +7,12 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use bytes::Bytes;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{ChunkReader, FileReader as _, SerializedFileReader};
 use parquet::record::Field;
+use parquet::record::reader::RowIter;
 use serde_json::{Number, Value};
 
 use crate::template::Row;
@@ -34,40 +37,92 @@ pub(crate) fn read(
     let broken = |problem: String| io(std::io::Error::new(std::io::ErrorKind::InvalidData, problem));
     let file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
-    let reader = caught(|| SerializedFileReader::new(file)).map_err(broken)?;
-    let metadata = reader.metadata();
-    let columns = metadata.file_metadata().schema_descr().num_columns();
-    if columns > MOST_COLUMNS {
-        return Err(broken(format!("{columns} columns where {MOST_COLUMNS} are allowed")));
-    }
-    let sizes = |group: &parquet::file::metadata::RowGroupMetaData| {
-        group.columns().iter().try_fold(0_i64, |sum, column| {
-            let bytes = column.uncompressed_size();
-            if bytes < 0 { None } else { sum.checked_add(bytes) }
-        })
-    };
-    if let Some(group) = metadata.row_groups().iter().find(|group| sizes(group).is_none_or(|sum| sum > LARGEST_GROUP)) {
-        let found = group.total_byte_size();
-        return Err(broken(format!("a group of rows has {found} bytes where {LARGEST_GROUP} are allowed")));
-    }
-    let count = metadata.file_metadata().num_rows().max(1) as u64;
-    let mut rows = caught(|| reader.get_row_iter(None)).map_err(broken)?;
-    for line in 1.. {
-        let Some(row) =
-            caught(|| rows.next().transpose()).map_err(|problem| broken(format!("row {line}: {problem}")))?
-        else {
-            break;
-        };
+    let rows = ParquetRows::new(file, limit, LARGEST_GROUP).map_err(broken)?;
+    let count = rows.count.max(1);
+    for (row, line) in rows.zip(1..) {
         progress((line as u64).min(count) * size / count);
-        let row: Result<Row, DataProblem> =
-            row.into_columns().into_iter().map(|(name, field)| Ok((name, value(field)?))).collect();
-        let row = row.and_then(|row| {
-            let length: usize = row.values().map(length).sum();
-            if length > limit { Err(DataProblem::TooLong { limit }) } else { Ok(row) }
-        });
-        each(line, row)?;
+        each(line, row.map_err(broken)?)?;
     }
     Ok(())
+}
+
+/// The rows of a file, in their order; what ends them is damage.
+pub struct ParquetRows {
+    rows: RowIter<'static>,
+    /// As many as the file says that there are.
+    count: u64,
+    read: u64,
+    limit: usize,
+    is_over: bool,
+}
+
+impl ParquetRows {
+    /// The rows of a file in memory. Those with more than `limit` bytes of text are problems; a file whose groups of rows
+    /// take more than `largest_group` bytes when they are expanded is refused.
+    ///
+    /// # Errors
+    /// What is wrong with the file, in words.
+    pub fn of_bytes(bytes: Bytes, limit: usize, largest_group: u64) -> Result<Self, String> {
+        Self::new(bytes, limit, i64::try_from(largest_group).unwrap_or(i64::MAX))
+    }
+
+    fn new<R: ChunkReader + 'static>(file: R, limit: usize, largest_group: i64) -> Result<Self, String> {
+        let reader = caught(|| SerializedFileReader::new(file))?;
+        let metadata = reader.metadata();
+        let columns = metadata.file_metadata().schema_descr().num_columns();
+        if columns > MOST_COLUMNS {
+            return Err(format!("{columns} columns where {MOST_COLUMNS} are allowed"));
+        }
+        let sizes = |group: &RowGroupMetaData| {
+            group.columns().iter().try_fold(0_i64, |sum, column| {
+                let bytes = column.uncompressed_size();
+                if bytes < 0 { None } else { sum.checked_add(bytes) }
+            })
+        };
+        let is_larger = |group: &&RowGroupMetaData| sizes(group).is_none_or(|sum| sum > largest_group);
+        if let Some(group) = metadata.row_groups().iter().find(is_larger) {
+            let found = group.total_byte_size();
+            return Err(format!("a group of rows has {found} bytes where {largest_group} are allowed"));
+        }
+        let count = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+        let rows = caught(|| Ok(RowIter::from_file_into(Box::new(reader))))?;
+        Ok(Self { rows, count, read: 0, limit, is_over: false })
+    }
+}
+
+impl Iterator for ParquetRows {
+    type Item = Result<Result<Row, DataProblem>, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        self.read += 1;
+        let row = match caught(|| self.rows.next().transpose()) {
+            Ok(Some(row)) => row,
+            Ok(None) => return None,
+            Err(problem) => {
+                self.is_over = true;
+                return Some(Err(format!("row {}: {problem}", self.read)));
+            }
+        };
+        let row: Result<Row, DataProblem> =
+            row.into_columns().into_iter().map(|(name, field)| Ok((name, value(field)?))).collect();
+        Some(Ok(row.and_then(|row| {
+            let length: usize = row.values().map(length).sum();
+            if length > self.limit { Err(DataProblem::TooLong { limit: self.limit }) } else { Ok(row) }
+        })))
+    }
+}
+
+impl std::fmt::Debug for ParquetRows {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ParquetRows")
+            .field("read", &self.read)
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the reader gives; its failures of either kind in words.

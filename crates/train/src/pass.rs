@@ -225,7 +225,7 @@ impl Decoder {
         if let Some(soft) = &self.layout.soft {
             self.pass(pool, weights, Batch::default().texts(), 0, true).encode(soft, encoded, room);
         }
-        encoded.rows.clone()
+        encoded.rows.to_vec()
     }
 
     pub(crate) fn pass<'a>(

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use saem_formats::Source;
 use saem_kernels::gradient::{AdamW, round_by_chance, square_sum};
-use saem_kernels::{DataType, ThreadPool, zeros};
+use saem_kernels::{Arena, Block, DataType, ThreadPool};
 use saem_model::{Classifier, Config, Family, convert, load_tokenizer};
 use saem_tokenizer::Tokenizer;
 use serde::Serialize;
@@ -117,8 +117,8 @@ pub struct Run {
     pool: ThreadPool,
     feed: Feed,
     tokenizer: Tokenizer,
-    weights: Vec<f32>,
-    gradients: Vec<f32>,
+    weights: Block<f32>,
+    gradients: Block<f32>,
     optimizer: Optimizer,
     buffers: Buffers,
     /// Open from the first step on: a run that is only looked at leaves nothing behind but its base, where that is converted.
@@ -140,21 +140,19 @@ impl Run {
         let pool = ThreadPool::new(threads)?;
         folder::check(&folder, &recipe, resume)?;
         let all_weights = recipe.method(0) == Method::Full;
-        let source = match (&recipe.model.base, &source) {
-            (Some(_), Source::Gguf(_)) if all_weights => in_checkpoint_form(&source, &folder, &pool)?,
-            _ => source,
-        };
-        let tokenizer = load_tokenizer(&source)?;
         let is_new = recipe.model.base.is_none();
-        let mut config_json =
-            if all_weights { config_json(&recipe, &source, tokenizer.vocabulary_len())? } else { Value::Null };
+        let as_trained = |source| match source {
+            Source::Gguf(_) if all_weights && !is_new => in_checkpoint_form(&source, &folder, &pool),
+            source => Ok(source),
+        };
+        // What is converted takes room on the disk: a run that has not begun may be refused before.
+        let source = if folder::is_begun(&folder) { as_trained(source)? } else { source };
+        let tokenizer = load_tokenizer(&source)?;
+        let describe = |recipe: &Recipe, source: &Source| config_json(recipe, source, tokenizer.vocabulary_len());
+        let mut config_json = if is_new { describe(&recipe, &source)? } else { Value::Null };
         let config = if is_new { Config::from_hf(&config_json)? } else { Config::from_source(&source)? };
         let method = recipe.method(config.hidden);
         let layout = recipe.layout(&config, is_new || config.has_norm_biases(&source))?;
-        let classifier = recipe.labels().map(|labels| Classifier { labels, pad: tokenizer.pad().or(tokenizer.eos()) });
-        if let Some(classifier) = &classifier {
-            classifier.describe(config.family, &mut config_json)?;
-        }
         let feed = Feed::open(&recipe, &folder, &layout, &config, &tokenizer, write_chat.as_deref(), progress)?;
         if resume {
             folder::check_data(&folder, feed.sha256().as_deref())?;
@@ -166,14 +164,25 @@ impl Run {
         let read = feed.bytes()[1] + decoder.frozen.byte_len() as u64;
         let program = machine::resident_memory().unwrap_or(0).saturating_sub(read);
         machine::refuse_what_does_not_fit(&decoder, &recipe.train, &|train| feed.rows(train))?;
-        let len = decoder.layout.len();
-        let mut weights = zeros(len);
+        let source = as_trained(source)?;
+        if all_weights && !is_new {
+            config_json = describe(&recipe, &source)?;
+        }
+        let classifier = recipe.labels().map(|labels| Classifier { labels, pad: tokenizer.pad().or(tokenizer.eos()) });
+        if let Some(classifier) = &classifier {
+            classifier.describe(decoder.config.family, &mut config_json)?;
+        }
+        let tokens = feed.rows(&recipe.train);
+        let (mut weights, gradients, mut optimizer, mut buffers) = Arena::fitting(|arena| {
+            let [weights, gradients] = [(); 2].map(|()| arena.take(decoder.layout.len()));
+            let optimizer = Optimizer::new(arena, recipe.train.optimizer, &decoder.layout);
+            (weights, gradients, optimizer, Buffers::within(arena, &decoder, tokens, recipe.train.recompute))
+        })?;
         if is_new {
             begin::draw(&decoder, &config_json, recipe.train.seed, &mut weights);
         } else {
             begin::go_on(&decoder, &source, recipe.train.seed, &mut weights)?;
         }
-        let mut optimizer = Optimizer::new(recipe.train.optimizer, &decoder.layout);
         let mut state = State::default();
         let checkpoints = folder.join("checkpoints");
         if let Some((_, path)) = checkpoint::list(&checkpoints).last() {
@@ -182,7 +191,6 @@ impl Run {
         } else if recipe.train.weights == WeightFormat::Bf16 {
             round_by_chance(&pool, &mut weights, rounding(&recipe, 0));
         }
-        let mut buffers = Buffers::new(&decoder, feed.rows(&recipe.train), recipe.train.recompute);
         if state.step == 0 {
             decoder.begin_prefix(&pool, recipe.train.seed, &mut weights, &mut buffers);
         }
@@ -194,7 +202,7 @@ impl Run {
             feed,
             tokenizer,
             weights,
-            gradients: zeros(len),
+            gradients,
             optimizer,
             buffers,
             metrics: None,

@@ -4,7 +4,7 @@
 //! A row stands in a batch as a token beyond the vocabulary, as it does in [`saem_model`].
 
 use saem_kernels::gemm::Output;
-use saem_kernels::ops;
+use saem_kernels::{Arena, Block, ops};
 
 use crate::forward::Pass;
 use crate::layout::{Layout, Soft};
@@ -14,37 +14,26 @@ use crate::linear::Room;
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
     /// The rows as the first layer gets them (but for a multiplier), `[rows, hidden]`.
-    pub(crate) rows: Vec<f32>,
+    pub(crate) rows: Block<f32>,
     /// Their gradient.
-    pub(crate) gradient: Vec<f32>,
+    pub(crate) gradient: Block<f32>,
     /// After each rectifier, `[rows, inner]`.
-    inner: [Vec<f32>; 2],
+    inner: [Block<f32>; 2],
     /// Their gradient, or that of the encoder's input.
-    inner_gradient: Vec<f32>,
+    inner_gradient: Block<f32>,
 }
 
 impl Encoded {
-    pub(crate) fn new(layout: &Layout) -> Self {
-        let [rows, inner, gradient] = Self::lens(layout);
-        Self {
-            rows: vec![0.0; rows],
-            gradient: vec![0.0; rows],
-            inner: [vec![0.0; inner], vec![0.0; inner]],
-            inner_gradient: vec![0.0; gradient],
-        }
-    }
-
-    /// Floats of [`Encoded::new`].
-    pub(crate) fn floats(layout: &Layout) -> usize {
-        let [rows, inner, gradient] = Self::lens(layout);
-        2 * rows + 2 * inner + gradient
-    }
-
-    fn lens(layout: &Layout) -> [usize; 3] {
-        let Some(soft) = &layout.soft else { return [0; 3] };
+    pub(crate) fn new(arena: &mut Arena, layout: &Layout) -> Self {
+        let Some(soft) = &layout.soft else { return Self::default() };
         let rows = soft.table.len();
         let inner = soft.encoder.as_ref().map_or(0, |[first, ..]| soft.rows * first.outputs);
-        [rows, inner, if inner > 0 { 2 * inner.max(rows) } else { 0 }]
+        Self {
+            rows: arena.take(rows),
+            gradient: arena.take(rows),
+            inner: [arena.take(inner), arena.take(inner)],
+            inner_gradient: arena.take(if inner > 0 { 2 * inner.max(rows) } else { 0 }),
+        }
     }
 }
 

@@ -885,7 +885,7 @@ export interface StudioExamples {
 
 /** A row that is left out. */
 export interface StudioFault {
-  /** What kind of fault it is: `cells` (another number of them than the first line has), `object` (the line is none), `json` (it is not JSON), `nested` (a list or an object in a cell), `long`. */
+  /** What kind of fault it is: `cells` (another number of them than the first line has), `object` (the line is none), `json` (it is not JSON), `nested` (a list or an object in a cell), `bytes` (a cell is no text), `long`. */
   code?: string;
   /** The line of the file where it begins, from 1. */
   line: number;
@@ -1155,7 +1155,7 @@ export interface StudioSession {
 export type StudioSpeaker = "system" | "user" | "assistant";
 
 /** How a table is written. */
-export type StudioTableFormat = "csv" | "jsonl";
+export type StudioTableFormat = "csv" | "jsonl" | "parquet";
 
 /** A tuning. */
 export interface StudioTuning {
@@ -1234,6 +1234,9 @@ export interface StudioTuningMetrics {
   metrics: Array<StudioTuningMetric>;
 }
 
+/** How weights follow from gradients. */
+export type StudioTuningOptimizer = "adamw" | "adamw8bit" | "muon";
+
 /** How a tuning learns. Every field may be absent. */
 export interface StudioTuningParameters {
   /** Rows in a step. */
@@ -1244,8 +1247,12 @@ export interface StudioTuningParameters {
   held_out?: number;
   /** The highest learning rate; what suits the method where null. */
   learning_rate?: number | null;
+  /** Rows in memory at a time, at most `batch`; 8 where null. Fewer take less memory, and make the same step. */
+  micro_batch?: number | null;
+  optimizer?: StudioTuningOptimizer;
   /** Rank of the thin matrices. */
   rank?: number;
+  recompute?: StudioTuningRecompute;
   /** The same seed chooses the same rows in the same order. */
   seed?: number;
   /** Tokens of the longest row; longer ones are left out, longer conversations are cut. */
@@ -1273,6 +1280,9 @@ export interface StudioTuningPlan {
   /** All bytes. */
   total: number;
 }
+
+/** What is computed twice instead of being kept: less memory, more work. */
+export type StudioTuningRecompute = "none" | "selective" | "full";
 
 /** What is tuned, on what and how. */
 export interface StudioTuningTask {

@@ -3,6 +3,7 @@ import type { Column, Dataset, TuningTask } from "../api/studio";
 import { fill, variableNames } from "./prompt";
 
 export type Method = TuningTask["method"];
+type Parameters = NonNullable<TuningTask["parameters"]>;
 export const METHODS: Method[] = ["lora", "dora", "p-tuning", "prompt", "prefix", "classifier", "dpo", "full"];
 /** Those with thin matrices, which have a rank, and those that learn rows before each text. */
 export const RANKED: Method[] = ["lora", "dora", "dpo", "classifier"];
@@ -17,6 +18,10 @@ export interface Settings {
   virtualTokens: number;
   heldOut: number;
   seed: number;
+  /** Rows in memory at a time; 0 for what is usual. */
+  microBatch: number;
+  recompute: NonNullable<Parameters["recompute"]>;
+  optimizer: NonNullable<Parameters["optimizer"]>;
   threads: number;
 }
 
@@ -34,7 +39,7 @@ export interface Plan {
   settings: Settings;
 }
 
-export const SETTINGS: Settings = { epochs: 3, batch: 8, sequence: 256, learningRate: "", rank: 16, virtualTokens: 32, heldOut: 0.1, seed: 0, threads: 0 };
+export const SETTINGS: Settings = { epochs: 3, batch: 8, sequence: 256, learningRate: "", rank: 16, virtualTokens: 32, heldOut: 0.1, seed: 0, microBatch: 0, recompute: "none", optimizer: "adamw", threads: 0 };
 
 /** Words that a first prompt is made of, in the language of the page. */
 export interface Words { task: string; answer: string }
@@ -101,6 +106,9 @@ export function taskOf(plan: Plan, dataset: string, base: string): TuningTask {
       virtual_tokens: settings.virtualTokens,
       held_out: settings.heldOut,
       seed: settings.seed,
+      micro_batch: settings.microBatch > 0 ? settings.microBatch : null,
+      recompute: settings.recompute,
+      optimizer: settings.optimizer,
       threads: settings.threads > 0 ? settings.threads : null,
     },
   };

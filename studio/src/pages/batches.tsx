@@ -31,7 +31,7 @@ function BatchList(): JSX.Element {
   const read = () => call("GET /api/studio/batches", undefined).then((found) => setBatches(found.batches as Batch[])).catch((reason: unknown) => setError(explain(reason)));
   useEffect(() => void read(), []);
   const upload = async () => {
-    const file = await pickFile(".csv,.tsv,.jsonl,.ndjson");
+    const file = await pickFile(".csv,.tsv,.jsonl,.ndjson,.parquet");
     if (!file) return;
     setError("");
     try {

@@ -14,7 +14,7 @@ import { announce } from "../state/announcer";
 import { route } from "../state/route";
 
 const PAGE = 25;
-const ACCEPT = ".csv,.tsv,.jsonl,.ndjson";
+const ACCEPT = ".csv,.tsv,.jsonl,.ndjson,.parquet";
 
 export function Datasets(): JSX.Element {
   const id = route.value[1];
@@ -107,7 +107,7 @@ function DatasetView({ id }: { id: string }): JSX.Element {
   );
 }
 
-const FAULTS = ["cells", "object", "json", "nested", "long"];
+const FAULTS = ["cells", "object", "json", "nested", "bytes", "long"];
 
 /** Rows that were left out and rows that somebody should look at, with the lines of the file. */
 function Problems({ dataset }: { dataset: Dataset }): JSX.Element {

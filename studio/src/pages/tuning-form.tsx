@@ -18,6 +18,8 @@ import { size } from "./datasets";
 const REST = 900;
 /** Rows with fewer than which a tuned model learns by heart. */
 const FEW_ROWS = 50;
+const RECOMPUTES = ["none", "selective", "full"] as const;
+const OPTIMIZERS = [["adamw", "AdamW"], ["adamw8bit", "AdamW, 8 bit"], ["muon", "Muon"]] as const;
 const words = () => ({ task: t("tuning.default.task"), answer: t("tuning.default.answer") });
 
 export function TuningForm({ dataset: wanted }: { dataset: string }): JSX.Element {
@@ -200,6 +202,9 @@ function Choices({ settings, method, onChange }: { settings: Settings; method: M
         <div class="form advanced">
           <NumberField label={t("tuning.batch")} hint={t("tuning.batch.hint")} min={1} max={1024} value={settings.batch} onChange={(batch) => set({ batch })} />
           <NumberField label={t("tuning.sequence")} hint={t("tuning.sequence.hint")} min={8} max={32768} value={settings.sequence} onChange={(sequence) => set({ sequence })} />
+          <NumberField label={t("tuning.microBatch")} hint={t("tuning.microBatch.hint")} min={0} max={1024} value={settings.microBatch} onChange={(microBatch) => set({ microBatch })} />
+          <Select label={t("tuning.recompute")} hint={t("tuning.recompute.hint")} value={settings.recompute} options={RECOMPUTES.map((way) => [way, t(`recompute.${way}`)] as const)} onChange={(recompute) => set({ recompute })} />
+          <Select label={t("tuning.optimizer")} hint={t("tuning.optimizer.hint")} value={settings.optimizer} options={OPTIMIZERS} onChange={(optimizer) => set({ optimizer })} />
           {RANKED.includes(method) && <NumberField label={t("tuning.rank")} hint={t("tuning.rank.hint")} min={1} max={64} value={settings.rank} onChange={(rank) => set({ rank })} />}
           {ROWED.includes(method) && <NumberField label={t("tuning.virtualTokens")} hint={t("tuning.virtualTokens.hint")} min={1} max={512} value={settings.virtualTokens} onChange={(virtualTokens) => set({ virtualTokens })} />}
           <LineField label={t("tuning.learningRate")} hint={t("tuning.learningRate.hint")} placeholder="0.0003" value={settings.learningRate} onInput={(learningRate) => set({ learningRate })} />

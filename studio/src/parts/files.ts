@@ -28,5 +28,6 @@ export function saveBlob(name: string, blob: Blob): void {
 /** How a table's content is called, by the file's name. */
 export function kindOf(name: string): string {
   if (/\.(jsonl|ndjson)$/i.test(name)) return "application/x-ndjson";
+  if (/\.parquet$/i.test(name)) return "application/vnd.apache.parquet";
   return /\.tsv$/i.test(name) ? "text/tab-separated-values" : "text/csv";
 }

@@ -615,6 +615,14 @@ messages! {
         en: "the threads could not be started",
         ko: "스레드를 시작할 수 없습니다",
     }
+    memory_refused(bytes: &str) {
+        en: "the system gives no {bytes} of memory",
+        ko: "시스템이 메모리 {bytes}를 내주지 않습니다",
+    }
+    memory_refused_hint() {
+        en: "end other programs, or raise the limit of this shell (ulimit -v)",
+        ko: "다른 프로그램을 끝내거나 이 셸의 제한(ulimit -v)을 늘리십시오",
+    }
     output_exists(path: &str) {
         en: "this exists already: {path}",
         ko: "이미 존재합니다: {path}",

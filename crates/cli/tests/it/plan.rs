@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::saem::{reviews, run, run_korean};
+use crate::saem::{finish, reviews, run, run_korean};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -197,6 +198,23 @@ fn every_method_stays_within_its_plan(folder: &Path, base: &Path) {
         let plan = json(&fs::read_to_string(Path::new(to).join("plan.json")).unwrap());
         assert!(planned_and_kept(&plan, &ran.stdout) > 100_000_000);
     }
+    the_time_of_a_tuning_is_that_of_its_own_layers(folder);
+}
+
+/// The last recipe that was tuned: of pairs, whose passes are several.
+fn the_time_of_a_tuning_is_that_of_its_own_layers(folder: &Path) {
+    let path = folder.join("tune.toml").display().to_string();
+    let plan =
+        |more: &[&str]| json(&run(folder, &[&["plan", &path, "--json", "--threads", "2"], more].concat()).stdout);
+    let (found, unmeasured) = (plan(&[]), plan(&["--no-measurement"]));
+    assert_eq!((&found["step"], &found["plan"]["total"]), (&unmeasured["step"], &unmeasured["plan"]["total"]));
+    assert!(unmeasured["speed"].is_null() && found["step"]["is_counted"].as_bool().unwrap());
+    // Without the layers it would be four fifths.
+    let share = found["speed"]["share"].as_f64().unwrap();
+    assert!(share > 0.0 && share != 0.8, "{found}");
+    let [step, tokens] = [&found["speed"]["seconds_per_step"], &found["speed"]["tokens_per_second"]]
+        .map(|number| number.as_f64().unwrap());
+    assert!((step * tokens / found["step"]["tokens"][0].as_f64().unwrap() - 1.0).abs() < 1e-9, "{found}");
 }
 
 #[test]
@@ -212,6 +230,54 @@ fn what_does_not_fit_is_refused_before_it_takes_memory() {
     assert!(english.code == 1 && english.stderr.contains("too little"), "{}", english.stderr);
     assert!(korean.code == 1 && korean.stderr.contains("모자랍니다"), "{}", korean.stderr);
     assert!(!to.exists());
+}
+
+/// All weights of a GGUF model are converted into floats beside the run, but not where that is for nothing.
+#[test]
+fn a_tuning_that_does_not_fit_converts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = crate::toy::reciting(folder.path(), crate::toy::after);
+    fs::write(folder.path().join("rows.csv"), reviews()).unwrap();
+    let text = format!(
+        "[model]\nbase = {base:?}\n[tune]\nmethod = \"full\"\n[data]\ntrain = [\"rows.csv\"]\nprompt = \"{{{{text}}}}\"\n\
+         answer = \"{{{{label}}}}\"\n[train]\nsteps = 1\nsequence = 64\nbatch = BATCH\nmicro_batch = BATCH\n"
+    );
+    let (path, to) = (folder.path().join("tune.toml"), folder.path().join("run"));
+    let tune = |batch: &str| {
+        fs::write(&path, text.replace("BATCH", batch)).unwrap();
+        run(folder.path(), &["tune", path.to_str().unwrap(), "--run", to.to_str().unwrap(), "--threads", "1"])
+    };
+    let refused = tune("900000000");
+    assert!(refused.code == 1 && refused.stderr.contains("too little"), "{}", refused.stderr);
+    assert!(!to.exists());
+    let done = tune("8");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(to.join("base/model.safetensors").is_file() && to.join("model/model.safetensors").is_file());
+}
+
+/// All memory is asked for at once, before the first step.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_the_system_refuses_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), 1024);
+    let to = folder.path().join("run");
+    for (language, said) in [("en_US.UTF-8", "gives no"), ("ko_KR.UTF-8", "내주지 않습니다")] {
+        let mut limited = Command::new("sh");
+        limited.args([
+            "-c",
+            "ulimit -v 600000 && exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_saem"),
+            "pretrain",
+            &recipe,
+            "--run",
+        ]);
+        let ran =
+            finish(limited.arg(&to).args(["--threads", "1"]).env("SAEM_HOME", folder.path()).env("LANG", language));
+        assert!(ran.code == 1 && ran.stderr.contains(said) && ran.stderr.contains("ulimit"), "{}", ran.stderr);
+        assert!(!to.exists());
+    }
 }
 
 #[test]

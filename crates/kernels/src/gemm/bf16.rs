@@ -38,7 +38,7 @@ const MOST_DEPTH: usize = 768;
 const LINES: usize = 256;
 /// Depth of the lines of `b` that are packed at a time, at most, and how many of them; of at most half the depth they are
 /// more, because lines of `a` are packed anew for each such piece.
-const SHARED_DEPTH: usize = 1024;
+const SHARED_DEPTH: usize = super::MOST_DEPTH;
 const SHARED_LINES: usize = 1024;
 const MOST_SHARED_LINES: usize = 4096;
 /// Parts of a number, at most; each has half a float's bytes.

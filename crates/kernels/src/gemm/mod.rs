@@ -42,6 +42,8 @@ use tile::{COLUMNS, tile, tile_rows};
 
 /// Depth of a block: a panel of `b` stays in the first cache.
 const DEPTH: usize = 256;
+/// The same at the most, however products are computed.
+const MOST_DEPTH: usize = 1024;
 /// Lines of `a` in a block: they stay in the second cache. A multiple of every tile's rows.
 const LINES: usize = 120;
 /// Lines of `b` in a block, shared by all threads. A multiple of every tile's columns.
@@ -123,7 +125,7 @@ struct Scratch {
 }
 
 /// `c[i, j] = sum over k of a[i, k] b[j, k]`, or added to it; rows of `c` are `stride` elements apart. `shared` is working
-/// memory that grows to [`shared_len`] floats.
+/// memory of at least [`shared_len`] floats.
 ///
 /// # Panics
 /// If a buffer is shorter than the sizes say, or `a` is not of floats.
@@ -136,9 +138,11 @@ pub fn gemm(
     c: &mut [f32],
     stride: usize,
     output: Output,
-    shared: &mut Vec<f32>,
+    shared: &mut [f32],
 ) {
     size.check(a, b, c, stride);
+    let len = shared_len(size);
+    assert!(shared.len() >= len, "{} floats of working memory for a product that needs {len}", shared.len());
     let c = Place { start: c.as_mut_ptr(), stride };
     let product = Product { team: Team(Some(pool)), size, a, b: Right::Factor(b), c, output };
     // SAFETY: checked above, and the caller has `c` alone.
@@ -180,9 +184,19 @@ pub(crate) unsafe fn gemm_alone_at(
 ) {
     size.check_factors(a, b);
     let product = Product { team: Team(None), size, a, b: Right::Factor(b), c: place, output };
-    // SAFETY: the caller's promise; the factors were checked.
-    SHARED
-        .with_borrow_mut(|shared| unsafe { product.compute(Way::of(precision, size, b.is_readable_across()), shared) });
+    SHARED.with_borrow_mut(|shared| {
+        shared.resize(shared.len().max(shared_len(size)), 0.0);
+        // SAFETY: the caller's promise; the factors were checked.
+        unsafe { product.compute(Way::of(precision, size, b.is_readable_across()), shared) }
+    });
+}
+
+/// Floats of working memory that [`gemm`] needs for any product whose right factor has up to so many lines and elements in
+/// each.
+#[must_use]
+pub fn most_shared_len(lines: usize, depth: usize) -> usize {
+    // Of lines with few elements more are packed at a time.
+    (1..=depth.min(MOST_DEPTH)).map(|k| shared_len(Size { m: 1, n: lines, k })).max().unwrap_or(0)
 }
 
 /// Floats of working memory that [`gemm`] needs for products of this size.
@@ -277,13 +291,10 @@ struct Product<'a> {
 impl Product<'_> {
     /// # Safety
     /// The factors must hold their sizes, and `c` must be valid for `m` rows of `n` elements, which nobody else may touch.
-    unsafe fn compute(&self, way: Way, shared: &mut Vec<f32>) {
+    unsafe fn compute(&self, way: Way, shared: &mut [f32]) {
         if self.size.m == 0 || self.size.n == 0 || self.size.k == 0 {
             // SAFETY: the caller's promise.
             return unsafe { self.clear() };
-        }
-        if let Right::Factor(_) = self.b {
-            shared.resize(shared.len().max(shared_len(self.size)), 0.0);
         }
         // SAFETY: the caller's promise; the unit is there.
         unsafe {

@@ -6,8 +6,8 @@
 //! the same learning rate. The arithmetic is that of `torch.optim.Muon`, in f32 where PyTorch takes bf16.
 
 use super::optimizer::square_sum;
-use crate::ThreadPool;
 use crate::gemm::{Factor, Output, Precision, Size, gemm, shared_len};
+use crate::{Arena, Block, ThreadPool};
 
 /// Of the polynomial `a x + b x³ + c x⁵`.
 const POLYNOMIAL: [f32; 3] = [3.4445, -4.775, 2.0315];
@@ -35,30 +35,17 @@ pub struct Muon {
 /// Working memory for matrices up to some size.
 #[derive(Debug, Default)]
 pub struct MuonRoom {
-    x: Vec<f32>,
-    next: Vec<f32>,
-    gram: Vec<f32>,
-    square: Vec<f32>,
-    shared: Vec<f32>,
+    x: Block<f32>,
+    next: Block<f32>,
+    gram: Block<f32>,
+    square: Block<f32>,
+    shared: Block<f32>,
 }
 
 impl MuonRoom {
     /// Room for matrices of these sizes, rows and columns.
     #[must_use]
-    pub fn new(sizes: &[[usize; 2]]) -> Self {
-        let [whole, small, shared] = Self::floats(sizes);
-        let room = |len: usize| vec![0.0; len];
-        Self { x: room(whole), next: room(whole), gram: room(small), square: room(small), shared: room(shared) }
-    }
-
-    /// Bytes of [`MuonRoom::new`].
-    #[must_use]
-    pub fn bytes(sizes: &[[usize; 2]]) -> u64 {
-        let [whole, small, shared] = Self::floats(sizes);
-        4 * (2 * whole + 2 * small + shared) as u64
-    }
-
-    fn floats(sizes: &[[usize; 2]]) -> [usize; 3] {
+    pub fn new(arena: &mut Arena, sizes: &[[usize; 2]]) -> Self {
         let most =
             |of: &dyn Fn(usize, usize) -> usize| sizes.iter().map(|[a, b]| of(*a.min(b), *a.max(b))).max().unwrap_or(0);
         let shared = |small: usize, large: usize| {
@@ -69,7 +56,9 @@ impl MuonRoom {
             ];
             sizes.map(shared_len).into_iter().max().unwrap_or(0)
         };
-        [most(&|small, large| small * large), most(&|small, _| small * small), most(&shared)]
+        let mut room = |len: usize| arena.take(len);
+        let (whole, small) = (most(&|small, large| small * large), most(&|small, _| small * small));
+        Self { x: room(whole), next: room(whole), gram: room(small), square: room(small), shared: room(most(&shared)) }
     }
 }
 
@@ -182,8 +171,8 @@ mod tests {
                 let pool = ThreadPool::new(threads).unwrap();
                 let mut weights: Vec<f32> = (0..15).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect();
                 let mut momentum = vec![0.0; 15];
-                let mut room = MuonRoom::new(&[[rows, columns], [2, 2]]);
-                assert_eq!(MuonRoom::bytes(&[[3, 5]]), MuonRoom::bytes(&[[5, 3]]));
+                let sizes = [[rows, columns], [2, 2]];
+                let mut room = Arena::fitting(|arena| MuonRoom::new(arena, &sizes)).unwrap();
                 let muon = Muon {
                     rate: 0.02,
                     momentum: 0.95,

@@ -1,7 +1,7 @@
 //! Products of two matrices of floats, against sums in f64.
 
 use saem_kernels::blocks::{dequantize, quantize};
-use saem_kernels::gemm::{Factor, Output, Packed, Precision, Size, gemm, gemm_alone, gemm_packed};
+use saem_kernels::gemm::{Factor, Output, Packed, Precision, Size, gemm, gemm_alone, gemm_packed, shared_len};
 use saem_kernels::simd::Isa;
 use saem_kernels::{DataType, ThreadPool};
 
@@ -59,7 +59,7 @@ fn every_orientation_and_size_is_the_sum_of_products() {
                     let (mut c, mut alone) = (before.clone(), before.clone());
                     let size = Size { m, n, k };
                     isa.scope(|| {
-                        gemm(&pool, precision, size, a, b, &mut c, stride, output, &mut Vec::new());
+                        gemm(&pool, precision, size, a, b, &mut c, stride, output, &mut vec![0.0; shared_len(size)]);
                         gemm_alone(precision, size, a, b, &mut alone, stride, output);
                     });
                     // Few rows are not taken like those of a packed factor, which may have any number of them.
@@ -141,7 +141,17 @@ fn weights_may_be_in_the_format_of_a_file() {
                         let mut c = vec![0.0; m * size.n];
                         let a = Factor::lines(&x, size.k);
                         isa.scope(|| {
-                            gemm(&pool, precision, size, a, b, &mut c, size.n, Output::Replace, &mut Vec::new())
+                            gemm(
+                                &pool,
+                                precision,
+                                size,
+                                a,
+                                b,
+                                &mut c,
+                                size.n,
+                                Output::Replace,
+                                &mut vec![0.0; shared_len(size)],
+                            )
                         });
                         c
                     };

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use saem_kernels::ThreadPool;
 use saem_kernels::attention::AttentionShape;
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm, most_shared_len};
 use saem_kernels::gradient::{
     Documents, NormKind, Projections, activate_backward, add_columns, attention, attention_backward, cross_entropy,
     gated_backward, norm_backward, scatter_rows, soft_cap_backward,
@@ -202,7 +202,8 @@ fn products() {
     let of_x = differences(&x, |x| value(x, &wide(&w)));
     let of_w = differences(&w, |w| value(&wide(&x), w));
     on_every_isa(|pool, isa| {
-        let (mut dx, mut dw, shared) = (vec![0.0; x.len()], vec![0.0; w.len()], &mut Vec::new());
+        let (mut dx, mut dw, shared) =
+            (vec![0.0; x.len()], vec![0.0; w.len()], &mut vec![0.0; most_shared_len(inputs, tokens.max(outputs))]);
         let size = Size { m: tokens, n: inputs, k: outputs };
         let (lines, across) = (Factor::lines(&dy, outputs), Factor::across(&w, inputs));
         gemm(pool, Precision::F32, size, lines, across, &mut dx, inputs, Output::Replace, shared);

@@ -3,7 +3,7 @@
 //! the adapter is loaded, and a served row costs one multiplication more for each output.
 
 use saem_kernels::ThreadPool;
-use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm};
+use saem_kernels::gemm::{Factor, Output, Precision, Size, gemm, most_shared_len};
 
 use crate::weights::Linear;
 
@@ -33,7 +33,8 @@ impl Gains {
     ) -> Self {
         let rank = a.len() / columns;
         let mut factors = Vec::with_capacity(lengths.len());
-        let (mut change, mut row, mut shared) = (vec![0.0; ROWS * columns], vec![0.0; columns], Vec::new());
+        let (mut change, mut row) = (vec![0.0; ROWS * columns], vec![0.0; columns]);
+        let mut shared = vec![0.0; most_shared_len(columns, rank)];
         for (block, b) in b.chunks(ROWS * rank).enumerate() {
             let size = Size { m: b.len() / rank, n: columns, k: rank };
             let (b, a) = (Factor::lines(b, rank), Factor::across(a, columns));

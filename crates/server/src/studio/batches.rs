@@ -267,9 +267,10 @@ pub(crate) struct Rows {
 }
 
 /// Takes a table: CSV (`text/csv`, `text/tab-separated-values`) or JSON lines (`application/x-ndjson`,
-/// `application/jsonl`), at most 8 MiB.
+/// `application/jsonl`) or Parquet (`application/vnd.apache.parquet`), at most 8 MiB.
 #[utoipa::path(post, path = "/api/studio/batches", operation_id = "studioCreateBatch", tag = "studio", params(NewQuery),
-    request_body(content = String, content_type = "text/csv"),
+    request_body(content((String = "text/csv"), (String = "text/tab-separated-values"), (String = "application/x-ndjson"), (String = "application/jsonl"),
+        (Vec<u8> = "application/vnd.apache.parquet"))),
     responses((status = 201, body = Shown), (status = "4XX", body = ErrorBody)))]
 pub(crate) async fn create(
     State(app): State<App>,

@@ -1,6 +1,6 @@
 //! Datasets over HTTP: tables that models are tuned on.
 //!
-//! A table that comes in is read once, whatever its encoding, and kept as JSON lines in a folder of its own in Saem's
+//! A table that comes in is read once, whatever its form and encoding, and kept as JSON lines in a folder of its own in Saem's
 //! home, where the process that tunes finds it. What was found in it is told at once: broken rows, empty cells, rows that
 //! are there twice, how the labels are balanced and how long the texts are.
 
@@ -104,9 +104,11 @@ pub(crate) struct Rows {
 }
 
 /// Takes a table to tune on: CSV (`text/csv`, `text/tab-separated-values`) or JSON lines (`application/x-ndjson`,
-/// `application/jsonl`), at most 64 MiB and 500,000 rows. Cells of JSON lines may be conversations.
+/// `application/jsonl`) or Parquet (`application/vnd.apache.parquet`), at most 64 MiB and 500,000 rows. Cells of JSON lines
+/// and Parquet may be conversations.
 #[utoipa::path(post, path = "/api/studio/datasets", operation_id = "studioCreateDataset", tag = "studio", params(NewQuery),
-    request_body(content = String, content_type = "text/csv"),
+    request_body(content((String = "text/csv"), (String = "text/tab-separated-values"), (String = "application/x-ndjson"), (String = "application/jsonl"),
+        (Vec<u8> = "application/vnd.apache.parquet"))),
     responses((status = 201, body = Shown), (status = "4XX", body = ErrorBody)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -119,15 +121,17 @@ pub(crate) async fn create(
     let id = store.fresh_id().map_err(refused)?;
     let folder = folder(&app, &id)?;
     let bytes = read_body(request, Bounds::DATASET.bytes).await?;
-    let unless_made = Temporary::new(&folder);
-    let (about, rows, bytes) = blocking(move || {
+    let (about, rows, bytes, unless_made) = blocking(move || {
+        // Whoever hung up meanwhile never hears of it: then the folder goes, once it is written.
+        let unless_made = Temporary::new(&folder);
         let mut table = Table::read(&bytes, format, delimiter, Bounds::DATASET)?;
         table.columns = variables(std::mem::take(&mut table.columns));
         let (columns, notices) = report(&table);
         let written = write(&folder, &table, &columns).map_err(|error| failed(&error))?;
         let rows = i64::try_from(table.rows.len()).unwrap_or(i64::MAX);
         let (encoding, faults) = (table.encoding.to_owned(), table.faults);
-        Ok((About { format, encoding, columns, faults, faults_total: table.faults_total, notices }, rows, written))
+        let about = About { format, encoding, columns, faults, faults_total: table.faults_total, notices };
+        Ok((about, rows, written, unless_made))
     })
     .await?;
     let about = serde_json::to_value(&about).map_err(|_| ApiError::internal())?;

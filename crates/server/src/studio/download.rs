@@ -27,7 +27,7 @@ use crate::{ApiError, App, Caller, ErrorBody};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DownloadQuery {
-    /// `csv` or `jsonl`; as it came where absent.
+    /// `csv` or `jsonl`; as it came where absent, and `csv` where it came as Parquet.
     format: Option<Format>,
 }
 
@@ -50,13 +50,16 @@ pub(crate) async fn download(
     let is_scored = task.as_ref().is_some_and(|task| task.gold.is_some());
     let letters = task.map(|task| task.letters).unwrap_or_default();
     let ways = letters.len().max(1);
+    if query.format == Some(Format::Parquet) {
+        return Err(ApiError::invalid_value("format", "format must be csv or jsonl"));
+    }
     let format = query.format.unwrap_or(about.format);
     // One page is read while the one before it goes out.
     let (pages, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let names = names_beside(&about.columns, &letters, is_scored);
         let mut next = match format {
-            Format::Csv => {
+            Format::Csv | Format::Parquet => {
                 let head: Vec<&str> = about.columns.iter().chain(&names).map(String::as_str).collect();
                 // The mark tells Excel that it is UTF-8.
                 format!("\u{feff}{}", line(&head))
@@ -86,7 +89,7 @@ pub(crate) async fn download(
         let _ = pages.send(Ok(Bytes::from(next))).await;
     });
     let (kind, file) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"batch.csv\""),
+        Format::Csv | Format::Parquet => ("text/csv; charset=utf-8", "attachment; filename=\"batch.csv\""),
         Format::Jsonl => ("application/x-ndjson; charset=utf-8", "attachment; filename=\"batch.jsonl\""),
     };
     let mut response = Response::new(Body::from_stream(Pages(receiver)));
@@ -135,7 +138,7 @@ fn write(rows: &[BatchRow], columns: &[String], names: &[String], format: Format
     };
     let told = rows.iter().flat_map(told);
     match format {
-        Format::Csv => {
+        Format::Csv | Format::Parquet => {
             let cells = first.input.as_array().map(Vec::as_slice).unwrap_or_default();
             // A spreadsheet computes what begins like a formula, and answers are not to be trusted with that.
             let safe = |told: Value| match told {

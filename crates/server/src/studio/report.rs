@@ -198,7 +198,7 @@ mod tests {
     use crate::studio::table::{Bounds, Format};
 
     fn of(text: &str, format: Format) -> (Vec<Column>, Vec<Notice>) {
-        report(&Table::read(text.as_bytes(), format, b',', Bounds::DATASET).unwrap())
+        report(&Table::read(&text.to_owned().into(), format, b',', Bounds::DATASET).unwrap())
     }
 
     #[test]

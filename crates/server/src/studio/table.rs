@@ -1,12 +1,14 @@
-//! Tables that people upload: CSV or JSON lines, in whatever encoding their office writes.
+//! Tables that people upload: CSV or JSON lines, in whatever encoding their office writes, or Parquet.
 //!
 //! A row that is broken is left out and told of with its line; the others stay. What cannot be read as a table at all is
 //! refused with the first reason.
 
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 use encoding_rs::{EUC_KR, UTF_16BE, UTF_16LE};
+use saem_train::{DataProblem, ParquetRows};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::ApiError;
@@ -14,6 +16,8 @@ use crate::nfc::nfc;
 
 /// Columns of a table.
 const MOST_COLUMNS: usize = 64;
+/// Bytes that the columns of one group of rows of a Parquet file may take.
+const LARGEST_GROUP: u64 = 256 << 20;
 /// Faults that are told of one by one.
 const FAULTS_TOLD: usize = 100;
 
@@ -24,6 +28,8 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     /// Rows.
     pub(crate) rows: usize,
+    /// Cells: an empty one takes memory, too.
+    pub(crate) cells: usize,
     /// Bytes of a row, its cells together.
     pub(crate) row_bytes: usize,
     /// Whether cells of JSON lines may be lists and objects; they come as JSON.
@@ -32,9 +38,11 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Of a table whose rows are asked.
-    pub(crate) const BATCH: Self = Self { bytes: 8 << 20, rows: 20_000, row_bytes: 32 << 10, nested: false };
+    pub(crate) const BATCH: Self =
+        Self { bytes: 8 << 20, rows: 20_000, cells: 1 << 20, row_bytes: 32 << 10, nested: false };
     /// Of a table that a model is tuned on.
-    pub(crate) const DATASET: Self = Self { bytes: 64 << 20, rows: 500_000, row_bytes: 128 << 10, nested: true };
+    pub(crate) const DATASET: Self =
+        Self { bytes: 64 << 20, rows: 500_000, cells: 8 << 20, row_bytes: 128 << 10, nested: true };
 }
 
 /// How a table is written.
@@ -46,6 +54,8 @@ pub(crate) enum Format {
     Csv,
     /// An object in each line.
     Jsonl,
+    /// A Parquet file.
+    Parquet,
 }
 
 impl Format {
@@ -59,6 +69,7 @@ impl Format {
             "text/csv" => Ok((Self::Csv, b',')),
             "text/tab-separated-values" => Ok((Self::Csv, b'\t')),
             "application/x-ndjson" | "application/jsonl" => Ok((Self::Jsonl, b',')),
+            "application/vnd.apache.parquet" => Ok((Self::Parquet, b',')),
             _ => Err(ApiError::no_table()),
         }
     }
@@ -71,12 +82,15 @@ pub(crate) struct Fault {
     /// The line of the file where it begins, from 1.
     pub(crate) line: i64,
     /// What kind of fault it is: `cells` (another number of them than the first line has), `object` (the line is none),
-    /// `json` (it is not JSON), `nested` (a list or an object in a cell), `long`.
+    /// `json` (it is not JSON), `nested` (a list or an object in a cell), `bytes` (a cell is no text), `long`.
     #[serde(default)]
     pub(crate) code: String,
     /// What is wrong with it.
     pub(crate) message: String,
 }
+
+/// The line of a row, and its cells with the places of their columns.
+type Cells = (i64, Vec<(usize, String)>);
 
 /// A table: each row has a cell for each column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,13 +111,14 @@ impl Table {
     ///
     /// # Errors
     /// 400 `unreadable_table` with the reason.
-    pub(crate) fn read(bytes: &[u8], format: Format, delimiter: u8, bounds: Bounds) -> Result<Self, ApiError> {
-        let (text, encoding) = decode(bytes)?;
+    pub(crate) fn read(bytes: &Bytes, format: Format, delimiter: u8, bounds: Bounds) -> Result<Self, ApiError> {
+        let (text, encoding) = if format == Format::Parquet { (String::new(), "utf-8") } else { decode(bytes)? };
         let (columns, nested, rows, faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut table = Self { encoding, columns, nested, rows, faults, faults_total: 0, bounds };
         match format {
             Format::Csv => table.read_csv(&text, delimiter)?,
             Format::Jsonl => table.read_lines(&text)?,
+            Format::Parquet => table.read_parquet(bytes.clone())?,
         }
         if table.rows.is_empty() {
             let first = table.faults.first();
@@ -158,35 +173,61 @@ impl Table {
                     continue;
                 }
             };
-            let is_nested = |value: &Value| value.is_array() || value.is_object();
-            if !self.bounds.nested
-                && let Some((name, _)) = fields.iter().find(|(_, value)| is_nested(value))
-            {
-                self.fault(line, "nested", format!("`{name}` must be a text, a number, true, false or null"));
-                continue;
-            }
-            let mut cells = Vec::with_capacity(fields.len());
-            for (name, value) in fields {
-                let name = nfc(name);
-                let place = match self.columns.iter().position(|known| *known == name) {
-                    Some(place) => place,
-                    None => {
-                        self.add_column(name)?;
-                        self.columns.len() - 1
-                    }
-                };
-                if is_nested(&value) && !self.nested.contains(&place) {
-                    self.nested.push(place);
-                }
-                let cell = match value {
-                    Value::String(text) => text,
-                    Value::Null => String::new(),
-                    value => value.to_string(),
-                };
-                cells.push((place, cell));
-            }
-            found.push((line, cells));
+            found.extend(self.cells(line, fields)?);
         }
+        self.add_objects(found)
+    }
+
+    fn read_parquet(&mut self, bytes: Bytes) -> Result<(), ApiError> {
+        let mut found = Vec::new();
+        let rows = ParquetRows::of_bytes(bytes, self.bounds.row_bytes, LARGEST_GROUP).map_err(unreadable)?;
+        for (row, line) in rows.zip(1..) {
+            match row.map_err(unreadable)? {
+                Ok(fields) => found.extend(self.cells(line, fields)?),
+                Err(problem) => {
+                    let code = if matches!(problem, DataProblem::TooLong { .. }) { "long" } else { "bytes" };
+                    self.fault(line, code, format!("is {problem}"));
+                }
+            }
+            self.check_rows(found.len())?;
+        }
+        self.add_objects(found)
+    }
+
+    /// The cells of an object, with the places of their columns; none where it is left out.
+    fn cells(&mut self, line: i64, fields: Map<String, Value>) -> Result<Option<Cells>, ApiError> {
+        let is_nested = |value: &Value| value.is_array() || value.is_object();
+        if !self.bounds.nested
+            && let Some((name, _)) = fields.iter().find(|(_, value)| is_nested(value))
+        {
+            self.fault(line, "nested", format!("`{name}` must be a text, a number, true, false or null"));
+            return Ok(None);
+        }
+        let mut cells = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            let name = nfc(name);
+            let place = match self.columns.iter().position(|known| *known == name) {
+                Some(place) => place,
+                None => {
+                    self.add_column(name)?;
+                    self.columns.len() - 1
+                }
+            };
+            if is_nested(&value) && !self.nested.contains(&place) {
+                self.nested.push(place);
+            }
+            let cell = match value {
+                Value::String(text) => text,
+                Value::Null => String::new(),
+                value => value.to_string(),
+            };
+            cells.push((place, cell));
+        }
+        Ok(Some((line, cells)))
+    }
+
+    /// Adds rows whose columns are all known now.
+    fn add_objects(&mut self, found: Vec<Cells>) -> Result<(), ApiError> {
         for (line, cells) in found {
             let mut row = vec![String::new(); self.columns.len()];
             for (place, cell) in cells {
@@ -211,16 +252,26 @@ impl Table {
     }
 
     fn add_row(&mut self, line: i64, cells: Vec<String>) -> Result<(), ApiError> {
-        let Bounds { rows, row_bytes, .. } = self.bounds;
+        let Bounds { row_bytes, .. } = self.bounds;
         if cells.iter().map(String::len).sum::<usize>() > row_bytes {
             let message = format!("is longer than {row_bytes} bytes; a quotation mark may not be closed");
             self.fault(line, "long", message);
             return Ok(());
         }
-        if self.rows.len() == rows {
+        self.check_rows(self.rows.len() + 1)?;
+        self.rows.push((line, cells.into_iter().map(nfc).collect()));
+        Ok(())
+    }
+
+    /// Whether a table with as many rows is small enough.
+    fn check_rows(&self, found: usize) -> Result<(), ApiError> {
+        let Bounds { rows, cells, .. } = self.bounds;
+        if found > rows {
             return Err(unreadable(format!("The table has more than {rows} rows")));
         }
-        self.rows.push((line, cells.into_iter().map(nfc).collect()));
+        if found * self.columns.len() > cells {
+            return Err(unreadable(format!("The table has more than {cells} cells")));
+        }
         Ok(())
     }
 
@@ -288,7 +339,7 @@ mod tests {
     use super::*;
 
     fn csv(bytes: &[u8]) -> Result<Table, ApiError> {
-        Table::read(bytes, Format::Csv, b',', Bounds::BATCH)
+        Table::read(&Bytes::copy_from_slice(bytes), Format::Csv, b',', Bounds::BATCH)
     }
 
     fn row(line: i64, cells: &[&str]) -> (i64, Vec<String>) {
@@ -318,12 +369,12 @@ mod tests {
     #[test]
     fn json_lines_may_have_different_fields() {
         let text = "{\"a\": \"\u{1109}\u{1162}\u{11b7}\", \"n\": 1.5}\n[1]\n\n{\"b\": null, \"a\": true}\n{\"a\": {}}\n{oops\n";
-        let table = Table::read(text.as_bytes(), Format::Jsonl, b',', Bounds::BATCH).unwrap();
+        let table = Table::read(&text.into(), Format::Jsonl, b',', Bounds::BATCH).unwrap();
         assert_eq!(table.columns, ["a", "n", "b"]);
         assert_eq!(table.rows, [row(1, &["샘", "1.5", ""]), row(4, &["true", "", ""])]);
         let lines: Vec<(i64, &str)> = table.faults.iter().map(|fault| (fault.line, &*fault.code)).collect();
         assert_eq!(lines, [(2, "object"), (5, "nested"), (6, "json")]);
-        let table = Table::read(text.as_bytes(), Format::Jsonl, b',', Bounds::DATASET).unwrap();
+        let table = Table::read(&text.into(), Format::Jsonl, b',', Bounds::DATASET).unwrap();
         assert_eq!((table.nested, &table.rows[2]), (vec![0], &row(5, &["{}", "", ""])));
     }
 
@@ -355,7 +406,10 @@ mod tests {
         assert!(message(many.as_bytes()).contains("20000 rows"));
         let wide = vec!["x"; 65].iter().enumerate().map(|(i, x)| format!("{x}{i}")).collect::<Vec<_>>().join(",");
         assert!(message(wide.as_bytes()).contains("64 columns"));
-        let tabs = Table::read(b"a\tb\n1\t2\n", Format::Csv, b'\t', Bounds::BATCH).unwrap();
+        let empty = ["x,".repeat(60), "\n".to_owned()].concat().repeat(Bounds::BATCH.cells / 61 + 2);
+        let names: String = (0..60).map(|number| format!("{number},")).collect();
+        assert!(message(format!("{names}\n{empty}").as_bytes()).contains("more than 1048576 cells"));
+        let tabs = Table::read(&Bytes::from_static(b"a\tb\n1\t2\n"), Format::Csv, b'\t', Bounds::BATCH).unwrap();
         assert_eq!(tabs.columns, ["a", "b"]);
     }
 }

@@ -58,6 +58,28 @@ fn conversations_keep_their_shape_and_what_is_no_table_leaves_nothing_behind() {
 }
 
 #[test]
+fn parquet_is_a_table_as_well() {
+    let studio = Studio::new();
+    let file = |name: &str| std::fs::read(format!("../train/tests/fixtures/parquet/{name}.parquet")).unwrap();
+    let kind = "application/vnd.apache.parquet";
+    let whole = file("snappy");
+    let made = upload(&studio, kind, &whole).json();
+    assert_eq!((&made["format"], &made["rows"]), (&json!("parquet"), &json!(24)));
+    let column = |name: &str| made["columns"].as_array().unwrap().iter().find(|column| column["name"] == name).unwrap();
+    assert_eq!((&column("label")["kind"], &column("messages")["kind"]), (&json!("label"), &json!("messages")));
+    let path = format!("/api/studio/datasets/{}/rows?offset=7&limit=1", made["id"].as_str().unwrap());
+    let row = &studio.call("GET", &path, &Value::Null).json()["rows"][0];
+    assert_eq!(
+        (&row["text"], &row["day"], &row["price"]),
+        (&json!("good 7, \"샘\"\n끝"), &json!("2021-05-25"), &json!("12.50"))
+    );
+    assert_eq!(row["messages"][1]["content"], "good");
+    for bad in [&whole[..whole.len() / 2], b"PAR1", b"", &file("brotli")[..]] {
+        assert_eq!(upload(&studio, kind, bad).error().1, "unreadable_table");
+    }
+}
+
+#[test]
 fn datasets_ask_for_the_scope_tune_and_stay_in_their_organisation() {
     let mut studio = Studio::new();
     let of = |tenant: &str, scope| NewKey { tenant: tenant.into(), ..NewKey::named("k", &[scope]) };

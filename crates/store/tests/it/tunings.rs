@@ -74,13 +74,15 @@ async fn what_is_served_is_found_again() {
     let world = World::new().await;
     let store = world.open().await;
     let (a, b) = (make(&store, "t", "a").await, make(&store, "t", "b").await);
-    store.serve_tuning(&b.id, "m:shop", "p", &me()).await.unwrap();
+    assert!(store.serve_tuning(&b.id, "m:shop", "p", &me()).await.unwrap());
+    assert!(!store.serve_tuning(&b.id, "m:other", "q", &me()).await.unwrap());
     let served = store.served_tunings().await.unwrap();
     assert_eq!(
         (served.len(), served[0].served_as.as_deref(), served[0].project.as_deref()),
         (1, Some("m:shop"), Some("p"))
     );
-    store.serve_tuning(&b.id, "", "p", &me()).await.unwrap();
+    assert!(store.serve_tuning(&b.id, "", "p", &me()).await.unwrap());
+    assert!(!store.serve_tuning(&b.id, "", "p", &me()).await.unwrap());
     assert!(store.served_tunings().await.unwrap().is_empty());
     assert!(matches!(store.remove_tuning("u", &a.id, &me()).await, Err(StoreError::NotFound { .. })));
     store.remove_tuning("t", &a.id, &me()).await.unwrap();

@@ -268,6 +268,25 @@ mod tests {
         assert!(needed.is_sorted() && needed[0] == 1 && needed[7] > 100, "{needed:?}");
     }
 
+    /// The table of `docs/concepts/plan.md`: fewest devices, those that end within 90 days, and their days.
+    #[test]
+    fn exaones_ladder_takes_what_the_docs_say() {
+        let rows = [
+            (1.3e9, 1, 8, 87.4),
+            (13e9, 3, 64, 86.8),
+            (39e9, 9, 192, 83.5),
+            (175e9, 40, 896, 79.4),
+            (300e9, 64, 1536, 79.0),
+            (600e9, 136, 3024, 76.6),
+        ];
+        for (parameters, fewest, devices, days) in rows {
+            let found = ask(parameters, 856e9, "a100-80g", None);
+            let (minimum, chosen) = (found.minimum.unwrap(), found.chosen.unwrap());
+            assert_eq!((minimum.devices, chosen.devices), (fewest, devices), "{parameters}");
+            assert!((chosen.days - days).abs() < 0.1 && chosen.memory.fits(), "{parameters}: {chosen:?}");
+        }
+    }
+
     #[test]
     fn hyperclova_at_its_own_utilisation_takes_its_days() {
         // 6 · 82e9 · 150e9 in 13.4 days of 1,024 devices are 20 % of their peak, and the plan gives these days back: the

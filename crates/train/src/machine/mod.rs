@@ -5,6 +5,7 @@
 //! again cost a third. The first that fits is taken, and the reason is said; if none does, how much is missing.
 
 mod available;
+mod probe;
 mod recipe;
 mod speed;
 

@@ -4,16 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use saem_formats::Source;
-use saem_kernels::DataType;
 use saem_kernels::gemm::Precision;
+use saem_kernels::{DataType, ThreadPool};
 use saem_model::{Config, Parameter, load_tokenizer};
 use serde_json::{Value, json};
 
-use super::{Choice, LoraPlan, Machine, MachinePlan, Reason, Step, available_memory, resident_memory};
+use super::{Choice, LoraPlan, Machine, MachinePlan, Reason, Step, available_memory, probe, resident_memory};
 use crate::TrainError;
 use crate::buffers::Recompute;
 use crate::cluster::Shape;
-use crate::feed::Feed;
+use crate::feed::{Feed, count_tokens};
 use crate::frozen::Frozen;
 use crate::layout::Layout;
 use crate::method::{Lora, Method, Target};
@@ -29,6 +29,10 @@ use crate::texts::Texts;
 const BYTES_PER_TEXT: u64 = 1 << 10;
 /// The rank of a LoRA that is proposed.
 const LORA_RANK: usize = 16;
+/// Passes of the first step that are run to know how long passes take.
+const PROBED: usize = 2;
+/// Seconds that a layer may take for them, about; where it takes more they are not run.
+const MOST_PROBED: f64 = 0.5;
 /// Numbers in a block of [`DataType::Q8_0`], which a size without a file is assumed to be in.
 const QUANTISED_BLOCK: usize = 32;
 
@@ -82,7 +86,8 @@ fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
 }
 
 /// The plan of a recipe. `source` is the model that it goes on from, or the one whose tokenizer it takes; `limit` the
-/// memory that there is. Where a model is tuned, its data are read if they are there, since examples are of all lengths;
+/// memory that there is. Where a model is tuned, its data are read if they are there, since examples are of all lengths, and
+/// where the machine was measured, with the threads of this pool, some layers are run on the first of them;
 /// `progress` is told bytes of them read so far and in all.
 ///
 /// # Errors
@@ -90,7 +95,7 @@ fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
 pub fn plan_recipe(
     recipe: &Recipe,
     source: &Source,
-    (limit, machine): (Option<u64>, Option<Machine>),
+    (limit, machine): (Option<u64>, Option<(Machine, &ThreadPool)>),
     write_chat: Option<&WriteChat>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<MachinePlan, TrainError> {
@@ -106,7 +111,7 @@ pub fn plan_recipe(
     let files = || recipe.data.train.iter().chain(&recipe.data.validation);
     let mut train = recipe.train.clone();
     let mut step = step(&train, recipe.data.examples);
-    let mut feed = None;
+    let (mut feed, mut first) = (None, None);
     if recipe.tune.is_some() && files().all(|path| path.exists()) {
         let tokenizer = load_tokenizer(source)?;
         let folder = Path::new("");
@@ -114,6 +119,9 @@ pub fn plan_recipe(
         feed.count_steps(&mut train);
         let (sequence, tokens) = (feed.longest(&train), feed.tokens_of_step(&train)?);
         step = Step { sequence, tokens, is_counted: true, steps: Some(train.steps), ..step };
+        let mut batches = feed.batches(0, &train)?;
+        batches.truncate(PROBED);
+        first = Some((batches, feed.rows(&train)));
     }
     let frozen = recipe.frozen(&layout, source, &config)?;
     let decoder = Decoder { layout, config, frozen, precision: train.precision };
@@ -131,7 +139,17 @@ pub fn plan_recipe(
         };
         Plan { program, ..found }
     };
-    let mut found = MachinePlan::new(asked(&train), step, limit, machine, &memory);
+    let find = |machine| MachinePlan::new(asked(&train), step, limit, machine, &memory);
+    let mut found = find(machine.map(|(machine, _)| machine));
+    if let (Some((machine, pool)), Some((batches, rows)), Reason::AsAsked) = (machine, first, found.reason) {
+        let tokens = count_tokens(&batches);
+        let guessed = machine.seconds(&found.plan, batches.len(), tokens) / decoder.config.layers.len() as f64;
+        if guessed < MOST_PROBED && decoder.layout.first_layer() == 0 {
+            let model = (&decoder.config, norm_biases);
+            let seconds = probe::seconds(recipe, source, model, (found.choice, rows), &batches, pool)?;
+            found = find(Some(machine.with_share_of(&found.plan, batches.len(), tokens, seconds)));
+        }
+    }
     if found.reason == Reason::NothingFits && recipe.model.base.is_some() && decoder.layout.frozen().is_empty() {
         let bytes = source.weight_bytes();
         let others = Plan { program, texts: found.plan.texts, ..Plan::default() };

@@ -109,7 +109,7 @@ impl Case {
     /// The mean loss and its gradients.
     fn gradients(&self, threads: usize, recompute: Recompute) -> (f64, Vec<f32>) {
         let pool = ThreadPool::new(threads).unwrap();
-        let mut buffers = Buffers::new(&self.decoder, self.batch.tokens.len(), recompute);
+        let mut buffers = Buffers::new(&self.decoder, self.batch.tokens.len(), recompute).unwrap();
         let mut gradients = vec![0.0; self.weights.len()];
         let (objective, count) = (self.objective(), self.batch.target_count() as f64);
         let sum = self.decoder.gradients(&pool, &self.weights, &mut gradients, &self.batch, &objective, &mut buffers);
@@ -170,7 +170,7 @@ fn the_likeliest_token_has_the_least_loss() {
     for name in ["llama", "gemma2"] {
         let case = Case::open(name);
         let pool = ThreadPool::new(1).unwrap();
-        let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None);
+        let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None).unwrap();
         let all: Vec<(usize, u32)> =
             (0..case.decoder.config.vocabulary as u32).map(|token| (case.batch.tokens.len() - 1, token)).collect();
         let losses = case.decoder.losses(&pool, &case.weights, &case.batch, &all, &mut buffers).unwrap();
@@ -212,7 +212,7 @@ fn fifty_steps_of_adamw_follow_pytorch() {
     for name in FAMILIES.into_iter().filter(|name| !name.ends_with("moe")) {
         let mut case = Case::open(name);
         let pool = ThreadPool::new(2).unwrap();
-        let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None);
+        let mut buffers = Buffers::new(&case.decoder, TOKENS, Recompute::None).unwrap();
         let len = case.weights.len();
         let (mut mean, mut square) = (vec![0.0; len], vec![0.0; len]);
         let objective = case.objective();

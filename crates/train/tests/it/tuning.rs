@@ -127,7 +127,7 @@ impl Case {
     /// The mean loss and its gradients.
     fn gradients(&self, threads: usize, recompute: Recompute) -> (f64, Vec<f32>) {
         let pool = ThreadPool::new(threads).unwrap();
-        let mut buffers = Buffers::new(&self.decoder, TOKENS, recompute);
+        let mut buffers = Buffers::new(&self.decoder, TOKENS, recompute).unwrap();
         let mut gradients = vec![0.0; self.weights.len()];
         if let Some(beta) = self.beta {
             let (batch, factors) = (&self.batch, (beta, 1.0));

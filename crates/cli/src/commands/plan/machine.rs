@@ -26,10 +26,11 @@ pub(super) fn of_recipe(arguments: &Plan, path: &std::path::Path, language: Lang
     let name = recipe.model.base.as_ref().or(recipe.model.tokenizer.as_ref()).cloned().unwrap_or_default();
     let chosen = models::find_or_pull(&models::hub()?, &name, arguments.accept_licence, language)?;
     let source = Source::open(&chosen.path)?;
-    let machine = measured(arguments, recipe.train.precision, language)?;
+    let measured = measured(arguments, recipe.train.precision, language)?;
     let write_chat = write_chat(&recipe, &source)?;
     let mut progress = Progress::new(language, language.reading_texts(), Unit::Bytes, None);
     let mut read = |done, total| progress.set_of(done, total);
+    let machine = measured.as_ref().map(|(machine, pool)| (*machine, pool));
     let plan = plan_recipe(&recipe, &source, (limit(arguments), machine), write_chat.as_deref(), &mut read)?;
     drop(progress);
     if recipe.tune.is_some() && !plan.step.is_counted {
@@ -57,6 +58,7 @@ pub(super) fn of_size(arguments: &Plan, parameters: f64, language: Language) -> 
     let step = Step::new(sequence as usize, batch as usize, Some(steps as u64));
     let vocabulary = arguments.vocabulary.unwrap_or(VOCABULARY).clamp(2.0, 1e7) as u64;
     let machine = measured(arguments, Precision::default(), language)?;
+    let machine = machine.map(|(machine, _)| machine);
     let (plan, _) = plan_of_size(parameters, vocabulary, step, limit(arguments), machine)?;
     show(&plan, arguments.json, language)
 }
@@ -66,7 +68,11 @@ fn limit(arguments: &Plan) -> Option<u64> {
 }
 
 /// Measures the machine, unless that is not wanted.
-fn measured(arguments: &Plan, precision: Precision, language: Language) -> anyhow::Result<Option<Machine>> {
+fn measured(
+    arguments: &Plan,
+    precision: Precision,
+    language: Language,
+) -> anyhow::Result<Option<(Machine, ThreadPool)>> {
     if arguments.no_measurement {
         return Ok(None);
     }
@@ -76,7 +82,8 @@ fn measured(arguments: &Plan, precision: Precision, language: Language) -> anyho
     }
     let pool = ThreadPool::new(threads)?;
     let _progress = Progress::new(language, language.measuring(), Unit::Steps, None);
-    Ok(Some(Machine::measure(&pool, precision)))
+    let machine = Machine::measure(&pool, precision);
+    Ok(Some((machine, pool)))
 }
 
 fn show(plan: &MachinePlan, json: bool, language: Language) -> anyhow::Result<()> {

@@ -22,6 +22,8 @@ use super::task::Task;
 
 /// Most rows that are held out.
 const MOST_HELD_OUT: usize = 1000;
+/// Bytes at the end of the metrics in which the last steps are.
+const LATEST_BYTES: u64 = 64 << 10;
 /// Bytes of the log that are looked at for what went wrong.
 const LOG_BYTES: u64 = 16 << 10;
 
@@ -163,13 +165,25 @@ impl Folder {
 
     /// The steps after this one that were written down so far.
     pub(crate) fn metrics(&self, after: u64) -> io::Result<Vec<Metric>> {
-        let file = match File::open(self.run().join("metrics.jsonl")) {
+        self.metrics_from(0, after)
+    }
+
+    /// The last steps, some dozens of them: whoever watches asks for them every second.
+    pub(crate) fn latest_metrics(&self) -> io::Result<Vec<Metric>> {
+        let written = fs::metadata(self.run().join("metrics.jsonl")).map_or(0, |metadata| metadata.len());
+        self.metrics_from(written.saturating_sub(LATEST_BYTES), 0)
+    }
+
+    /// Of what was written after so many bytes.
+    fn metrics_from(&self, start: u64, after: u64) -> io::Result<Vec<Metric>> {
+        let mut file = match File::open(self.run().join("metrics.jsonl")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             file => file?,
         };
+        file.seek(SeekFrom::Start(start))?;
         let mut metrics: Vec<Metric> = Vec::new();
         for line in BufReader::new(file).split(b'\n') {
-            // The last line may be half written, and end within a letter.
+            // The last line may be half written, and end within a letter; the first may have begun before.
             let Ok(metric) = serde_json::from_slice::<Metric>(&line?) else { continue };
             match metrics.last_mut() {
                 // A measurement has a line of its own.
@@ -256,7 +270,14 @@ mod tests {
             b"{\"step\": 1, \"loss\": 2.5}\n{\"step\": 2, \"text\": \"\xec\x83",
         )
         .unwrap();
-        assert_eq!(folder.metrics(0).unwrap().iter().map(|metric| metric.step).collect::<Vec<_>>(), [1]);
+        let steps = |metrics: Vec<Metric>| metrics.iter().map(|metric| metric.step).collect::<Vec<_>>();
+        assert_eq!(steps(folder.metrics(0).unwrap()), [1]);
+        assert_eq!(steps(folder.latest_metrics().unwrap()), [1]);
+        let lines: String = (1..=4000).map(|step| format!("{{\"step\": {step}, \"loss\": 2.5}}\n")).collect();
+        fs::write(folder.run().join("metrics.jsonl"), &lines).unwrap();
+        let latest = steps(folder.latest_metrics().unwrap());
+        assert!(latest.last() == Some(&4000) && latest.is_sorted() && (100..4000).contains(&latest.len()));
+        assert_eq!(steps(folder.metrics(3998).unwrap()), [3999, 4000]);
     }
 
     #[cfg(unix)]
@@ -271,6 +292,7 @@ mod tests {
         let task: Task = serde_json::from_value(json!({
             "dataset": "d", "base": "b", "prompt": "{{document}}", "answer": "{{label}}", "label": "label",
             "labels": { "0": "bad", "1": "good" },
+            "parameters": { "batch": 16, "micro_batch": 2, "recompute": "selective", "optimizer": "adamw8bit" },
         }))
         .unwrap();
         let folder = Folder::of(home.path(), "a1");
@@ -279,5 +301,8 @@ mod tests {
         let train = fs::read_to_string(folder.path().join("train.jsonl")).unwrap();
         assert!(train.lines().count() == 18 && train.contains("document") && !train.contains("name"));
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        let train = saem_train::Recipe::read(&folder.recipe()).unwrap().train;
+        assert_eq!((train.batch, train.micro_batch), (16, 2));
+        assert_eq!((train.recompute.name(), train.optimizer.name()), ("selective", "adamw8bit"));
     }
 }

@@ -63,9 +63,12 @@ pub(crate) async fn publish(
     let store = store(&app)?;
     let stored = find(store, &caller, &id).await?;
     let record = record(&stored)?;
-    if stored.state != TuningState::Done || stored.served_as.is_some() {
+    let unready = || {
         let message = "Only what is tuned to its end, and is not served yet, can be published";
-        return Err(ApiError::conflict("tuning_state", message));
+        ApiError::conflict("tuning_state", message)
+    };
+    if stored.state != TuningState::Done || stored.served_as.is_some() {
+        return Err(unready());
     }
     let full = format!("{}:{name}", record.task.base);
     tuner::serve(&app, home(&app)?, &stored, &full).await?;
@@ -89,7 +92,8 @@ pub(crate) async fn publish(
                 made.map_err(refused)?.id
             }
         };
-        store.serve_tuning(&stored.id, &full, &project, &caller.origin()).await.map_err(refused)
+        let is_first = store.serve_tuning(&stored.id, &full, &project, &caller.origin()).await.map_err(refused)?;
+        if is_first { Ok(()) } else { Err(unready()) }
     }
     .await;
     if let Err(error) = made {
@@ -106,11 +110,12 @@ pub(crate) async fn publish(
 pub(crate) async fn withdraw(State(app): State<App>, caller: Caller, PathId(id): PathId) -> Result<Response, ApiError> {
     let store = store(&app)?;
     let stored = find(store, &caller, &id).await?;
-    let Some(name) = &stored.served_as else {
-        return Err(ApiError::conflict("tuning_state", "The tuning is not published"));
-    };
+    let unpublished = || ApiError::conflict("tuning_state", "The tuning is not published");
+    let name = stored.served_as.as_ref().ok_or_else(unpublished)?;
     let project = stored.project.clone().unwrap_or_default();
-    store.serve_tuning(&stored.id, "", &project, &caller.origin()).await.map_err(refused)?;
+    if !store.serve_tuning(&stored.id, "", &project, &caller.origin()).await.map_err(refused)? {
+        return Err(unpublished());
+    }
     app.service().withdraw(name);
     let stored = store.tuning(&stored.id).await.map_err(refused)?;
     Ok(json(StatusCode::OK, &show(&app, stored).await?))

@@ -379,7 +379,7 @@ pub(super) async fn show(app: &App, stored: Stored) -> Result<Shown, ApiError> {
     let record = record(&stored)?;
     let folder = Folder::of(home(app)?, &stored.id);
     let (metrics, adapter, model) = blocking(move || {
-        let metrics = folder.metrics(0).map_err(|error| failed(&error))?;
+        let metrics = folder.latest_metrics().map_err(|error| failed(&error))?;
         Ok((metrics, folder.adapter(), folder.model()))
     })
     .await?;

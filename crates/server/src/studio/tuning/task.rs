@@ -48,6 +48,34 @@ pub(crate) enum Method {
     Full,
 }
 
+/// What is computed twice instead of being kept: less memory, more work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = StudioTuningRecompute)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Recompute {
+    /// Nothing.
+    #[default]
+    None,
+    /// The insides of feed-forward layers.
+    Selective,
+    /// All but the input of each layer.
+    Full,
+}
+
+/// How weights follow from gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = StudioTuningOptimizer)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Optimizer {
+    /// Two means for each weight that learns.
+    #[default]
+    AdamW,
+    /// The same in 8 bits.
+    AdamW8bit,
+    /// Matrices by Muon, which has one mean; the rest by `adamw`.
+    Muon,
+}
+
 /// How a tuning learns. Every field may be absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = StudioTuningParameters)]
@@ -76,6 +104,11 @@ pub(crate) struct Parameters {
     /// The same seed chooses the same rows in the same order.
     #[schema(maximum = 4_294_967_295_u64)]
     pub(crate) seed: u64,
+    /// Rows in memory at a time, at most `batch`; 8 where null. Fewer take less memory, and make the same step.
+    #[schema(minimum = 1, maximum = 1024)]
+    pub(crate) micro_batch: Option<u32>,
+    pub(crate) recompute: Recompute,
+    pub(crate) optimizer: Optimizer,
     /// Threads that compute; half of the processors where null.
     #[schema(minimum = 1, maximum = 1024)]
     pub(crate) threads: Option<u32>,
@@ -92,6 +125,9 @@ impl Default for Parameters {
             virtual_tokens: 32,
             held_out: 0.1,
             seed: 0,
+            micro_batch: None,
+            recompute: Recompute::None,
+            optimizer: Optimizer::AdamW,
             threads: None,
         }
     }
@@ -286,7 +322,9 @@ impl Task {
             train: TrainPart {
                 steps,
                 batch: parameters.batch,
-                micro_batch: parameters.batch.min(8),
+                micro_batch: parameters.micro_batch.unwrap_or(8).min(parameters.batch),
+                recompute: parameters.recompute,
+                optimizer: parameters.optimizer,
                 sequence: parameters.sequence,
                 learning_rate: parameters.learning_rate,
                 warm_up: steps / 20,
@@ -311,6 +349,7 @@ impl Parameters {
             ("virtual_tokens", self.virtual_tokens.into(), 1.0, 512.0),
             ("held_out", self.held_out, 0.0, 0.5),
             ("seed", self.seed as f64, 0.0, 4_294_967_295.0),
+            ("micro_batch", self.micro_batch.unwrap_or(1).into(), 1.0, 1024.0),
             ("threads", self.threads.unwrap_or(1).into(), 1.0, 1024.0),
         ];
         match numbers.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
@@ -379,6 +418,8 @@ struct TrainPart {
     steps: u64,
     batch: u32,
     micro_batch: u32,
+    recompute: Recompute,
+    optimizer: Optimizer,
     sequence: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     learning_rate: Option<f64>,

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use saem_engine::EngineError;
 use saem_store::{Store, Tuning, TuningState};
 
 use super::folder::Folder;
@@ -111,12 +112,24 @@ pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -
     let model = match (folder.adapter(), folder.model()) {
         (Some(path), _) => {
             let base = app.service().model(&record.task.base)?;
-            blocking(move || Ok(base.adapted(own, &path, &owner)?)).await?
+            blocking(move || base.adapted(own, &path, &owner).map_err(unplaced)).await?
         }
         (None, Some(path)) if record.task.method != Method::Classifier => load_made(app, path, own, owner).await?,
         _ => return Err(ApiError::conflict("tuning_state", "The tuning has nothing that could be served")),
     };
     if app.service().add(model) { Ok(()) } else { Err(taken()) }
+}
+
+/// What kept an adapter from being served.
+fn unplaced(error: EngineError) -> ApiError {
+    match error.is_want_of_adapter_room() {
+        true => {
+            let message = "The server has set aside too little memory for another tuned model of this base: withdraw one, or \
+                           start the server again";
+            ApiError::conflict("no_adapter_room", message)
+        }
+        false => error.into(),
+    }
 }
 
 /// Works on one tuning until it has come to an end, is stopped, or the server goes down.
