@@ -261,7 +261,7 @@ impl Buffers {
         }
     }
 
-    /// Bytes that [`Buffers::within`] takes: activations, logits, working memory.
+    /// Bytes that the buffers of a pass take: activations, logits, working memory.
     #[must_use]
     pub fn bytes(decoder: &Decoder, tokens: usize, recompute: Recompute) -> [u64; 3] {
         let Decoder { config, layout, .. } = decoder;
