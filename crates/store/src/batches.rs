@@ -154,7 +154,7 @@ impl Store {
             .await
             .map_err(&failed)?;
         let count = "SELECT COUNT(*) AS count FROM batches WHERE tenant = $1";
-        self.has_room(&mut write.transaction, count, "batches", &tenant, MOST_BATCHES).await?;
+        self.has_room(&mut *write.transaction, count, "batches", &tenant, MOST_BATCHES).await?;
         sqlx::query(
             "INSERT INTO batches
                 (id, tenant, name, key_id, state, reason, about, task, row_count, created_at, runner, seen_at)

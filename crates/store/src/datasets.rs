@@ -14,6 +14,7 @@ use crate::{Store, StoreError, clock, secret, text};
 
 /// Datasets of one organisation.
 pub const MOST_DATASETS: i64 = 200;
+const COUNT: &str = "SELECT COUNT(*) AS count FROM datasets WHERE tenant = $1";
 
 /// A dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,16 @@ impl Store {
         secret::new_id()
     }
 
+    /// Whether an organisation may have one more dataset, for whoever would take a large one in vain.
+    /// [`Store::create_dataset`] looks again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooMany`], and what the database reports.
+    pub async fn has_room_for_dataset(&self, tenant: &str) -> Result<()> {
+        self.has_room(&self.database.pool, COUNT, "datasets", &text::line(tenant), MOST_DATASETS).await
+    }
+
     /// Writes down a dataset whose files are there.
     ///
     /// # Errors
@@ -69,8 +80,7 @@ impl Store {
         let database = &self.database;
         let failed = database.failed();
         let mut write = database.write().await?;
-        let count = "SELECT COUNT(*) AS count FROM datasets WHERE tenant = $1";
-        self.has_room(&mut write.transaction, count, "datasets", &tenant, MOST_DATASETS).await?;
+        self.has_room(&mut *write.transaction, COUNT, "datasets", &tenant, MOST_DATASETS).await?;
         sqlx::query(
             "INSERT INTO datasets (id, tenant, name, about, row_count, byte_count, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7)",

@@ -76,7 +76,7 @@ mod usage;
 use std::sync::{Arc, Mutex};
 
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, Executor, Row as _};
 use tokio::task::JoinHandle;
 
 pub use apps::{App, AppVersion};
@@ -141,16 +141,16 @@ impl Store {
     }
 
     /// Sees that an organisation has fewer than `most`, as a statement counts them.
-    async fn has_room(
+    async fn has_room<'e>(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        database: impl Executor<'e, Database = Any>,
         statement: &'static str,
         kind: &'static str,
         tenant: &str,
         most: i64,
     ) -> Result<(), StoreError> {
         let failed = self.database.failed();
-        let row = sqlx::query(statement).bind(tenant).fetch_one(&mut **transaction).await.map_err(&failed)?;
+        let row = sqlx::query(statement).bind(tenant).fetch_one(database).await.map_err(&failed)?;
         if row.try_get::<i64, _>("count").map_err(&failed)? >= most {
             return Err(StoreError::TooMany { kind, most });
         }

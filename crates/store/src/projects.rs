@@ -105,7 +105,7 @@ impl Store {
         let now = clock::now();
         let mut write = database.write().await?;
         let count = "SELECT COUNT(*) AS count FROM projects WHERE tenant = $1";
-        self.has_room(&mut write.transaction, count, "projects", &tenant, MOST_PROJECTS).await?;
+        self.has_room(&mut *write.transaction, count, "projects", &tenant, MOST_PROJECTS).await?;
         sqlx::query(
             "INSERT INTO projects (id, tenant, name, version, shared, created_at, changed_at)
             VALUES ($1, $2, $3, 1, 0, $4, $4)",

@@ -109,7 +109,7 @@ impl Store {
         let failed = database.failed();
         let mut write = database.write().await?;
         let count = "SELECT COUNT(*) AS count FROM tunings WHERE tenant = $1";
-        self.has_room(&mut write.transaction, count, "tunings", &tenant, MOST_TUNINGS).await?;
+        self.has_room(&mut *write.transaction, count, "tunings", &tenant, MOST_TUNINGS).await?;
         sqlx::query(
             "INSERT INTO tunings
                 (id, tenant, name, key_id, state, reason, task, created_at, queued_at, served_as, project, runner, seen_at)

@@ -118,6 +118,7 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let (format, delimiter) = Format::of(request.headers())?;
     let store = store(&app)?;
+    store.has_room_for_dataset(caller.tenant_name()).await.map_err(refused)?;
     let id = store.fresh_id().map_err(refused)?;
     let folder = folder(&app, &id)?;
     let bytes = read_body(request, Bounds::DATASET.bytes).await?;

@@ -1,6 +1,6 @@
 //! Datasets over HTTP.
 
-use saem_store::{NewKey, Scope};
+use saem_store::{MOST_DATASETS, NewDataset, NewKey, Origin, Scope};
 use serde_json::{Value, json};
 
 use crate::projects::Studio;
@@ -97,4 +97,22 @@ fn datasets_ask_for_the_scope_tune_and_stay_in_their_organisation() {
     assert_eq!(studio.call("GET", "/api/studio/datasets", &Value::Null).json()["datasets"], json!([]));
     studio.key = Some(own);
     assert_eq!(studio.call("DELETE", &path, &Value::Null).status, 204);
+}
+
+#[test]
+fn a_table_too_many_is_refused_before_it_is_read() {
+    let studio = Studio::new();
+    let made = upload(&studio, "text/csv", b"a\n1\n").json();
+    let id = made["id"].as_str().unwrap().to_owned();
+    studio.world.ask(async move |store| {
+        let tenant = store.dataset(&id).await.unwrap().tenant;
+        for _ in 1..MOST_DATASETS {
+            let (id, name) = (store.fresh_id().unwrap(), "b".to_owned());
+            let new = NewDataset { id, name, about: json!({}), rows: 1, bytes: 1 };
+            store.create_dataset(&tenant, new, &Origin::new("cli:test", "local")).await.unwrap();
+        }
+    });
+    // Read, it would be an `unreadable_table`.
+    let refused = upload(&studio, "text/csv", b"a,b\n1\n").error();
+    assert_eq!((refused.0, &*refused.1), (409, "too_many"));
 }

@@ -26,10 +26,14 @@ async fn a_dataset_is_its_organisations_and_is_not_the_last_of_too_many() {
     assert!(matches!(store.dataset(&made.id).await, Err(StoreError::NotFound { kind: "dataset", .. })));
     assert!(matches!(store.create_dataset("t", new(&store, " "), &me()).await, Err(StoreError::Invalid { .. })));
     for _ in 1..MOST_DATASETS {
+        store.has_room_for_dataset("t").await.unwrap();
         store.create_dataset("t", new(&store, "c"), &me()).await.unwrap();
     }
     let one_more = store.create_dataset("t", new(&store, "d"), &me()).await;
     assert!(matches!(one_more, Err(StoreError::TooMany { kind: "datasets", .. })));
+    let room = store.has_room_for_dataset("t").await;
+    assert!(matches!(room, Err(StoreError::TooMany { kind: "datasets", .. })));
+    store.has_room_for_dataset("u").await.unwrap();
     store.close().await.unwrap();
     world.remove().await;
 }
