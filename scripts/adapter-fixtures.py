@@ -5,7 +5,8 @@ Every adapter gets a directory `crates/model/tests/fixtures/adapters/<base>-<nam
   adapter_config.json, adapter_model.safetensors   a randomly drawn adapter as `peft` saves it (float32)
   expected.safetensors                             `logits` of one pass of the base with it over the base's prompt,
                                                    [virtual tokens + tokens, vocabulary] (float32); a prefix's tokens
-                                                   have none
+                                                   have none; of one that tells labels apart its scores, [1, labels]
+  config.json                                      of the latter: the classifier's, which names the labels
   adapter.gguf                                     where a test needs it: the same LoRA in llama.cpp's format, written by
                                                    its package `gguf`, query and key rows in the order of its files
 The bases are the checkpoints that scripts/model-fixtures.py writes.
@@ -23,7 +24,7 @@ import gguf
 import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 FIXTURES = Path(__file__).resolve().parent.parent / "crates/model/tests/fixtures"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -40,6 +41,10 @@ def prompt(rows):
 
 def prefix(rows):
     return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=rows)
+
+
+def labels(rank, modules):
+    return LoraConfig(task_type="SEQ_CLS", r=rank, lora_alpha=8, target_modules=modules, lora_dropout=0.0)
 
 
 ADAPTERS = {
@@ -68,7 +73,11 @@ ADAPTERS = {
     "granite-ptuning": lambda: PromptEncoderConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=16
     ),
+    "llama-labels": lambda: labels(4, ["q_proj", "v_proj"]),
+    # The head alone, of a base whose logits are multiplied or capped.
+    "gemma3-labels": lambda: labels(1, "dummy-target-modules"),
 }
+LABELS = ["나쁨", "보통", "좋음"]
 # Those that are written as GGUF, too.
 AS_GGUF = ["llama-lora", "qwen2-lora"]
 GGUF_NAMES = {
@@ -92,6 +101,8 @@ def randomise(model, base):
                 parameter.copy_(draw(parameter) / parameter.shape[1] ** 0.5)
             elif "lora_B" in name:
                 parameter.copy_(0.4 * draw(parameter))
+            elif "score.modules_to_save" in name:
+                parameter.copy_(draw(parameter))
             elif "lora_magnitude_vector" in name:
                 parameter.mul_(1 + 0.3 * draw(parameter))
             elif "prompt_encoder" in name:
@@ -129,8 +140,14 @@ def write(name):
     directory = FIXTURES / "adapters" / name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    model = AutoModelForCausalLM.from_pretrained(FIXTURES / base, dtype=torch.float32, attn_implementation="eager")
-    model = get_peft_model(model, ADAPTERS[name]()).eval()
+    settings = ADAPTERS[name]()
+    is_head = settings.task_type == "SEQ_CLS"
+    classes = {"id2label": dict(enumerate(LABELS)), "label2id": {label: row for row, label in enumerate(LABELS)}}
+    kind = AutoModelForSequenceClassification if is_head else AutoModelForCausalLM
+    model = kind.from_pretrained(FIXTURES / base, dtype=torch.float32, attn_implementation="eager", **(classes if is_head else {}))
+    if is_head:
+        model.config.save_pretrained(directory)
+    model = get_peft_model(model, settings).eval()
     randomise(model, base)
     model.save_pretrained(directory)
     (directory / "README.md").unlink(missing_ok=True)
@@ -139,10 +156,13 @@ def write(name):
     (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     tokens = torch.tensor([json.loads((FIXTURES / base / "tokens.json").read_text())])
     with torch.no_grad():
-        logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0].float().contiguous()
+        logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+        logits = (logits if is_head else logits[0]).float().contiguous()
     save_file({"logits": logits}, directory / "expected.safetensors")
     if name in AS_GGUF:
         write_gguf(directory, model)
+    if is_head:
+        return print(f"{name:18} {dict(zip(LABELS, logits[0].tolist()))}")
     plain = load_file(FIXTURES / base / "expected.safetensors")["logits"]
     change = (logits[-len(plain):] - plain).abs().mean() / plain.abs().mean()
     size = sum(file.stat().st_size for file in directory.iterdir())

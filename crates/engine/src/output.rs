@@ -7,7 +7,7 @@ use crate::EngineError;
 /// A generated token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenOutput {
-    /// Its id.
+    /// Its id; of a label ([`Adapter::labels`](crate::Adapter::labels)) the number.
     pub token: u32,
     /// The bytes it stands for, possibly part of a character.
     pub bytes: Box<[u8]>,
@@ -45,6 +45,8 @@ pub enum FinishReason {
     StopString,
     /// The text fulfils the request's constraint and nothing can follow.
     Constraint,
+    /// The adapter tells labels apart, and told one.
+    Label,
     /// The request's maximum of tokens was reached.
     Length,
     /// The context is full; the text could have gone on.
@@ -58,7 +60,7 @@ impl FinishReason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::EndToken(_) | Self::StopString | Self::Constraint => "stop",
+            Self::EndToken(_) | Self::StopString | Self::Constraint | Self::Label => "stop",
             Self::Length | Self::ContextFull => "length",
             Self::Cancelled => "cancelled",
         }

@@ -50,7 +50,9 @@ pub struct Request {
     pub line: Option<u64>,
     /// The most requests of the same line that may wait when this one comes; as many as the queue holds where absent.
     pub line_waiting: Option<usize>,
-    /// What changes the model for this request: see [`Adapters`](crate::Adapters).
+    /// What changes the model for this request: see [`Adapters`](crate::Adapters). With one that tells labels apart
+    /// ([`Adapter::labels`]) the text is the most probable label, however tokens would be chosen; it takes no constraint
+    /// and no bias.
     pub adapter: Option<Arc<Adapter>>,
     /// Guess tokens that the text has had before and check several in one pass. The text is the same either way (see
     /// the crate's documentation for weights that are not quantised).
@@ -110,6 +112,7 @@ impl Request {
         range("n", self.candidates, 1, limits.max_sequences)?;
         range("logprobs", self.logprobs.unwrap_or(0), 0, MAX_LOGPROBS)?;
         self.validate_bias(vocabulary)?;
+        self.validate_label()?;
         if self.prompt.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
@@ -124,6 +127,19 @@ impl Request {
             return Err(EngineError::UnknownToken { token, position, vocabulary });
         }
         StopMatcher::new(&self.stop)
+    }
+
+    /// Refuses what would change a text that is none.
+    fn validate_label(&self) -> Result<(), EngineError> {
+        let labels = self.adapter.as_ref().map_or(&[][..], |adapter| adapter.labels());
+        let asked = [("constraint", self.constraint.is_some()), ("logit_bias", !self.logit_bias.is_empty())];
+        match asked.into_iter().find(|(_, is_asked)| *is_asked && !labels.is_empty()) {
+            Some((parameter, _)) => {
+                let expected = "nothing: this model does not write, it tells labels apart".to_owned();
+                Err(EngineError::Parameter { parameter, value: "given".to_owned(), expected })
+            }
+            None => Ok(()),
+        }
     }
 
     fn validate_bias(&self, vocabulary: usize) -> Result<(), EngineError> {

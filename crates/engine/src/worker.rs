@@ -19,7 +19,7 @@ use crate::keep::{self, RecallError};
 use crate::output::{Alternative, Control, Event, FinishReason, Timings, TokenLogprobs, TokenOutput, Usage};
 use crate::random::fresh_seed;
 use crate::request::{Limits, Request};
-use crate::sampler::{LogProbabilities, Sampler, Scratch};
+use crate::sampler::{LogProbabilities, Sampler, Scratch, largest};
 use crate::scheduler::{Part, Pass, Scheduler};
 use crate::sequence::{RequestId, Sequence, worst_blocks};
 use crate::speculate::Drafter;
@@ -559,12 +559,11 @@ impl Chooser<'_> {
             sequence.finished = Some(FinishReason::Length);
             return Some(());
         }
+        if let Some(adapter) = sequence.adapter.clone().filter(|adapter| !adapter.labels().is_empty()) {
+            return self.tell(adapter.labels(), job, sequence);
+        }
         let token = sequence.sampler.sample(self.row, self.scratch)?;
-        sequence.tokens.push(token);
-        job.usage.completion_tokens += 1;
-        let now = Instant::now();
-        job.first_token.get_or_insert(now);
-        job.last_token = Some(now);
+        take(token, job, sequence);
         if !job.request.ignore_end_tokens && self.ends.contains(&token) {
             sequence.finished = Some(FinishReason::EndToken(token));
             sequence.text.finish();
@@ -573,7 +572,10 @@ impl Chooser<'_> {
         let output = TokenOutput {
             token,
             bytes: self.vocabulary.bytes(token).into(),
-            logprobs: job.request.logprobs.map(|count| self.logprobs(token, count)),
+            logprobs: job.request.logprobs.map(|count| {
+                let vocabulary = self.vocabulary;
+                self.logprobs(token, count, &|token| vocabulary.bytes(token).into())
+            }),
         };
         if sequence.text.push(output, !self.vocabulary.is_control(token)) {
             sequence.finished = Some(FinishReason::StopString);
@@ -589,12 +591,30 @@ impl Chooser<'_> {
         Some(())
     }
 
-    fn logprobs(&mut self, token: u32, count: usize) -> TokenLogprobs {
-        let computed = LogProbabilities::compute(self.row, token, count, self.scratch);
-        let top = computed.top.into_iter().map(|(token, logprob)| {
-            let bytes = self.vocabulary.bytes(token).into();
-            Alternative { token, bytes, logprob }
-        });
-        TokenLogprobs { logprob: computed.chosen, top: top.collect() }
+    /// The label with the highest score, which is all that there is to say with an adapter that has some. Nothing is drawn.
+    fn tell(&mut self, labels: &[String], job: &mut Job, sequence: &mut Sequence) -> Option<()> {
+        let label = largest(self.row)?.token;
+        let bytes = |label: u32| labels.get(label as usize).map_or(&[][..], |label| label.as_bytes()).into();
+        take(label, job, sequence);
+        let logprobs = job.request.logprobs.map(|count| self.logprobs(label, count, &bytes));
+        sequence.text.push(TokenOutput { token: label, bytes: bytes(label), logprobs }, true);
+        sequence.finished = Some(FinishReason::Label);
+        sequence.text.finish();
+        Some(())
     }
+
+    fn logprobs(&mut self, token: u32, count: usize, bytes: &dyn Fn(u32) -> Box<[u8]>) -> TokenLogprobs {
+        let computed = LogProbabilities::compute(self.row, token, count, self.scratch);
+        let alternative = |(token, logprob)| Alternative { token, bytes: bytes(token), logprob };
+        TokenLogprobs { logprob: computed.chosen, top: computed.top.into_iter().map(alternative).collect() }
+    }
+}
+
+/// Adds a token to a sequence and counts it.
+fn take(token: u32, job: &mut Job, sequence: &mut Sequence) {
+    sequence.tokens.push(token);
+    job.usage.completion_tokens += 1;
+    let now = Instant::now();
+    job.first_token.get_or_insert(now);
+    job.last_token = Some(now);
 }

@@ -21,7 +21,8 @@ pub struct Batch<'a> {
     pub spans: &'a [Span<'a>],
     /// The adapter of each span, or nothing at all where no span has one.
     pub adapters: &'a [Option<&'a Adapter>],
-    /// Rows whose logits are wanted, ascending. A pass without any only fills the cache.
+    /// Rows whose logits are wanted, ascending. A pass without any only fills the cache. Those of a span whose adapter tells
+    /// labels apart hold scores (see [`Adapter::labels`]).
     pub logit_rows: &'a [usize],
 }
 
@@ -75,7 +76,7 @@ impl Model {
             let keep = (index == last).then_some(batch.logit_rows);
             rows = pass.run(*layer, weights, pages, workspace, keep);
         }
-        Ok(self.logits(pool, rows, workspace))
+        Ok(self.logits(pool, rows, batch, workspace))
     }
 
     /// Puts the rows of soft prompts into the stream. A prefix has none: its rows come with each layer's keys and values.
@@ -106,8 +107,8 @@ impl Model {
         }
     }
 
-    /// Logits of the first `rows` rows of the stream.
-    fn logits<'w>(&self, pool: &ThreadPool, rows: usize, workspace: &'w mut Workspace) -> &'w [f32] {
+    /// Logits of the first `rows` rows of the stream, which are those that the batch wants.
+    fn logits<'w>(&self, pool: &ThreadPool, rows: usize, batch: &Batch<'_>, workspace: &'w mut Workspace) -> &'w [f32] {
         let config = &self.config;
         let logits = &mut workspace.logits[..rows * config.vocabulary];
         if rows == 0 {
@@ -125,6 +126,15 @@ impl Model {
         }
         if let Some(cap) = config.logit_soft_cap {
             ops::soft_cap(pool, logits, cap);
+        }
+        // The few rows of adapters that tell labels apart have scores instead.
+        for (span, adapter) in batch.spans.iter().zip(batch.adapters) {
+            let Some(adapter) = adapter.filter(|adapter| !adapter.labels().is_empty()) else { continue };
+            let rows = batch.logit_rows.iter().enumerate();
+            for (index, _) in rows.filter(|(_, row)| (span.first_row..span.first_row + span.rows).contains(row)) {
+                let normed = &normed[index * config.hidden..(index + 1) * config.hidden];
+                adapter.scores(normed, &mut logits[index * config.vocabulary..(index + 1) * config.vocabulary]);
+            }
         }
         logits
     }

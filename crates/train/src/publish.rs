@@ -1,5 +1,6 @@
 //! What was tuned, as others read it: a folder of `peft`, and llama.cpp's file of a LoRA in it.
 
+use std::fs;
 use std::path::Path;
 
 use saem_formats::Source;
@@ -26,7 +27,7 @@ pub(crate) fn adapter(
             Method::Full | Method::Head => {}
             Method::Lora(Lora { rank, alpha, magnitudes, .. }) => {
                 let pairs = pairs(decoder, weights);
-                write_lora(folder, &decoder.config, base, (*rank, *alpha), &pairs)?;
+                write_lora(folder, &decoder.config, base, (*rank, *alpha), &pairs, None)?;
                 // llama.cpp knows no magnitudes.
                 if !magnitudes {
                     write_lora_gguf(&folder.join("adapter.gguf"), &decoder.config, (*rank, *alpha), &pairs)?;
@@ -43,9 +44,12 @@ pub(crate) fn adapter(
     })
 }
 
-/// Writes the base with what was tuned in its weights and the matrix that tells labels apart, all of it or none.
+/// Writes the base with what was tuned in its weights and the matrix that tells labels apart, all of it or none, to
+/// `model`, for transformers; and what was tuned alone to `adapter`, for `peft` and to be served beside the base. `base` is
+/// what that is called.
 pub(crate) fn classifier(
-    path: &Path,
+    (model, adapter): (&Path, &Path),
+    base: &str,
     source: &Source,
     decoder: &Decoder,
     (method, classifier): (&Method, &Classifier),
@@ -55,8 +59,16 @@ pub(crate) fn classifier(
     let Place::Trained(score) = &decoder.layout.output else { return Ok(()) };
     let pairs = pairs(decoder, weights);
     let size = if let Method::Lora(lora) = method { (lora.rank, lora.alpha) } else { (1, 1.0) };
-    checkpoint::whole(path, &mut |folder| {
-        write_classifier(source, (&pairs, size), classifier, &weights[score.clone()], folder, pool)?;
+    let score = &weights[score.clone()];
+    checkpoint::whole(model, &mut |folder| {
+        write_classifier(source, (&pairs, size), classifier, score, folder, pool)?;
+        Ok(())
+    })?;
+    checkpoint::whole(adapter, &mut |folder| {
+        write_lora(folder, &decoder.config, base, size, &pairs, Some(score))?;
+        // The names of the labels.
+        let (from, path) = (model.join("config.json"), folder.join("config.json"));
+        fs::copy(&from, &path).map_err(|source| TrainError::Io { path, source })?;
         Ok(())
     })
 }

@@ -216,10 +216,10 @@ impl Run {
         })
     }
 
-    /// Whether the run makes an adapter and leaves the model as it is.
+    /// Whether the run makes an adapter, which leaves the model as it is.
     #[must_use]
     pub fn is_adapter(&self) -> bool {
-        self.method != Method::Full && !self.is_classifier()
+        self.method != Method::Full
     }
 
     /// Whether the run makes a model that tells labels apart and does not write.
@@ -335,7 +335,8 @@ impl Run {
         Ok(report)
     }
 
-    /// Writes what was trained, for others to read: the model, or the adapter. A run that was killed between its last
+    /// Writes what was trained, for others to read: the model, or the adapter, and of a classifier both where there is one.
+    /// Returns where the adapter is, or else the model. A run that was killed between its last
     /// checkpoint and this has it written when it is gone on with.
     ///
     /// # Errors
@@ -348,9 +349,10 @@ impl Run {
             return Ok(path);
         }
         if let Some(classifier) = &self.classifier {
-            let path = self.folder.join("model");
+            let path = self.folder.join("adapter");
             publish::classifier(
-                &path,
+                (&self.folder.join("model"), &path),
+                self.recipe.model.base.as_deref().unwrap_or_default(),
                 &self.source,
                 &self.decoder,
                 (&self.method, classifier),

@@ -77,13 +77,17 @@ fn run(recipe: Recipe, arguments: &TrainFlags, language: Language) -> anyhow::Re
         return Err(failure.hint(language.train_resume_hint()).into());
     }
     let path = run.finish()?.display().to_string();
+    let model = folder.join("model").display().to_string();
     if run.is_adapter() {
         output::note(&language.tuned(&path));
         output::note(&language.tune_try(&name, &path));
     } else {
         output::note(&language.trained(&path));
-        let next = if run.is_classifier() { language.classify_try() } else { language.train_try(&path) };
-        output::note(&next);
+    }
+    if run.is_classifier() {
+        output::note(&language.classify_try(&model));
+    } else if !run.is_adapter() {
+        output::note(&language.train_try(&path));
     }
     Ok(())
 }

@@ -55,9 +55,9 @@ messages! {
         en: "try it with: saem run --model {model} --adapter {path} \"...\"",
         ko: "사용해 보기: saem run --model {model} --adapter {path} \"...\"",
     }
-    classify_try() {
-        en: "transformers reads it: AutoModelForSequenceClassification",
-        ko: "transformers로 읽습니다: AutoModelForSequenceClassification",
+    classify_try(path: &str) {
+        en: "transformers reads the whole of it: AutoModelForSequenceClassification.from_pretrained(\"{path}\")",
+        ko: "transformers로 전체를 읽기: AutoModelForSequenceClassification.from_pretrained(\"{path}\")",
     }
     tune_examples(examples: &str, least: &str, median: &str, most_of: &str, most: &str) {
         en: "{examples} examples to learn from, {least} to {most} tokens long (median {median}, 95 % up to {most_of})",

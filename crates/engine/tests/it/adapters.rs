@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use saem_engine::constraint::Constraint;
 use saem_engine::sampler::{Sampler, Scratch, largest};
 use saem_engine::{
-    Adapter, AdapterError, AdapterRoom, Adapters, Completion, Engine, EngineError, EngineOptions, Limits, Request,
-    Sampling, Worker,
+    Adapter, AdapterError, AdapterRoom, Adapters, Completion, Engine, EngineError, EngineOptions, FinishReason, Limits,
+    Request, Sampling, Worker,
 };
 use saem_formats::Source;
 use saem_kernels::attention::{KvType, Span};
@@ -184,6 +184,55 @@ fn constraints_hold_under_an_adapter() {
         let digits = digits.unwrap_or_else(|| panic!("{text:?}"));
         assert!((3..=5).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()), "{text:?}");
     }
+}
+
+/// One that tells labels apart, beside others: it says the label, whatever else is asked.
+#[test]
+fn labels_are_told_and_nothing_is_written() {
+    let engine = engine(&EngineOptions { quantize: Some(DataType::Q8_0), ..options() });
+    let mut given = adapters(&engine);
+    let labels = engine.adapters().unwrap().load("labels", fixtures().join("adapters/llama-labels")).unwrap();
+    given.push(Some(Arc::clone(&labels)));
+    let prompt = |index: usize| (0..40).map(|i| (i * 11 + 31 * index as u32) % 320).collect::<Vec<u32>>();
+    let asked = |index: usize| {
+        let sampling = Sampling { seed: Some(3), temperature: 2.0, ..Sampling::default() };
+        Request { sampling, logprobs: Some(5), max_tokens: None, ..request(Some(&labels), prompt(index), 1) }
+    };
+    let mut requests: Vec<Request> = (0..12).map(asked).collect();
+    requests.extend(given.iter().take(4).map(|adapter| request(adapter.as_ref(), prompt(1), 20)));
+    let together = engine.generate_many(requests.clone(), &mut |_, event| quiet(event)).unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    for (index, (request, together)) in requests.into_iter().zip(&together).enumerate() {
+        let alone = engine.generate(Request { tenant: 1 + index as u64, ..request.clone() }, &mut quiet).unwrap();
+        assert_eq!(alone.candidates, together.candidates, "request {index}");
+        if index >= 12 {
+            assert_eq!(together.candidates[0].tokens.len(), 20);
+            continue;
+        }
+        let [candidate] = &together.candidates[..] else { panic!("one candidate") };
+        assert_eq!((candidate.reason, together.usage.completion_tokens), (FinishReason::Label, 1));
+        let [token] = &candidate.tokens[..] else { panic!("one token: {:?}", candidate.tokens) };
+        assert_eq!(labels.labels()[token.token as usize], candidate.text);
+        let logprobs = token.logprobs.as_ref().unwrap();
+        assert_eq!((logprobs.top.len(), &*logprobs.top[0].bytes), (3, candidate.text.as_bytes()));
+        assert_eq!(logprobs.logprob, logprobs.top[0].logprob);
+        let sum: f32 = logprobs.top.iter().map(|label| label.logprob.exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "probabilities of labels sum to {sum}");
+        told.insert(candidate.text.clone());
+    }
+    assert!(told.len() > 1, "always the same: {told:?}");
+    let three = engine.generate(Request { candidates: 3, ..asked(0) }, &mut quiet).unwrap();
+    assert!(three.candidates.iter().all(|candidate| candidate.text == together[0].text()));
+    let constraint = Some(Constraint::regex("[a-z]+").unwrap());
+    for (parameter, wrong) in [
+        ("constraint", Request { constraint, ..asked(0) }),
+        ("logit_bias", Request { logit_bias: vec![(1, 2.0)], ..asked(0) }),
+    ] {
+        let error = engine.generate(wrong, &mut quiet).unwrap_err();
+        assert!(matches!(error, EngineError::Parameter { parameter: named, .. } if named == parameter), "{error}");
+    }
+    let nothing = engine.generate(Request { max_tokens: Some(0), ..asked(0) }, &mut quiet).unwrap();
+    assert_eq!((nothing.text(), nothing.candidates[0].reason), ("", FinishReason::Length));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use saem_kernels::ops::RopeStyle;
 use saem_kernels::{DataType, KernelError, Matrix, ThreadPool, blocks};
 
 use super::gains::Gains;
+use super::head::Head;
 use super::{Adapter, AdapterError, AdapterOptions, LoraPair};
 use crate::config::{Config, LayerConfig};
 use crate::convert::RowOrder;
@@ -213,6 +214,8 @@ pub(super) struct Collector<'a> {
     path: &'a Path,
     config: &'a Config,
     layers: Vec<[Found<'a>; 7]>,
+    /// What tells labels apart, if the adapter does.
+    pub(super) head: Option<Head>,
 }
 
 /// What is known of a pair beside its tensors.
@@ -237,7 +240,7 @@ impl Scaling {
 
 impl<'a> Collector<'a> {
     pub(super) fn new(path: &'a Path, config: &'a Config) -> Self {
-        Self { path, config, layers: config.layers.iter().map(|_| Default::default()).collect() }
+        Self { path, config, layers: config.layers.iter().map(|_| Default::default()).collect(), head: None }
     }
 
     /// Takes a tensor. It must be the only one of its place.
@@ -279,7 +282,7 @@ impl<'a> Collector<'a> {
         style: RopeStyle,
         scaling: &dyn Fn(usize, Target) -> Scaling,
     ) -> Result<Vec<FloatPair>, AdapterError> {
-        let Self { path, config, layers } = self;
+        let Self { path, config, layers, .. } = self;
         let mut pairs = Vec::new();
         for (layer, found) in layers.into_iter().enumerate() {
             for (target, found) in Target::ALL.into_iter().zip(found) {
@@ -309,9 +312,10 @@ impl<'a> Collector<'a> {
         options: &AdapterOptions,
         scaling: &dyn Fn(usize, Target) -> Scaling,
     ) -> Result<Adapter, AdapterError> {
-        let Self { path, config, layers } = self;
+        let Self { path, config, layers, head } = self;
         let pool = ThreadPool::new(1).map_err(kernel(path))?;
         let mut packer = Packer { path, config, weights, options, style, pool, bytes: 0 };
+        packer.take(head.as_ref().map_or(0, Head::byte_len))?;
         let mut packed = Vec::with_capacity(layers.len());
         let mut pairs = 0;
         for (index, found) in layers.into_iter().enumerate() {
@@ -323,9 +327,12 @@ impl<'a> Collector<'a> {
             packed.push(layer);
         }
         if pairs == 0 {
-            return Err(no_lora(path));
+            if head.is_none() {
+                return Err(no_lora(path));
+            }
+            packed.clear();
         }
-        Ok(Adapter::new(config, packed, Vec::new(), Vec::new()))
+        Ok(Adapter::new(config, packed, head, Vec::new(), Vec::new()))
     }
 }
 

@@ -4,7 +4,8 @@
 //! thin matrices, `y += scale * B (A x)`; with magnitudes (DoRA, `gains.rs`) the rows of the sum have lengths of their own. A *soft prompt* (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021,
 //! arXiv 2103.10385) puts rows of its own in front of a text where otherwise rows of the embedding matrix would be. A
 //! *prefix* (Li and Liang 2021, arXiv 2101.00190) gives keys and values of its own for every layer in front of a text.
-//! They are read from the folders that Hugging Face's `peft` writes, LoRA also from llama.cpp's GGUF files.
+//! They are read from the folders that Hugging Face's `peft` writes, LoRA also from llama.cpp's GGUF files. A LoRA may
+//! have a *head* (`head.rs`) and then tells labels apart where others write.
 //!
 //! The **key decision** is that weights of the base are never touched: the thin products are computed beside them, for
 //! the rows that want them (`apply.rs`). So one copy of a model serves any number of adapters at once, and what has no
@@ -17,6 +18,7 @@ mod apply;
 mod error;
 mod gains;
 mod gguf;
+mod head;
 mod lora;
 mod peft;
 mod write;
@@ -30,6 +32,7 @@ use saem_kernels::ops::RopeStyle;
 
 pub(crate) use apply::{AdapterBuffers, buffer_bytes};
 pub use error::AdapterError;
+use head::Head;
 pub(crate) use lora::FloatPair;
 use lora::LayerAdapter;
 pub(crate) use lora::Target;
@@ -68,6 +71,8 @@ pub struct Adapter {
     /// The prefix, `[virtual tokens, layers, key and value, kv width]`, keys as they lie in the cache; empty for the
     /// others.
     prefix: Vec<f32>,
+    /// Of one that tells labels apart.
+    head: Option<Head>,
     /// The largest rank of the LoRA's products.
     rank: usize,
     bytes: usize,
@@ -107,15 +112,16 @@ impl Adapter {
         }
     }
 
-    fn new(config: &Config, layers: Vec<LayerAdapter>, prompt: Vec<f32>, prefix: Vec<f32>) -> Self {
+    fn new(config: &Config, layers: Vec<LayerAdapter>, head: Option<Head>, prompt: Vec<f32>, prefix: Vec<f32>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let pairs = || layers.iter().flat_map(LayerAdapter::pairs);
         let bytes = pairs().map(lora::Pair::byte_len).sum::<usize>()
+            + head.as_ref().map_or(0, Head::byte_len)
             + size_of_val(prompt.as_slice())
             + size_of_val(prefix.as_slice());
         let rank = pairs().map(lora::Pair::rank).max().unwrap_or(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { id, shape: Shape::of(config), layers, prompt, prefix, rank, bytes }
+        Self { id, shape: Shape::of(config), layers, head, prompt, prefix, rank, bytes }
     }
 
     /// A number that no other adapter of this process has or had, not even one from the same file; never 0.
@@ -139,6 +145,20 @@ impl Adapter {
     pub fn virtual_tokens(&self) -> usize {
         let rows = |numbers: &[f32], width: usize| numbers.len().checked_div(width).unwrap_or(0);
         rows(&self.prompt, self.shape.hidden) + rows(&self.prefix, self.shape.prefix_width())
+    }
+
+    /// The labels that the adapter tells apart, in the order of their scores; none for one that writes.
+    ///
+    /// A row of logits that is asked for with such an adapter holds their scores at the beginning and nothing behind them
+    /// ([`f32::NEG_INFINITY`]). They have a meaning after a text's last token.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        self.head.as_ref().map_or(&[], Head::labels)
+    }
+
+    /// Puts the scores of the labels in a row of logits, for a row after the last norm. False where the adapter has none.
+    pub(crate) fn scores(&self, normed: &[f32], logits: &mut [f32]) -> bool {
+        self.head.as_ref().map(|head| head.scores(normed, logits)).is_some()
     }
 
     /// Bytes of memory that the adapter takes.
@@ -232,6 +252,7 @@ impl std::fmt::Debug for Adapter {
             .field("id", &self.id)
             .field("rank", &self.rank)
             .field("virtual_tokens", &self.virtual_tokens())
+            .field("labels", &self.labels())
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }

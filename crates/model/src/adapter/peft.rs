@@ -2,7 +2,8 @@
 //!
 //! A LoRA has `base_model.model.<module>.lora_A.weight`, `[rank, inputs]`, and `.lora_B.weight`, `[outputs, rank]`. A
 //! prompt has `prompt_embeddings`, `[virtual tokens, hidden]`; what p-tuning's prompt encoder computes is stored in the
-//! same way. Whatever else a configuration may switch on changes the result, so it is refused rather than left out.
+//! same way. What tells labels apart (`SEQ_CLS`) has `base_model.model.score.weight`, `[labels, hidden]`, beside a LoRA or
+//! alone. Whatever else a configuration may switch on changes the result, so it is refused rather than left out.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,6 +14,7 @@ use saem_kernels::ops::RopeStyle;
 use serde_json::Value;
 
 use super::error::shown;
+use super::head::{self, Head};
 use super::lora::{Collector, FloatPair, Half, Scaling, Stored, Target, reordered, row_order};
 use super::{Adapter, AdapterError, AdapterOptions};
 use crate::config::Config;
@@ -40,7 +42,7 @@ pub(super) fn load(
     options: &AdapterOptions,
 ) -> Result<Adapter, AdapterError> {
     open(folder, |fields, tensors, file| match fields.text("peft_type")? {
-        Some("LORA") => lora(fields, tensors, file, config, |collector, style, scaling| {
+        Some("LORA") => lora(fields, tensors, file, config, options.max_bytes, |collector, style, scaling| {
             collector.finish(weights, style, options, scaling)
         }),
         Some("PROMPT_TUNING" | "P_TUNING") => prompt(fields, tensors, file, config, options),
@@ -53,7 +55,11 @@ pub(super) fn load(
 pub(super) fn floats(folder: &Path, config: &Config) -> Result<Vec<FloatPair>, AdapterError> {
     open(folder, |fields, weights, file| match fields.text("peft_type")? {
         Some("LORA") => {
-            lora(fields, weights, file, config, |collector, style, scaling| collector.floats(style, scaling))
+            if head::is_saved(fields) {
+                let reason = "what tells labels apart cannot be merged into a model that writes";
+                return Err(fields.wrong("modules_to_save", "a head", reason));
+            }
+            lora(fields, weights, file, config, 0, |collector, style, scaling| collector.floats(style, scaling))
         }
         Some(other) => Err(fields.wrong("peft_type", other, "only a LoRA changes weights and can be merged")),
         None => Err(fields.unsupported("peft_type", "(absent)")),
@@ -79,7 +85,7 @@ fn open<T>(
     then(&fields, &weights, &file)
 }
 
-fn read(path: &Path) -> Result<Value, AdapterError> {
+pub(super) fn read(path: &Path) -> Result<Value, AdapterError> {
     let file = MappedFile::open(path)?;
     let (bytes, limit) = (file.bytes(), LARGEST_CONFIG as u64);
     if bytes.len() > LARGEST_CONFIG {
@@ -100,9 +106,11 @@ fn lora<T>(
     weights: &Path,
     file: &SafeTensors,
     config: &Config,
+    max_head: usize,
     finish: impl FnOnce(Collector<'_>, RopeStyle, &dyn Fn(usize, Target) -> Scaling) -> Result<T, AdapterError>,
 ) -> Result<T, AdapterError> {
     refuse_variants(fields)?;
+    let score = head::is_saved(fields).then(head::tensor_name);
     let rank = fields.count("r")?.ok_or_else(|| fields.wrong("r", "(absent)", "a rank is needed"))?;
     let alpha = fields.number("lora_alpha")?.unwrap_or(rank as f64);
     let by_root = fields.flag("use_rslora")?;
@@ -122,6 +130,17 @@ fn lora<T>(
     alphas.expect_modules(fields, "alpha_pattern", places.keys())?;
     let mut collector = Collector::new(weights, config);
     for tensor in file.tensors() {
+        let stored = Stored {
+            name: &tensor.name,
+            shape: tensor.shape.clone(),
+            data_type: tensor.data_type,
+            bytes: file.tensor_bytes(tensor),
+        };
+        if score.as_ref() == Some(&tensor.name) {
+            let folder = fields.path.parent().unwrap_or(Path::new("."));
+            collector.head = Some(Head::read(folder, weights, config, max_head, &stored)?);
+            continue;
+        }
         let ends = [(".lora_A.weight", Half::A), (".lora_B.weight", Half::B), (MAGNITUDE, Half::Magnitude)];
         let name = tensor.name.strip_prefix(ROOT);
         let name = name.and_then(|name| ends.iter().find_map(|(end, half)| Some((name.strip_suffix(end)?, *half))));
@@ -131,13 +150,10 @@ fn lora<T>(
         });
         let place = place.filter(|(_, half)| *half != Half::Magnitude || is_dora);
         let Some(((layer, target), half)) = place else { return Err(collector.unknown(&tensor.name)) };
-        let stored = Stored {
-            name: &tensor.name,
-            shape: tensor.shape.clone(),
-            data_type: tensor.data_type,
-            bytes: file.tensor_bytes(tensor),
-        };
         collector.add(*layer, *target, half, stored)?;
+    }
+    if let Some(tensor) = score.filter(|_| collector.head.is_none()) {
+        return Err(AdapterError::MissingTensor { path: weights.to_owned(), tensor });
     }
     // Checkpoints and what is tuned on them rotate the halves of a head.
     finish(collector, RopeStyle::Half, &|layer, target| {
@@ -176,7 +192,8 @@ fn refuse_variants(fields: &Fields<'_>) -> Result<(), AdapterError> {
             Value::Object(map) => map.is_empty(),
             _ => false,
         };
-        if let Some(value) = value.filter(|value| !is_empty(value)) {
+        let is_head = field == "modules_to_save" && head::is_saved(fields);
+        if let Some(value) = value.filter(|value| !is_empty(value) && !is_head) {
             return Err(fields.unsupported(field, value));
         }
     }
@@ -201,7 +218,7 @@ fn prompt(
 ) -> Result<Adapter, AdapterError> {
     let mut values = rows(fields, weights, file, config, config.hidden, options)?;
     values.iter_mut().for_each(|value| *value *= config.prompt_multiplier());
-    Ok(Adapter::new(config, Vec::new(), values, Vec::new()))
+    Ok(Adapter::new(config, Vec::new(), None, values, Vec::new()))
 }
 
 /// A prefix: for each virtual token, layer by layer, a key and a value.
@@ -224,7 +241,7 @@ fn prefix(
         let key = reordered(both[..width].to_vec(), width, 1, order);
         both[..width].copy_from_slice(&key);
     }
-    Ok(Adapter::new(config, Vec::new(), Vec::new(), values))
+    Ok(Adapter::new(config, Vec::new(), None, Vec::new(), values))
 }
 
 /// The only tensor of a file: a row of this width for each virtual token.
@@ -258,13 +275,13 @@ fn rows(
 }
 
 /// The fields of a configuration.
-struct Fields<'a> {
-    json: &'a Value,
-    path: &'a Path,
+pub(super) struct Fields<'a> {
+    pub(super) json: &'a Value,
+    pub(super) path: &'a Path,
 }
 
 impl<'a> Fields<'a> {
-    fn wrong(&self, field: &'static str, value: impl ToString, reason: &'static str) -> AdapterError {
+    pub(super) fn wrong(&self, field: &'static str, value: impl ToString, reason: &'static str) -> AdapterError {
         AdapterError::Field { path: self.path.to_owned(), field, value: shown(value), reason }
     }
 
@@ -273,7 +290,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that is there and not null.
-    fn get(&self, field: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, field: &str) -> Option<&'a Value> {
         self.json.get(field).filter(|value| !value.is_null())
     }
 

@@ -10,6 +10,7 @@ use saem_kernels::DataType;
 use saem_kernels::ops::RopeStyle;
 use serde_json::{Value, json};
 
+use super::head;
 use super::lora::{reordered, row_order};
 use super::peft::{CONFIG, MAGNITUDE, ROOT, WEIGHTS};
 use crate::ModelError;
@@ -40,7 +41,9 @@ impl LoraPair<'_> {
     }
 }
 
-/// Writes a LoRA of one rank to a folder, as `peft` does. `base` is what the model is called.
+/// Writes a LoRA of one rank to a folder, as `peft` does. `base` is what the model is called. With `score`,
+/// `[labels, hidden]`, it tells labels apart, whose names the classifier's `config.json` says when it lies beside; then
+/// there may be no pairs.
 ///
 /// # Errors
 /// Where a file cannot be written.
@@ -50,6 +53,7 @@ pub fn write_lora(
     base: &str,
     (rank, alpha): (usize, f64),
     pairs: &[LoraPair<'_>],
+    score: Option<&[f32]>,
 ) -> Result<(), ModelError> {
     let module = |pair: &LoraPair<'_>| fill(hf_pattern(config.family, pair.role), &[pair.layer]);
     let mut modules: Vec<String> = Vec::new();
@@ -69,6 +73,11 @@ pub fn write_lora(
             tensors.push((format!("{ROOT}{module}{MAGNITUDE}"), vec![values.len()], values));
         }
     }
+    if let Some(score) = score {
+        tensors.push((head::tensor_name(), vec![score.len() / config.hidden, config.hidden], score.to_vec()));
+    }
+    // What peft writes where nothing but such a head is trained.
+    let targets = if pairs.is_empty() { json!("dummy-target-modules") } else { json!(modules) };
     let layers: BTreeSet<usize> = pairs.iter().map(|pair| pair.layer).collect();
     let fields = json!({
         "base_model_name_or_path": base,
@@ -76,14 +85,14 @@ pub fn write_lora(
         "fan_in_fan_out": false,
         "inference_mode": true,
         "init_lora_weights": true,
-        "layers_to_transform": Some(&layers).filter(|layers| layers.len() < config.layers.len()),
+        "layers_to_transform": Some(&layers).filter(|layers| (1..config.layers.len()).contains(&layers.len())),
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
-        "modules_to_save": null,
+        "modules_to_save": score.map(|_| head::MODULES),
         "peft_type": "LORA",
         "r": rank,
-        "target_modules": modules,
-        "task_type": "CAUSAL_LM",
+        "target_modules": targets,
+        "task_type": if score.is_some() { "SEQ_CLS" } else { "CAUSAL_LM" },
         "use_dora": pairs.iter().any(|pair| pair.magnitude.is_some()),
         "use_rslora": false,
     });

@@ -70,6 +70,30 @@ fn every_adapter_matches_peft() {
     }
 }
 
+/// Of those that tell labels apart, and of everybody beside them.
+#[test]
+fn labels_get_the_scores_of_peft() {
+    for name in ["llama-labels", "gemma3-labels"] {
+        let (source, tokens, plain) = open(base_of(name));
+        let model = load(&source, None);
+        let adapter = adapter(name, &model);
+        assert_eq!(adapter.labels(), ["나쁨", "보통", "좋음"]);
+        let right = expected(&fixture("adapters").join(name));
+        let steps = [vec![(0, &tokens[..]), (1, &tokens[..7]), (2, &tokens[..])], vec![(1, &tokens[7..])]];
+        let given = [None, Some(&adapter), Some(&adapter)];
+        let found = run_adapted(&pool(), &model, KvType::F32, &given, &steps);
+        let far = distance(&found[0], &plain);
+        assert!(far < 1e-4, "{name} changes texts of others: {far:e}");
+        for logits in &found[1..] {
+            let (scores, rest) = logits[logits.len() - model.config.vocabulary..].split_at(3);
+            let far = distance(scores, &right);
+            println!("{name:18} {far:.2e} from peft, {} bytes", adapter.byte_len());
+            assert!(far < 1e-4, "{name}: {scores:?}, {right:?}");
+            assert!(rest.iter().all(|logit| *logit == f32::NEG_INFINITY));
+        }
+    }
+}
+
 /// Llama's GGUF files hold query and key rows in an order of their own, Qwen's do not; adapters of either format fit
 /// bases of either.
 #[test]

@@ -111,6 +111,55 @@ fn fields_that_change_the_result_or_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
+fn heads_are_checked_and_have_names() {
+    const SCORE: &str = "base_model.model.score.weight";
+    let config = json_of("llama-labels");
+    let with = |tensors: &[Tensor], names: Option<&str>| {
+        let folder = folder(&config, tensors);
+        names.map(|names| std::fs::write(folder.path().join("config.json"), names).unwrap());
+        read(folder.path())
+    };
+    let whole = tensors("llama-labels");
+    let names = r#"{"id2label": {"1": "b", "0": "a", "2": "c"}}"#;
+    assert_eq!(with(&whole, Some(names)).unwrap().labels(), ["a", "b", "c"]);
+    let unnamed = with(&whole, None).unwrap();
+    assert_eq!((unnamed.labels(), unnamed.rank()), (&["LABEL_0", "LABEL_1", "LABEL_2"].map(String::from)[..], 4));
+    for names in [
+        r#"{"id2label": {"0": "a", "1": "b"}}"#,
+        r#"{"id2label": {"0": "a", "1": "b", "3": "c"}}"#,
+        r#"{"id2label": {"0": "a", "1": "b", "2": "c", "3": "d"}}"#,
+        r#"{"id2label": {"0": "a", "1": "b", "2": 3}}"#,
+        r#"{"id2label": ["a", "b", "c"]}"#,
+    ] {
+        let error = with(&whole, Some(names)).unwrap_err();
+        assert!(matches!(error, AdapterError::Field { field: "id2label", .. }), "{names}: {error}");
+    }
+    assert!(matches!(with(&whole, Some("{")), Err(AdapterError::Format(_))));
+    let changed = |change: &dyn Fn(&mut Tensor)| {
+        let mut tensors = whole.clone();
+        change(tensors.iter_mut().find(|(name, ..)| name == SCORE).unwrap());
+        with(&tensors, None).unwrap_err()
+    };
+    assert!(matches!(changed(&|head| head.2[7] = f32::NAN), AdapterError::NotFinite { tensor, .. } if tensor == SCORE));
+    for shape in [vec![32, 3], vec![96], vec![0, 32], vec![400, 32]] {
+        let error = changed(&|head| (head.1, head.2) = (shape.clone(), vec![0.0; shape.iter().product()]));
+        assert!(matches!(error, AdapterError::Shape { .. }), "{shape:?}: {error}");
+    }
+    let without: Vec<Tensor> = whole.iter().filter(|(name, ..)| name != SCORE).cloned().collect();
+    assert!(matches!(with(&without, None), Err(AdapterError::MissingTensor { tensor, .. }) if tensor == SCORE));
+    // Where no head is said to be there, its tensor has no place.
+    let lora = folder(&json_of("llama-lora"), &whole);
+    assert!(matches!(read(lora.path()), Err(AdapterError::UnknownTensor { tensor, .. }) if tensor == SCORE));
+    let path = fixture("adapters/llama-labels");
+    let bytes = read(&path).unwrap().byte_len();
+    for (max_bytes, is_enough) in [(bytes, true), (bytes - 1, false), (3 * 32 * 4 - 1, false)] {
+        let loaded = Adapter::load(&path, &self::config(), &AdapterOptions { max_bytes, ..AdapterOptions::default() });
+        assert_eq!(loaded.is_ok(), is_enough, "{max_bytes}");
+        assert!(matches!(loaded, Ok(_) | Err(AdapterError::TooLarge { .. })));
+    }
+}
+
+#[test]
 fn what_does_not_matter_may_be_missing() {
     let config = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8.0 });
     let adapter = read(folder(&config, &tensors("llama-lora")).path()).unwrap();

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use saem_formats::Source;
 use saem_formats::safetensors::SafeTensors;
+use saem_kernels::attention::{KvType, Span};
 use saem_kernels::{DataType, ThreadPool};
-use saem_model::{AdapterOptions, LoadOptions, Model, convert, merge};
+use saem_model::{AdapterOptions, Batch, KvCache, LoadOptions, Model, Workspace, convert, load_tokenizer, merge};
 use saem_train::{Recipe, Run, Setup, StepReport, TrainError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,16 +35,19 @@ evaluate_every = 4
 checkpoint_every = 4
 "#;
 
+fn row(index: usize) -> Value {
+    match index % 3 {
+        0 => json!({ "text": format!("bad {index}"), "label": 0 }),
+        1 => json!({ "text": format!("good {index}"), "label": "1" }),
+        _ => json!({ "text": format!("{index} good"), "label": 2 }),
+    }
+}
+
 struct Place(TempDir);
 
 impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
-        let row = |index: usize| match index % 3 {
-            0 => json!({ "text": format!("bad {index}"), "label": 0 }),
-            1 => json!({ "text": format!("good {index}"), "label": "1" }),
-            _ => json!({ "text": format!("{index} good"), "label": 2 }),
-        };
         let rows: String = (0..48).map(|index| format!("{}\n", row(index))).collect();
         place.file("reviews.jsonl", &rows);
         place.file("recipe.toml", RECIPE);
@@ -146,6 +150,35 @@ fn an_interrupted_run_ends_with_the_same_adapter() {
     }
 }
 
+/// Loss of all rows with an adapter beside its base, as a server has it.
+fn loss_of_labels(place: &Place, adapter: &Path) -> f64 {
+    let pool = ThreadPool::new(1).unwrap();
+    // Training multiplies quantised weights as floats, and so does this model.
+    let (tuned, floats) = (Source::open(place.path("llama.gguf")).unwrap(), place.path("floats.gguf"));
+    convert(&tuned, &floats, Some(DataType::F32), &pool, &mut |_, _| {}).unwrap();
+    let source = Source::open(&floats).unwrap();
+    let model = Model::load(&source, &pool, &LoadOptions::default(), &mut |_, _| {}).unwrap();
+    let adapter = model.adapter(adapter, &AdapterOptions::default()).unwrap();
+    assert_eq!(adapter.labels(), ["bad", "good"]);
+    let tokenizer = load_tokenizer(&llama()).unwrap();
+    let mut workspace = Workspace::new(&model.config, 64, 1);
+    workspace.reserve_adapters(&model.config, adapter.rank());
+    let mut loss = 0.0;
+    for index in 0..48 {
+        let row = row(index);
+        let tokens = tokenizer.encode(&format!("{} =>", row["text"].as_str().unwrap()), true, true);
+        let mut cache = KvCache::new(&model.config, KvType::F32, 4);
+        let spans = [Span { first_row: 0, rows: tokens.len(), first_position: 0, blocks: &[0, 1, 2, 3] }];
+        let adapters = [Some(&adapter)];
+        let batch = Batch { tokens: &tokens, spans: &spans, adapters: &adapters, logit_rows: &[tokens.len() - 1] };
+        let logits = model.forward(&pool, &mut cache, &batch, &mut workspace).unwrap();
+        let scores = [f64::from(logits[0]), f64::from(logits[1])];
+        let right = scores[usize::from(index % 3 != 0)];
+        loss += scores.iter().map(|score| (score - right).exp()).sum::<f64>().ln();
+    }
+    loss / 48.0
+}
+
 /// A head of its own: what comes out is a model as transformers has it, whatever of the body was trained.
 #[test]
 fn a_classifier_learns_labels_and_is_a_model_of_transformers() {
@@ -154,12 +187,13 @@ fn a_classifier_learns_labels_and_is_a_model_of_transformers() {
         let recipe = RECIPE
             .replace("method = \"lora\"", &format!("method = {method:?}\ntask = \"classification\""))
             .replace("answer = \" {{label}}\"\n", "")
+            .replace("validation_share = 0.25", "validation = [\"reviews.jsonl\"]")
             .replace("steps = 8", &format!("steps = {count}"));
         place.file("classify.toml", &recipe);
         let mut run = place.open("classify.toml", method, 1, false).unwrap();
-        assert!(run.is_classifier() && !run.is_adapter());
+        assert_eq!((run.is_classifier(), run.is_adapter()), (true, method != "full"));
         let (train, held_out) = run.data_reports().unwrap();
-        assert_eq!((train.labels["good"] + held_out.labels["good"], held_out.examples), (32, 12));
+        assert_eq!((train.labels["good"] + held_out.labels["good"], held_out.examples), (64, 48));
         let reports = steps(&mut run, count);
         let (first, last) = (&reports[0], &reports[count as usize - 1]);
         println!("{method}: {} -> {}, {:?}", first.loss, last.loss, last.validation_accuracy);
@@ -168,7 +202,13 @@ fn a_classifier_learns_labels_and_is_a_model_of_transformers() {
         if method == "lora" {
             assert!(last.validation_accuracy > Some(0.9), "{last:?}");
         }
-        let folder = run.finish().unwrap();
+        let made = run.finish().unwrap();
+        assert_eq!(made.file_name().unwrap(), if method == "full" { "model" } else { "adapter" });
+        let folder = made.with_file_name("model");
+        if method != "full" {
+            let (measured, served) = (last.validation_loss.unwrap(), loss_of_labels(&place, &made));
+            assert!((served / measured - 1.0).abs() < 1e-5, "{method}: {measured} measured, {served} served");
+        }
         let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
         assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
         assert_eq!(config["id2label"], json!({ "0": "bad", "1": "good" }));
