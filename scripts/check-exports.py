@@ -4,7 +4,7 @@
     pip install torch transformers peft safetensors
     SAEM=target/release/saem python scripts/check-exports.py
 
-What is loaded: a model trained from nothing, one whose weights were all tuned, adapters of LoRA, DoRA, p-tuning, prompt tuning and prefix tuning, and a classifier.
+What is loaded: a model trained from nothing, one whose weights were all tuned, adapters of LoRA, DoRA, p-tuning, prompt tuning and prefix tuning, and classifiers, as models and as adapters.
 Both sides compute in f32; losses may differ by 1e-5 of themselves.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 ROOT = Path(__file__).resolve().parent.parent
 SAEM = os.environ.get("SAEM", str(ROOT / "target/release/saem"))
@@ -86,12 +86,16 @@ def main() -> None:
         compare("full", last["validation_loss"], loss_of(AutoModelForCausalLM.from_pretrained(out / "model", dtype=torch.float32).eval(), held_out))
 
         labels = 'prompt = "{{text}}"\nlabel = "label"\nlabels = { 0 = "bad", 1 = "good" }\n'
-        out, last = run(folder, "classifier", f'{model}[tune]\nmethod = "lora"\ntask = "classification"\nrank = 4\n{data}{labels}{TRAIN}')
-        loaded = AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32).eval()
-        with torch.no_grad():
-            logits = [loaded(input_ids=torch.tensor([encode(row)[:-1]])).logits[0] for row in ROWS[32:]]
-        wanted = torch.tensor([loaded.config.label2id["good" if row["label"] else "bad"] for row in ROWS[32:]])
-        compare("classifier", last["validation_loss"], torch.nn.functional.cross_entropy(torch.stack(logits), wanted).item())
+        for method in ("lora", "dora", "head"):
+            extra = "" if method == "head" else "rank = 4\n"
+            out, last = run(folder, f"classifier-{method}", f'{model}[tune]\nmethod = "{method}"\ntask = "classification"\n{extra}{data}{labels}{TRAIN}')
+            whole = AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32)
+            base = AutoModelForSequenceClassification.from_pretrained(BASE, config=AutoConfig.from_pretrained(out / "adapter"), dtype=torch.float32)
+            for kind, loaded in (("model", whole), ("adapter", PeftModel.from_pretrained(base, out / "adapter"))):
+                with torch.no_grad():
+                    logits = [loaded.eval()(input_ids=torch.tensor([encode(row)[:-1]])).logits[0] for row in ROWS[32:]]
+                wanted = torch.tensor([loaded.config.label2id["good" if row["label"] else "bad"] for row in ROWS[32:]])
+                compare(f"classifier, {method}, {kind}", last["validation_loss"], torch.nn.functional.cross_entropy(torch.stack(logits), wanted).item())
 
         shape = 'model_type = "llama"\nhidden_size = 64\nintermediate_size = 96\nnum_hidden_layers = 2\nnum_attention_heads = 4\n'
         recipe = f'[model]\ntokenizer = "{BASE}"\n[model.config]\n{shape}{data}{TRAIN.replace("sequence = 48", "sequence = 16")}'

@@ -1176,7 +1176,7 @@ export interface StudioTuning {
   project?: string | null;
   /** Why it failed. */
   reason?: string | null;
-  /** What came of it: `adapter`, which is served beside its base, `model`, which is served by itself, or `classifier`, a model that tells labels and is not served. */
+  /** What came of it: `adapter`, which is served beside its base, or `model`, which is served by itself. */
   result?: string | null;
   /** Rows that are learnt from. */
   rows: number;

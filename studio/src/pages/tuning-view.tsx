@@ -96,8 +96,9 @@ export function TuningView({ id }: { id: string }): JSX.Element {
       {tuning.state === "done" && (
         <>
           {tuning.held_out > 0 && (tuning.result === "adapter" || tuning.model) && <Compare tuning={tuning} />}
-          {tuning.result !== "classifier" && <Publish tuning={tuning} onChange={setTuning} />}
-          {tuning.result !== "adapter" && tuning.path && <p class="card hint">{t(tuning.result === "classifier" ? "tuning.ownClassifier" : "tuning.ownModel", { path: `$SAEM_HOME/${tuning.path}` })}</p>}
+          <Publish tuning={tuning} onChange={setTuning} />
+          {tuning.result === "model" && tuning.path && <p class="card hint">{t("tuning.ownModel", { path: `$SAEM_HOME/${tuning.path}` })}</p>}
+          {tuning.task.method === "classifier" && tuning.path && <p class="card hint">{t("tuning.ownClassifier", { path: `$SAEM_HOME/${tuning.path.replace(/adapter$/, "model")}` })}</p>}
         </>
       )}
     </>

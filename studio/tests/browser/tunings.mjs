@@ -185,7 +185,32 @@ export async function labels_are_told_by_a_head(here) {
   await reach(page, t("tuning.done"));
   await page.getByText(t("tuning.validationAccuracy"), { exact: true }).first().waitFor();
   await page.getByText("AutoModelForSequenceClassification").waitFor();
-  assert.equal(await page.locator("#publish-title").count(), 0);
+  await page.getByRole("button", { name: t("compare.start", { count: 2 }), exact: true }).click();
+  await page.locator(".compared tbody tr").nth(1).waitFor();
+  const answers = await page.locator(".compared tbody td:nth-child(n+3) .said").allTextContents();
+  assert.ok(answers.length === 4 && answers.every((answer) => ["긍정", "부정"].includes(answer)), answers.join());
+  await page.getByTestId("compare-score").waitFor();
+  await here.field("tuning.modelName").fill("head");
+  await button("tuning.publishApp").click();
+  const key = await page.getByTestId("app-key").textContent();
+  const url = await page.evaluate(() => /https?:\/\/\S+\/run/.exec(document.querySelector("pre.code").textContent)[0]);
+  const run = { headers: { authorization: `Bearer ${key}` }, data: { variables: { document: "정말 맛있어요" } } };
+  const answer = await here.context.request.post(url, run);
+  assert.equal(answer.status(), 200);
+  const told = await answer.json();
+  assert.ok(["긍정", "부정"].includes(told.output) && told.usage.completion_tokens === 1, JSON.stringify(told));
+  // Beside its base, with how sure it is; and it writes nothing that it did not learn to tell.
+  const model = await page.getByTestId("tuned-model").textContent();
+  const ask = async (more) => {
+    const reply = await here.context.request.post(`${here.server.url}/v1/completions`, { data: { model, prompt: "정말 맛있어요", ...more } });
+    return [reply.status(), await reply.json()];
+  };
+  const [status, completion] = await ask({ logprobs: 5 });
+  assert.deepEqual([status, completion.choices[0].finish_reason, completion.choices[0].logprobs.tokens.length], [200, "stop", 1]);
+  const sure = Object.values(completion.choices[0].logprobs.top_logprobs[0]).map(Math.exp);
+  assert.ok(sure.length === 2 && Math.abs(sure[0] + sure[1] - 1) < 1e-4, sure.join());
+  const [refused, why] = await ask({ logit_bias: { 5: 1 } });
+  assert.deepEqual([refused, why.error.param], [400, "logit_bias"]);
   await here.look("tuning-classifier");
 }
 labels_are_told_by_a_head.settings = [2];

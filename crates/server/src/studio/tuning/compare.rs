@@ -86,12 +86,13 @@ pub(crate) async fn compare(
     let at = folder.clone();
     let rows = blocking(move || at.held_out_rows(body.offset, limit).map_err(|error| failed(&error))).await?;
     let document = document(&record);
+    let as_tuned = as_tuned(&record);
     let mut compared = Vec::with_capacity(rows.len());
     for (place, row) in rows.iter().enumerate() {
         let (asked, prompt, expected) = question(&record, row);
         let (before, after) = tokio::try_join!(
             answer(&app, &caller, &base, &document, asked.clone()),
-            answer(&app, &caller, &tuned, &document, asked),
+            answer(&app, &caller, &tuned, &as_tuned, asked),
         )?;
         compared.push(Compared { row: body.offset + place + 1, prompt, expected, base: before, tuned: after });
     }
@@ -112,8 +113,14 @@ async fn tuned(stored: &Tuning, folder: &Folder, base: &Arc<Served>) -> Result<A
     blocking(move || Ok(Arc::new(base.adapted(name, &path, &owner)?))).await
 }
 
-/// How both are asked: always the most probable token, and one of the labels where there are some.
-pub(super) fn document(record: &Record) -> Document {
+/// How the tuned model is asked: as the base, but one that tells labels says no other word anyway.
+pub(super) fn as_tuned(record: &Record) -> Document {
+    let document = document(record);
+    if record.task.tells_labels() { Document { choices: Vec::new(), ..document } } else { document }
+}
+
+/// How the base is asked: always the most probable token, and one of the labels where there are some.
+fn document(record: &Record) -> Document {
     let choices = record.task.choices();
     let longest =
         choices.iter().map(String::len).max().map_or(LONGEST, |bytes| u32::try_from(bytes).unwrap_or(LONGEST) + 1);

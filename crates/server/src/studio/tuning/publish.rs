@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::compare::document;
+use super::compare::as_tuned;
 use super::folder::Folder;
 use super::routes::{Record, Shown, find, home, record, show};
 use super::tuner;
@@ -123,7 +123,7 @@ pub(crate) async fn withdraw(State(app): State<App>, caller: Caller, PathId(id):
 
 /// The document that asks a tuned model as it was tuned, with the values of a row to try.
 fn asking(model: &str, record: &Record, sample: Option<&Map<String, Value>>) -> Document {
-    let document = Document { model: model.to_owned(), ..document(record) };
+    let document = Document { model: model.to_owned(), ..as_tuned(record) };
     if record.task.chat.is_some() {
         let question = Turn { role: Speaker::User, content: "{{question}}".to_owned() };
         let variable = Variable { name: "question".to_owned(), ..Variable::default() };

@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::folder::{Folder, Metric};
-use super::task::{Method, Task};
+use super::task::Task;
 use super::tuner;
 use crate::http::{JsonBody, PathId, QueryOf, blocking, json};
 use crate::nfc::nfc;
@@ -73,8 +73,7 @@ pub(crate) struct Shown {
     last: Option<Metric>,
     /// Seconds until the end, going by the last steps.
     seconds_left: Option<f64>,
-    /// What came of it: `adapter`, which is served beside its base, `model`, which is served by itself, or `classifier`, a
-    /// model that tells labels and is not served.
+    /// What came of it: `adapter`, which is served beside its base, or `model`, which is served by itself.
     result: Option<&'static str>,
     /// Where the result lies, below `$SAEM_HOME`.
     path: Option<String>,
@@ -387,8 +386,7 @@ pub(super) async fn show(app: &App, stored: Stored) -> Result<Shown, ApiError> {
     let relative = |path: PathBuf| path.strip_prefix(below).unwrap_or(&path).to_string_lossy().into_owned();
     let is_done = stored.state == TuningState::Done;
     let (adapter, model) = (adapter.filter(|_| is_done), model.filter(|_| is_done));
-    let model_kind = if record.task.method == Method::Classifier { "classifier" } else { "model" };
-    let result = adapter.as_ref().map(|_| "adapter").or(model.as_ref().map(|_| model_kind));
+    let result = adapter.as_ref().map(|_| "adapter").or(model.as_ref().map(|_| "model"));
     let last = metrics.last().cloned();
     let steps_left = record.steps.saturating_sub(last.as_ref().map_or(0, |last| last.step));
     let seconds = seconds_per_step(&metrics).filter(|_| stored.state == TuningState::Running);

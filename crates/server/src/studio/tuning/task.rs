@@ -40,7 +40,8 @@ pub(crate) enum Method {
     /// Thin matrices that learn which of two answers is the better one.
     #[serde(rename = "dpo")]
     Dpo,
-    /// Thin matrices, and a head that tells labels apart in place of writing them. The result is a classifier.
+    /// Thin matrices, and a head that tells labels apart in place of writing them. Asked as any other, it
+    /// answers with a label alone.
     #[serde(rename = "classifier")]
     Classifier,
     /// All weights. The result is a model of its own.
@@ -175,7 +176,7 @@ impl Task {
         self.prompt = nfc(self.prompt);
         self.answer = nfc(self.answer);
         self.rejected = nfc(self.rejected);
-        let (prefers, classifies) = (self.method == Method::Dpo, self.method == Method::Classifier);
+        let (prefers, classifies) = (self.method == Method::Dpo, self.tells_labels());
         if classifies && self.label.is_none() {
             return Err(ApiError::invalid_value("label", "A classifier learns labels: say which column has them"));
         }
@@ -254,15 +255,27 @@ impl Task {
 
     /// What the answer may be, where it is one of some labels.
     pub(crate) fn choices(&self) -> Vec<String> {
-        let answer = |word: &String| expand(&self.answer, &mut |_| word.clone());
-        self.labels.values().map(answer).collect()
+        self.labels.values().map(|word| self.answer(&mut |_| word.clone())).collect()
+    }
+
+    /// Whether the tuned model can write nothing but labels, whatever else it is asked for.
+    pub(crate) fn tells_labels(&self) -> bool {
+        self.method == Method::Classifier
+    }
+
+    /// The answer with the words of these columns. A classifier's is the label itself.
+    fn answer(&self, word: &mut dyn FnMut(&str) -> String) -> String {
+        match &self.label {
+            Some(label) if self.tells_labels() => word(label),
+            _ => expand(&self.answer, word),
+        }
     }
 
     /// A row as it is asked, and what should be answered.
     pub(crate) fn example(&self, row: &Map<String, Value>) -> (String, String) {
         let cell = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let prompt = expand(&self.prompt, &mut |name| cell(name));
-        let answer = expand(&self.answer, &mut |name| {
+        let answer = self.answer(&mut |name| {
             let value = cell(name);
             match self.label.as_deref() == Some(name) {
                 true => self.labels.get(&value).cloned().unwrap_or(value),
@@ -298,7 +311,7 @@ impl Task {
         };
         let is_lora = matches!(self.method, Method::Lora | Method::Dora | Method::Dpo | Method::Classifier);
         let is_prompt = matches!(self.method, Method::PTuning | Method::Prompt | Method::Prefix);
-        let (prefers, classifies) = (self.method == Method::Dpo, self.method == Method::Classifier);
+        let (prefers, classifies) = (self.method == Method::Dpo, self.tells_labels());
         let recipe = Recipe {
             model: ModelPart { base: path(base) },
             tune: TunePart {

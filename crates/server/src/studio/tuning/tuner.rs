@@ -15,7 +15,6 @@ use saem_store::{Store, Tuning, TuningState};
 
 use super::folder::Folder;
 use super::routes::record;
-use super::task::Method;
 use crate::http::blocking;
 use crate::studio::datasets::{discard, failed};
 use crate::studio::engines::load_made;
@@ -114,7 +113,7 @@ pub(crate) async fn serve(app: &App, home: &Path, tuning: &Tuning, name: &str) -
             let base = app.service().model(&record.task.base)?;
             blocking(move || base.adapted(own, &path, &owner).map_err(unplaced)).await?
         }
-        (None, Some(path)) if record.task.method != Method::Classifier => load_made(app, path, own, owner).await?,
+        (None, Some(path)) if !record.task.tells_labels() => load_made(app, path, own, owner).await?,
         _ => return Err(ApiError::conflict("tuning_state", "The tuning has nothing that could be served")),
     };
     if app.service().add(model) { Ok(()) } else { Err(taken()) }
