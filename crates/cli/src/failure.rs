@@ -351,6 +351,7 @@ fn training(error: &TrainError, language: Language) -> Failure {
                     choice.micro_batch,
                     choice.recompute.name(),
                     choice.optimizer.name(),
+                    choice.weights.name(),
                     &bytes(*total),
                 ),
                 None => l.plan_no_memory_nothing(),

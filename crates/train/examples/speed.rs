@@ -11,7 +11,9 @@ use saem_kernels::gemm::Precision;
 use saem_kernels::gradient::{AdamW, square_sum};
 use saem_kernels::{Arena, ThreadPool};
 use saem_model::Config;
-use saem_train::{Algorithm, Batch, Buffers, Decoder, Frozen, Layout, Method, Objective, Plan, Prompt, Recompute};
+use saem_train::{
+    Algorithm, Batch, Buffers, Decoder, Frozen, Layout, Method, Objective, Plan, Prompt, Recompute, WeightFormat,
+};
 
 /// Rows of p-tuning.
 const ROWS: usize = 32;
@@ -33,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let decoder = decoder(model, precision)?;
     let soft = decoder.layout.soft_rows();
     let (rows, len) = (batch * (sequence + soft), decoder.layout.len());
-    let plan = Plan::new(&decoder, rows, recompute, Algorithm::AdamW, 4 * rows as u64);
+    let plan = Plan::new(&decoder, rows, recompute, (Algorithm::AdamW, WeightFormat::F32), 4 * rows as u64);
     let pool = ThreadPool::new(threads)?;
     let mut buffers = Buffers::new(&decoder, rows, recompute)?;
     let mut state: u64 = 1;

@@ -7,6 +7,7 @@ use crate::TrainError;
 use crate::frozen::Weights;
 use crate::layout::{Kind, Linear};
 use crate::magnitude::first_magnitudes;
+use crate::master::Values;
 use crate::pass::Decoder;
 use crate::random::Random;
 
@@ -65,7 +66,7 @@ pub(crate) fn go_on(decoder: &Decoder, source: &Source, seed: u64, weights: &mut
                     magnitude.is_some_and(|magnitude| magnitude.slot == slot)
                 };
                 if let Some(linear) = layout.magnitudes.iter().find(has) {
-                    first_magnitudes(Weights { trained: &[], frozen }, linear, values);
+                    first_magnitudes(Weights { trained: Values::NONE, frozen }, linear, values);
                 }
             }
             Kind::Encoder(inputs) => uniform(values, *inputs),
@@ -82,7 +83,7 @@ pub(crate) fn go_on(decoder: &Decoder, source: &Source, seed: u64, weights: &mut
             }
             Kind::Soft => {
                 let mut random = Random::new(seed, SOFT);
-                let weights = Weights { trained: &[], frozen };
+                let weights = Weights { trained: Values::NONE, frozen };
                 // As the rows of a text come to the first layer.
                 let multiplier = config.embedding_multiplier / config.prompt_multiplier();
                 for row in values.chunks_exact_mut(config.hidden) {

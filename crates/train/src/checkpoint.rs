@@ -10,13 +10,14 @@ use std::io::{BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use saem_formats::{Source, safetensors};
-use saem_kernels::{DataType, blocks};
+use saem_kernels::{DataType, ThreadPool, blocks};
 use saem_model::write_companions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::TrainError;
 use crate::layout::Layout;
+use crate::master::Master;
 use crate::optimizer::Optimizer;
 use crate::recipe::WeightFormat;
 
@@ -41,7 +42,7 @@ pub(crate) struct Contents<'a> {
     pub(crate) layout: &'a Layout,
     /// Where all weights of a model are trained, its `config.json`, and whose tokenizer goes with it.
     pub(crate) model: Option<(&'a serde_json::Value, &'a Source)>,
-    pub(crate) weights: &'a [f32],
+    pub(crate) weights: (&'a Master, &'a ThreadPool),
     /// What they are written as; bf16 where they are such numbers.
     pub(crate) format: WeightFormat,
     /// The optimizer and the state, or nothing in a model for others.
@@ -101,7 +102,12 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     fs::read_dir(folder).map_err(io)?.map(|entry| Ok(entry.map_err(io)?.path())).collect()
 }
 
-fn tensors(path: &Path, layout: &Layout, values: &[f32], format: WeightFormat) -> Result<(), TrainError> {
+fn tensors(
+    path: &Path,
+    layout: &Layout,
+    (weights, pool): (&Master, &ThreadPool),
+    format: WeightFormat,
+) -> Result<(), TrainError> {
     let failed = |source| TrainError::Write { path: path.to_owned(), source };
     let mut writer = safetensors::Writer::new();
     writer.add_metadata("format", "pt").map_err(failed)?;
@@ -111,24 +117,24 @@ fn tensors(path: &Path, layout: &Layout, values: &[f32], format: WeightFormat) -
     let io = |source| TrainError::Io { path: path.to_owned(), source };
     let out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(io)?);
     let mut out = writer.start(out).map_err(failed)?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut floats) = (Vec::new(), vec![0.0; PIECE]);
     // In pieces: an embedding as a whole would be memory that no plan has.
-    for piece in layout.parameters().flat_map(|(_, slot)| values[slot].chunks(PIECE)) {
-        bytes.clear();
-        match format {
-            WeightFormat::F32 => bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes())),
-            WeightFormat::Bf16 => {
-                bytes.extend(piece.iter().flat_map(|value| ((value.to_bits() >> 16) as u16).to_le_bytes()));
-            }
+    for (trained, slot) in layout.parameters() {
+        for start in (0..slot.len()).step_by(PIECE) {
+            let part = start..slot.len().min(start + PIECE);
+            let piece = &mut floats[..part.len()];
+            weights.read(pool, trained.is_matrix(), &slot, part, piece);
+            bytes.clear();
+            blocks::quantize(data_type(format), piece, &mut bytes)?;
+            out.write_piece(&bytes).map_err(failed)?;
         }
-        out.write_piece(&bytes).map_err(failed)?;
     }
     out.finish().map_err(failed)?.flush().map_err(io)
 }
 
 fn data_type(format: WeightFormat) -> DataType {
     match format {
-        WeightFormat::F32 => DataType::F32,
+        WeightFormat::F32 | WeightFormat::Split => DataType::F32,
         WeightFormat::Bf16 => DataType::Bf16,
     }
 }
@@ -163,7 +169,7 @@ pub(crate) fn list(folder: &Path) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Checks a checkpoint against its manifest and reads it.
+/// Checks a checkpoint against its manifest and reads it, the weights as floats.
 pub(crate) fn read(
     path: &Path,
     layout: &Layout,

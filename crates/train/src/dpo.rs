@@ -9,6 +9,7 @@ use saem_kernels::ThreadPool;
 
 use crate::TrainError;
 use crate::buffers::Buffers;
+use crate::master::Values;
 use crate::pass::{Batch, Decoder, Objective, Wanted};
 
 /// What became of some pairs.
@@ -27,15 +28,16 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::loss`].
-    pub fn preferences(
+    pub fn preferences<'w>(
         &self,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: impl Into<Values<'w>>,
         gradients: Option<&mut [f32]>,
         batch: &Batch,
         (beta, factor): (f64, f64),
         buffers: &mut Buffers,
     ) -> Result<Preferences, TrainError> {
+        let weights = weights.into();
         let mut wanted = Wanted::of_targets(batch);
         let texts: Vec<usize> =
             wanted.rows.iter().map(|row| batch.documents.partition_point(|text| text.end <= *row)).collect();

@@ -14,6 +14,7 @@ use crate::data::Sequences;
 use crate::examples::{Before, Example, Examples, Lessons};
 use crate::folder;
 use crate::layout::Layout;
+use crate::master::Values;
 use crate::measure::{Measurement, measure, measure_pairs, prompt};
 use crate::pass::{Batch, Decoder, Wanted};
 use crate::plan::Plan;
@@ -150,7 +151,7 @@ impl Feed {
 
     /// What a run takes that learns from this.
     pub(crate) fn plan(&self, decoder: &Decoder, train: &TrainRecipe) -> Plan {
-        let of = |rows| Plan::new(decoder, rows, train.recompute, train.optimizer, self.bytes()[0]);
+        let of = |rows| Plan::new(decoder, rows, train.recompute, (train.optimizer, train.weights), self.bytes()[0]);
         // Texts do not see each other.
         let Plan { operations_per_token, .. } = of(self.longest(train));
         let plan = Plan { operations_per_token, ..of(self.rows(train)) };
@@ -272,7 +273,7 @@ impl Feed {
         &mut self,
         decoder: &Decoder,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: Values<'_>,
         most: usize,
         beta: Option<f64>,
         (rows, buffers): (usize, &mut Buffers),

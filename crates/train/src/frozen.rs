@@ -10,6 +10,7 @@ use saem_kernels::{DataType, ThreadPool, blocks};
 use saem_model::{Config, ModelError};
 
 use crate::layout::{Layout, Place};
+use crate::master::Values;
 
 /// Parameters that stay as they are.
 #[derive(Debug, Default)]
@@ -100,7 +101,7 @@ impl Frozen {
 /// All weights of a pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weights<'a> {
-    pub(crate) trained: &'a [f32],
+    pub(crate) trained: Values<'a>,
     pub(crate) frozen: &'a Frozen,
 }
 
@@ -108,7 +109,7 @@ impl<'a> Weights<'a> {
     /// A norm's weight or a bias.
     pub(crate) fn vector(self, place: &Place) -> &'a [f32] {
         match place {
-            Place::Trained(slot) => &self.trained[slot.clone()],
+            Place::Trained(slot) => self.trained.floats(slot),
             Place::Frozen(index) => match &self.frozen.tensors[*index] {
                 Tensor::Floats(values) => values,
                 Tensor::Stored { .. } => &[],
@@ -144,7 +145,7 @@ impl<'a> Weights<'a> {
     /// A matrix, as floats or as it is stored.
     fn matrix(self, place: &Place) -> Result<&'a [f32], (DataType, &'a [u8])> {
         match place {
-            Place::Trained(slot) => Ok(&self.trained[slot.clone()]),
+            Place::Trained(slot) => self.trained.matrix(slot),
             Place::Frozen(index) => match &self.frozen.tensors[*index] {
                 Tensor::Floats(values) => Ok(values),
                 Tensor::Stored { data_type, bytes } => Err((*data_type, bytes)),

@@ -147,6 +147,11 @@ pub struct Trained {
 }
 
 impl Trained {
+    /// Whether it has rows: what has none is kept in floats whatever matrices are kept in.
+    pub(crate) fn is_matrix(&self) -> bool {
+        self.shape.len() > 1
+    }
+
     /// The decoder's own parameter that it is, if it is one.
     #[must_use]
     pub fn own(&self) -> Option<&Parameter> {

@@ -56,6 +56,7 @@ mod layout;
 mod linear;
 mod machine;
 mod magnitude;
+mod master;
 mod measure;
 mod method;
 mod nearest;
@@ -92,6 +93,7 @@ pub use machine::{
     Choice, LoraPlan, Machine, MachinePlan, Reason, Speed, Step, Tried, available_memory, peak_memory, plan_of_size,
     plan_recipe,
 };
+pub use master::Values;
 pub use measure::Measurement;
 pub use method::{Lora, Method, Prompt, Target};
 pub use nearest::nearest_name;

@@ -44,7 +44,7 @@ impl Pass<'_> {
         if let Some(thin) = linear.thin.as_ref().filter(|_| self.is_adapted) {
             let inner = self.down(thin, linear, x, room);
             let size = Size { m, n: outputs, k: thin.rank };
-            let b = Factor::lines(&self.weights.trained[thin.b.clone()], thin.rank);
+            let b = Factor::lines(self.weights.trained.floats(&thin.b), thin.rank);
             let (inner, shared) = (Factor::lines(&room.inner[..inner], thin.rank), &mut room.shared);
             self.multiply(size, inner, b, y, outputs, Output::Add, shared);
         }
@@ -71,7 +71,7 @@ impl Pass<'_> {
         if let Some(thin) = &linear.thin {
             let inner = self.down_backward(thin, linear, dy, room);
             let size = Size { m, n: inputs, k: thin.rank };
-            let a = Factor::across(&self.weights.trained[thin.a.clone()], inputs);
+            let a = Factor::across(self.weights.trained.floats(&thin.a), inputs);
             let (inner, shared) = (Factor::lines(&room.inner[..inner], thin.rank), &mut room.shared);
             self.multiply(size, inner, a, dx, inputs, Output::Add, shared);
         }
@@ -135,14 +135,14 @@ impl Pass<'_> {
     /// `inner = scale x Aᵀ`; returns how many numbers these are.
     fn down(&self, thin: &Thin, linear: &Linear, x: &[f32], room: &mut Room) -> usize {
         let size = Size { m: x.len() / linear.inputs, n: thin.rank, k: linear.inputs };
-        let a = Factor::lines(&self.weights.trained[thin.a.clone()], linear.inputs);
+        let a = Factor::lines(self.weights.trained.floats(&thin.a), linear.inputs);
         self.scaled(thin, size, Factor::lines(x, linear.inputs), a, room)
     }
 
     /// `inner = scale dy B`, its gradient.
     fn down_backward(&self, thin: &Thin, linear: &Linear, dy: &[f32], room: &mut Room) -> usize {
         let size = Size { m: dy.len() / linear.outputs, n: thin.rank, k: linear.outputs };
-        let b = Factor::across(&self.weights.trained[thin.b.clone()], thin.rank);
+        let b = Factor::across(self.weights.trained.floats(&thin.b), thin.rank);
         self.scaled(thin, size, Factor::lines(dy, linear.outputs), b, room)
     }
 

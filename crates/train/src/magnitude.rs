@@ -14,6 +14,7 @@ use crate::forward::Pass;
 use crate::frozen::{Side, Weights};
 use crate::layout::{Layout, Linear, Magnitude};
 use crate::linear::Room;
+use crate::master::Values;
 use crate::pass::Decoder;
 
 /// Lengths of rows, those of all weights with magnitudes one after the other. Without magnitudes, all is empty.
@@ -37,7 +38,7 @@ impl Lengths {
         let mut lengths = Self { squares: of_rows(), norms: of_rows(), gains: of_rows(), product: Block::default() };
         lengths.product = arena.take(layout.magnitude_room(tokens));
         if !arena.is_counting() {
-            let weights = Weights { trained: &[], frozen: &decoder.frozen };
+            let weights = Weights { trained: Values::NONE, frozen: &decoder.frozen };
             for linear in &layout.magnitudes {
                 if let Some(magnitude) = linear.thin.as_ref().and_then(|thin| thin.magnitude.as_ref()) {
                     squares(weights, linear, &mut lengths.squares[magnitude.norms.clone()]);
@@ -90,7 +91,7 @@ impl Pass<'_> {
             let Some(Magnitude { slot, norms: place }) = &thin.magnitude else { continue };
             let Linear { outputs, inputs, .. } = *linear;
             let (rank, scale) = (thin.rank, f64::from(thin.scale));
-            let (a, b) = (&self.weights.trained[thin.a.clone()], &self.weights.trained[thin.b.clone()]);
+            let (a, b) = (self.weights.trained.floats(&thin.a), self.weights.trained.floats(&thin.b));
             let (seen, rest) = product.split_at_mut(rank * outputs);
             let among = &mut rest[..rank * rank];
             let weight = self.weights.factor(&linear.weight, Side::Rows, inputs);
@@ -102,7 +103,7 @@ impl Pass<'_> {
             };
             multiply(outputs, weight, &mut *seen);
             multiply(rank, Factor::lines(a, inputs), &mut *among);
-            let magnitudes = &self.weights.trained[slot.clone()];
+            let magnitudes = self.weights.trained.floats(slot);
             for (row, b) in b.chunks_exact(rank).enumerate() {
                 let number = |value: &f32| f64::from(*value);
                 let across: f64 =

@@ -9,6 +9,7 @@ use crate::TrainError;
 use crate::buffers::Buffers;
 use crate::dpo::Preferences;
 use crate::examples::{Before, Example, Examples, add};
+use crate::master::Values;
 use crate::pass::{Batch, Decoder};
 use crate::prepare::Choices;
 
@@ -27,7 +28,7 @@ pub struct Measurement {
 pub(crate) fn measure<'a>(
     decoder: &Decoder,
     pool: &ThreadPool,
-    weights: &[f32],
+    weights: Values<'_>,
     examples: impl Iterator<Item = Example<'a>> + Clone,
     before: Before,
     choices: &Choices,
@@ -73,7 +74,7 @@ pub(crate) fn measure<'a>(
 pub(crate) fn measure_pairs(
     decoder: &Decoder,
     pool: &ThreadPool,
-    weights: &[f32],
+    weights: Values<'_>,
     (pairs, most): (&Examples, usize),
     beta: f64,
     (rows, buffers): (usize, &mut Buffers),
@@ -204,7 +205,7 @@ impl Asked {
         &mut self,
         decoder: &Decoder,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: Values<'_>,
         buffers: &mut Buffers,
     ) -> Result<(), TrainError> {
         let pairs: Vec<(usize, u32)> = self.wanted.iter().map(|(row, token, ..)| (*row, *token)).collect();

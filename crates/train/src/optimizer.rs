@@ -18,6 +18,7 @@ use saem_model::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{Layout, Trained};
+use crate::master::Master;
 use crate::{TrainError, checkpoint};
 
 /// States in 32 bits, by name.
@@ -119,6 +120,8 @@ pub(crate) struct Rates {
     pub(crate) precision: Precision,
     /// The step of routers' corrections.
     pub(crate) correction: f32,
+    /// What decides how weights are rounded that are rounded by chance.
+    pub(crate) rounding: u32,
 }
 
 impl Optimizer {
@@ -156,40 +159,47 @@ impl Optimizer {
         pool: &ThreadPool,
         layout: &Layout,
         rates: &Rates,
-        weights: &mut [f32],
+        weights: &mut Master,
         gradients: &[f32],
     ) {
-        for ((trained, slot), states) in layout.parameters().zip(&mut self.states) {
-            let is_matrix = trained.shape.len() > 1;
+        let Self { states, room } = self;
+        for ((trained, slot), states) in layout.parameters().zip(states) {
+            let is_matrix = trained.is_matrix();
             let adam = AdamW { weight_decay: if is_matrix { rates.adam.weight_decay } else { 0.0 }, ..rates.adam };
-            let (weights, gradients) = (&mut weights[slot.clone()], &gradients[slot]);
-            match states {
-                States::None => {
-                    let steps = weights.iter_mut().zip(gradients);
-                    steps.for_each(|(weight, excess)| {
-                        if *excess != 0.0 {
-                            *weight -= rates.correction * excess.signum();
-                        }
-                    });
+            weights.change(pool, is_matrix, &slot, rates.rounding, &mut |part, weights| {
+                let gradients = &gradients[slot.start + part.start..slot.start + part.end];
+                match states {
+                    States::None => {
+                        let steps = weights.iter_mut().zip(gradients);
+                        steps.for_each(|(weight, excess)| {
+                            if *excess != 0.0 {
+                                *weight -= rates.correction * excess.signum();
+                            }
+                        });
+                    }
+                    States::Means { mean, square } => {
+                        adam.step(pool, weights, gradients, &mut mean[part.clone()], &mut square[part]);
+                    }
+                    States::Codes { mean, mean_scales, square, square_scales } => {
+                        let blocks = part.start / BLOCK..part.end.div_ceil(BLOCK);
+                        let mean =
+                            Quantised { codes: &mut mean[part.clone()], scales: &mut mean_scales[blocks.clone()] };
+                        let square = Quantised { codes: &mut square[part], scales: &mut square_scales[blocks] };
+                        adam.step_quantised(pool, weights, gradients, mean, square);
+                    }
+                    States::Momentum { momentum } => {
+                        let muon = Muon {
+                            rate: adam.rate,
+                            momentum: MOMENTUM,
+                            weight_decay: adam.weight_decay,
+                            gradient_scale: adam.gradient_scale,
+                            precision: rates.precision,
+                        };
+                        let size = [trained.shape[0], trained.shape[1]];
+                        muon.step(pool, size, weights, gradients, momentum, room);
+                    }
                 }
-                States::Means { mean, square } => adam.step(pool, weights, gradients, mean, square),
-                States::Codes { mean, mean_scales, square, square_scales } => {
-                    let mean = Quantised { codes: mean, scales: mean_scales };
-                    let square = Quantised { codes: square, scales: square_scales };
-                    adam.step_quantised(pool, weights, gradients, mean, square);
-                }
-                States::Momentum { momentum } => {
-                    let muon = Muon {
-                        rate: adam.rate,
-                        momentum: MOMENTUM,
-                        weight_decay: adam.weight_decay,
-                        gradient_scale: adam.gradient_scale,
-                        precision: rates.precision,
-                    };
-                    let size = [trained.shape[0], trained.shape[1]];
-                    muon.step(pool, size, weights, gradients, momentum, &mut self.room);
-                }
-            }
+            });
         }
     }
 
@@ -250,6 +260,11 @@ impl Optimizer {
         }
         Ok(())
     }
+}
+
+/// The most numbers of a matrix that is changed as a whole.
+pub(crate) fn largest_whole(algorithm: Algorithm, layout: &Layout) -> usize {
+    momenta(algorithm, layout).iter().map(|[rows, columns]| rows * columns).max().unwrap_or(0)
 }
 
 /// Sizes of the matrices that have a momentum.

@@ -13,6 +13,7 @@ use crate::forward::Pass;
 use crate::frozen::{Frozen, Side, Weights};
 use crate::layout::{Layout, Place};
 use crate::linear::Room;
+use crate::master::Values;
 
 /// Tokens to learn from: texts one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,15 +147,15 @@ impl Decoder {
     ///
     /// # Errors
     /// Where the batch does not fit the vocabulary or the buffers.
-    pub fn loss(
+    pub fn loss<'w>(
         &self,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: impl Into<Values<'w>>,
         batch: &Batch,
         buffers: &mut Buffers,
     ) -> Result<f64, TrainError> {
         let objective = Objective::default();
-        self.run(pool, weights, None, batch, &Wanted::of(batch), &objective, buffers, &mut |_, _| {})
+        self.run(pool, weights.into(), None, batch, &Wanted::of(batch), &objective, buffers, &mut |_, _| {})
     }
 
     /// The loss of each of these tokens, foretold from the row of the batch beside it; its targets do not matter. A row
@@ -162,10 +163,10 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::loss`].
-    pub fn losses(
+    pub fn losses<'w>(
         &self,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: impl Into<Values<'w>>,
         batch: &Batch,
         wanted: &[(usize, u32)],
         buffers: &mut Buffers,
@@ -179,7 +180,7 @@ impl Decoder {
         let objective = Objective::default();
         let mut losses = vec![0.0; wanted.len()];
         let each = &mut |index: usize, loss: f32| losses[index] = loss;
-        self.run(pool, weights, None, batch, &Wanted::rows(rows, targets), &objective, buffers, each)?;
+        self.run(pool, weights.into(), None, batch, &Wanted::rows(rows, targets), &objective, buffers, each)?;
         Ok(losses)
     }
 
@@ -187,17 +188,17 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::loss`].
-    pub fn likeliest(
+    pub fn likeliest<'w>(
         &self,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: impl Into<Values<'w>>,
         batch: &Batch,
         buffers: &mut Buffers,
     ) -> Result<u32, TrainError> {
         let last = batch.tokens.len().checked_sub(1).into_iter().collect();
         // The loss of no token in particular.
         let wanted = Wanted { asks_likeliest: true, ..Wanted::rows(last, vec![Some(0)]) };
-        self.run(pool, weights, None, batch, &wanted, &Objective::default(), buffers, &mut |_, _| {})?;
+        self.run(pool, weights.into(), None, batch, &wanted, &Objective::default(), buffers, &mut |_, _| {})?;
         Ok(buffers.scratch.likeliest)
     }
 
@@ -205,25 +206,25 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::loss`].
-    pub fn gradients(
+    pub fn gradients<'w>(
         &self,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: impl Into<Values<'w>>,
         gradients: &mut [f32],
         batch: &Batch,
         objective: &Objective,
         buffers: &mut Buffers,
     ) -> Result<f64, TrainError> {
         let wanted = Wanted::of(batch);
-        self.run(pool, weights, Some(gradients), batch, &wanted, objective, buffers, &mut |_, _| {})
+        self.run(pool, weights.into(), Some(gradients), batch, &wanted, objective, buffers, &mut |_, _| {})
     }
 
     /// The rows before every text as an encoder makes them, `[rows, hidden]`; none where the method has none.
     #[must_use]
-    pub fn soft_rows(&self, pool: &ThreadPool, weights: &[f32], buffers: &mut Buffers) -> Vec<f32> {
+    pub fn soft_rows<'w>(&self, pool: &ThreadPool, weights: impl Into<Values<'w>>, buffers: &mut Buffers) -> Vec<f32> {
         let Scratch { encoded, room, .. } = &mut buffers.scratch;
         if let Some(soft) = &self.layout.soft {
-            self.pass(pool, weights, Batch::default().texts(), 0, true).encode(soft, encoded, room);
+            self.pass(pool, weights.into(), Batch::default().texts(), 0, true).encode(soft, encoded, room);
         }
         encoded.rows.to_vec()
     }
@@ -231,7 +232,7 @@ impl Decoder {
     pub(crate) fn pass<'a>(
         &'a self,
         pool: &'a ThreadPool,
-        trained: &'a [f32],
+        trained: Values<'a>,
         documents: Documents<'a>,
         tokens: usize,
         is_adapted: bool,
@@ -245,7 +246,7 @@ impl Decoder {
     pub(crate) fn run(
         &self,
         pool: &ThreadPool,
-        weights: &[f32],
+        weights: Values<'_>,
         gradients: Option<&mut [f32]>,
         batch: &Batch,
         wanted: &Wanted,

@@ -3,15 +3,17 @@
 use saem_model::{Parameter, Role};
 
 use crate::buffers::{Buffers, Recompute};
-use crate::optimizer::{Algorithm, Optimizer};
+use crate::master::Master;
+use crate::optimizer::{Algorithm, Optimizer, largest_whole};
 use crate::pass::Decoder;
+use crate::recipe::WeightFormat;
 
 /// Bytes by kind, and operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Plan {
     /// Numbers that are trained.
     pub parameters: u64,
-    /// The weights that are trained, in f32.
+    /// The weights that are trained.
     pub weights: u64,
     /// Those that stay, as they are stored, and as products take them where they are kept so.
     pub frozen: u64,
@@ -42,7 +44,13 @@ pub struct Plan {
 impl Plan {
     /// The plan for passes over `tokens` tokens at a time, and texts that take `texts` bytes.
     #[must_use]
-    pub fn new(decoder: &Decoder, tokens: usize, recompute: Recompute, algorithm: Algorithm, texts: u64) -> Self {
+    pub fn new(
+        decoder: &Decoder,
+        tokens: usize,
+        recompute: Recompute,
+        (algorithm, format): (Algorithm, WeightFormat),
+        texts: u64,
+    ) -> Self {
         let config = &decoder.config;
         let buffer = 4 * decoder.layout.len() as u64;
         let [activations, logits, working] = Buffers::bytes(decoder, tokens, recompute);
@@ -79,7 +87,7 @@ impl Plan {
         };
         Self {
             parameters: decoder.layout.parameter_count() as u64,
-            weights: buffer,
+            weights: Master::bytes(&decoder.layout, format, largest_whole(algorithm, &decoder.layout)),
             frozen: (decoder.frozen.byte_len() + decoder.frozen.packed_bytes()) as u64,
             gradients: buffer,
             optimizer: Optimizer::bytes(algorithm, &decoder.layout),

@@ -31,7 +31,8 @@ impl Pass<'_> {
         let (width, layers) = (self.config.kv_width(), self.config.layers.len());
         for document in self.beginnings() {
             for row in 0..prefix.rows.min(document.len()) {
-                let both = &self.weights.trained[prefix.place(layer, layers, row, width)..][..2 * width];
+                let place = prefix.place(layer, layers, row, width);
+                let both = self.weights.trained.floats(&(place..place + 2 * width));
                 let to = (document.start + row) * width;
                 key[to..to + width].copy_from_slice(&both[..width]);
                 value[to..to + width].copy_from_slice(&both[width..]);
@@ -71,7 +72,7 @@ impl Decoder {
         let mut table = vec![0.0; prefix.table.len()];
         let text = 0..prefix.rows;
         let documents = Documents { rows: std::slice::from_ref(&text), first_is_shared: false };
-        let pass = Pass { prefix: None, ..self.pass(pool, weights, documents, prefix.rows, false) };
+        let pass = Pass { prefix: None, ..self.pass(pool, (&*weights).into(), documents, prefix.rows, false) };
         let Buffers { streams, saved, insides, scratch, .. } = buffers;
         for (angles, _) in &mut scratch.angles {
             angles.set(0, prefix.rows, 0);

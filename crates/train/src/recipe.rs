@@ -398,12 +398,27 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightFormat {
-    /// f32 numbers: their upper 16 bits are the bf16 numbers that products take, and the lower 16 what these lack.
+    /// f32 numbers, which products take as exactly as their precision says.
     #[default]
     F32,
+    /// f32 numbers in two halves: products take the upper one, a bf16 number; the optimizer takes both, so nothing of it is
+    /// lost.
+    Split,
     /// bf16 numbers, to which each step rounds by chance. So the model that comes out is the one that was trained, in half of
-    /// the bytes; a run's memory is the same.
+    /// the bytes, in memory and on disk.
     Bf16,
+}
+
+impl WeightFormat {
+    /// As recipes name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Split => "split",
+            Self::Bf16 => "bf16",
+        }
+    }
 }
 
 /// [`Precision`], as recipes name it.
@@ -571,8 +586,11 @@ impl Recipe {
         let Self { model, tune, data, train } = self;
         let all_weights =
             tune.as_ref().is_none_or(|tune| tune.method == MethodName::Full && tune.task == Task::Generation);
-        if train.weights == WeightFormat::Bf16 && !all_weights {
-            return Err("[train] weights = \"bf16\" is for runs that train all weights of a model".into());
+        if train.weights != WeightFormat::F32 && !all_weights {
+            return Err(format!(
+                "[train] weights = {:?} is for runs that train all weights of a model",
+                train.weights.name()
+            ));
         }
         match tune {
             Some(_) if model.base.is_none() => return Err("[model] base must name the model to tune".into()),

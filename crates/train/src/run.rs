@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use saem_formats::Source;
-use saem_kernels::gradient::{AdamW, round_by_chance, square_sum};
+use saem_kernels::gradient::{AdamW, square_sum};
 use saem_kernels::{Arena, Block, DataType, ThreadPool};
 use saem_model::{Classifier, Config, Family, convert, load_tokenizer};
 use saem_tokenizer::Tokenizer;
@@ -32,15 +32,16 @@ use crate::feed::Feed;
 use crate::folder;
 use crate::journal::Journal;
 use crate::machine;
+use crate::master::Master;
 use crate::measure::Measurement;
 use crate::method::Method;
-use crate::optimizer::{Optimizer, Rates};
+use crate::optimizer::{Optimizer, Rates, largest_whole};
 use crate::pass::{Batch, Decoder, Objective};
 use crate::plan::Plan;
 use crate::prepare::{DataReport, WriteChat};
 use crate::publish;
 use crate::random::Random;
-use crate::recipe::{Recipe, WeightFormat};
+use crate::recipe::{Recipe, TrainRecipe, WeightFormat};
 use crate::samples::{self, Sample};
 
 /// The first step of routers' corrections (DeepSeek-V3, arXiv 2412.19437, section 4.2); it falls with the learning rate.
@@ -117,7 +118,7 @@ pub struct Run {
     pool: ThreadPool,
     feed: Feed,
     tokenizer: Tokenizer,
-    weights: Block<f32>,
+    weights: Master,
     gradients: Block<f32>,
     optimizer: Optimizer,
     buffers: Buffers,
@@ -173,26 +174,29 @@ impl Run {
             classifier.describe(decoder.config.family, &mut config_json)?;
         }
         let tokens = feed.rows(&recipe.train);
-        let (mut weights, gradients, mut optimizer, mut buffers) = Arena::fitting(|arena| {
-            let [weights, gradients] = [(); 2].map(|()| arena.take(decoder.layout.len()));
-            let optimizer = Optimizer::new(arena, recipe.train.optimizer, &decoder.layout);
-            (weights, gradients, optimizer, Buffers::within(arena, &decoder, tokens, recipe.train.recompute))
+        let (mut weights, mut gradients, mut optimizer, mut buffers) = Arena::fitting(|arena| {
+            let TrainRecipe { weights: format, optimizer: algorithm, recompute, .. } = recipe.train;
+            let weights = Master::new(arena, &decoder.layout, format, largest_whole(algorithm, &decoder.layout));
+            let gradients: Block<f32> = arena.take(decoder.layout.len());
+            let optimizer = Optimizer::new(arena, algorithm, &decoder.layout);
+            (weights, gradients, optimizer, Buffers::within(arena, &decoder, tokens, recompute))
         })?;
-        if is_new {
-            begin::draw(&decoder, &config_json, recipe.train.seed, &mut weights);
-        } else {
-            begin::go_on(&decoder, &source, recipe.train.seed, &mut weights)?;
-        }
         let mut state = State::default();
-        let checkpoints = folder.join("checkpoints");
-        if let Some((_, path)) = checkpoint::list(&checkpoints).last() {
-            let format = recipe.train.weights;
-            state = checkpoint::read(path, &decoder.layout, format, &mut weights, &mut optimizer)?;
-        } else if recipe.train.weights == WeightFormat::Bf16 {
-            round_by_chance(&pool, &mut weights, rounding(&recipe, 0));
-        }
+        let last = checkpoint::list(&folder.join("checkpoints")).pop();
+        // A run that goes on finds its weights rounded.
+        let key = rounding(&recipe, 0);
+        weights.fill(&pool, &decoder.layout, key, &mut gradients, &mut |weights| {
+            match &last {
+                Some((_, path)) => {
+                    state = checkpoint::read(path, &decoder.layout, recipe.train.weights, weights, &mut optimizer)?;
+                }
+                None if is_new => begin::draw(&decoder, &config_json, recipe.train.seed, weights),
+                None => begin::go_on(&decoder, &source, recipe.train.seed, weights)?,
+            }
+            Ok(())
+        })?;
         if state.step == 0 {
-            decoder.begin_prefix(&pool, recipe.train.seed, &mut weights, &mut buffers);
+            decoder.begin_prefix(&pool, recipe.train.seed, weights.floats_mut(), &mut buffers);
         }
         Ok(Self {
             folder,
@@ -287,9 +291,9 @@ impl Run {
             loss += match beta {
                 Some(beta) => {
                     let factors = (beta, 1.0 / count);
-                    decoder.preferences(pool, weights, Some(gradients), batch, factors, buffers)?.loss
+                    decoder.preferences(pool, &*weights, Some(gradients), batch, factors, buffers)?.loss
                 }
-                None => decoder.gradients(pool, weights, gradients, batch, &objective, buffers)?,
+                None => decoder.gradients(pool, &*weights, gradients, batch, &objective, buffers)?,
             };
         }
         let loss = loss / count;
@@ -356,7 +360,7 @@ impl Run {
                 &self.source,
                 &self.decoder,
                 (&self.method, classifier),
-                &self.weights,
+                self.weights.floats(),
                 &self.pool,
             )?;
             self.journal.as_ref().map_or(Ok(()), Journal::report)?;
@@ -364,9 +368,9 @@ impl Run {
         }
         let path = self.folder.join("adapter");
         let Self { decoder, pool, weights, buffers, .. } = self;
-        let rows = decoder.soft_rows(pool, weights, buffers);
+        let rows = decoder.soft_rows(pool, &*weights, buffers);
         let base = self.recipe.model.base.as_deref().unwrap_or_default();
-        publish::adapter(&path, &self.decoder, &self.method, base, &self.weights, &rows)?;
+        publish::adapter(&path, &self.decoder, &self.method, base, self.weights.floats(), &rows)?;
         self.journal.as_ref().map_or(Ok(()), Journal::report)?;
         Ok(path)
     }
@@ -378,13 +382,13 @@ impl Run {
     pub fn measure(&mut self, all: bool) -> Result<Option<Measurement>, TrainError> {
         let Self { decoder, pool, weights, feed, buffers, recipe, .. } = self;
         let most = if all { usize::MAX } else { recipe.train.evaluate_examples };
-        feed.measure(decoder, pool, weights, most, recipe.beta(), (feed.rows(&recipe.train), buffers))
+        feed.measure(decoder, pool, (&*weights).into(), most, recipe.beta(), (feed.rows(&recipe.train), buffers))
     }
 
     fn samples(&mut self) -> Result<Vec<Sample>, TrainError> {
         let Self { decoder, pool, weights, feed, buffers, recipe, tokenizer, .. } = self;
         let beginnings = feed.beginnings(feed.rows(&recipe.train), &decoder.config)?;
-        samples::write(decoder, pool, weights, &beginnings, tokenizer, buffers)
+        samples::write(decoder, pool, (&*weights).into(), &beginnings, tokenizer, buffers)
     }
 
     /// Writes a checkpoint, and removes those that are too many.
@@ -407,7 +411,7 @@ impl Run {
         Contents {
             layout: &self.decoder.layout,
             model: (self.method == Method::Full).then_some((&self.config_json, &self.source)),
-            weights: &self.weights,
+            weights: (&self.weights, &self.pool),
             format: self.recipe.train.weights,
             optimizer: with_optimizer.then_some((&self.optimizer, self.state)),
         }
@@ -425,12 +429,10 @@ impl Run {
             step,
             gradient_scale: scale as f32,
         };
-        let rates = Rates { adam, precision: train.precision, correction: (CORRECTION * factor) as f32 };
-        let Self { optimizer, pool, decoder, weights, gradients, recipe, .. } = self;
+        let correction = (CORRECTION * factor) as f32;
+        let rates = Rates { adam, precision: train.precision, correction, rounding: rounding(&self.recipe, step) };
+        let Self { optimizer, pool, decoder, weights, gradients, .. } = self;
         optimizer.step(pool, &decoder.layout, &rates, weights, gradients);
-        if recipe.train.weights == WeightFormat::Bf16 {
-            round_by_chance(pool, weights, rounding(recipe, step));
-        }
     }
 
     /// What is not a number any more.
@@ -502,7 +504,7 @@ fn in_checkpoint_form(source: &Source, folder: &Path, pool: &ThreadPool) -> Resu
 /// The `config.json` of what is trained.
 pub(crate) fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Value, TrainError> {
     let dtype = json!(match recipe.train.weights {
-        WeightFormat::F32 => "float32",
+        WeightFormat::F32 | WeightFormat::Split => "float32",
         WeightFormat::Bf16 => "bfloat16",
     });
     let Some(config) = &recipe.model.config else {

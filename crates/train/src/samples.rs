@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::TrainError;
 use crate::buffers::Buffers;
+use crate::master::Values;
 use crate::pass::{Batch, Decoder};
 
 /// Tokens of a beginning that is cut from a text, and those that are written after it.
@@ -40,7 +41,7 @@ pub struct Sample {
 pub(crate) fn write(
     decoder: &Decoder,
     pool: &ThreadPool,
-    weights: &[f32],
+    weights: Values<'_>,
     beginnings: &[Beginning],
     tokenizer: &Tokenizer,
     buffers: &mut Buffers,

@@ -40,7 +40,7 @@ impl Encoded {
 impl Pass<'_> {
     /// The rows, to `encoded.rows`.
     pub(crate) fn encode(&self, soft: &Soft, encoded: &mut Encoded, room: &mut Room) {
-        let table = &self.weights.trained[soft.table.clone()];
+        let table = self.weights.trained.floats(&soft.table);
         let Some([first, second, third]) = &soft.encoder else { return encoded.rows.copy_from_slice(table) };
         let [one, two] = &mut encoded.inner;
         self.linear(first, table, one, room);
@@ -65,7 +65,7 @@ impl Pass<'_> {
         self.weight_backward(second, one, &a[..inner], gradients, room);
         self.input_backward(second, &a[..inner], &mut b[..inner], Output::Replace, room);
         rectify_backward(one, &mut b[..inner]);
-        let table = &self.weights.trained[soft.table.clone()];
+        let table = self.weights.trained.floats(&soft.table);
         self.weight_backward(first, table, &b[..inner], gradients, room);
         let dtable = &mut a[..table.len()];
         self.input_backward(first, &b[..inner], dtable, Output::Replace, room);

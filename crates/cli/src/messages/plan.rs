@@ -227,6 +227,10 @@ messages! {
         en: "It fits {limit} with optimizer = \"adamw8bit\", recompute = \"full\" and micro_batch = {micro_batch}: the optimizer's means take 8 bits each, which changes what is learnt by little",
         ko: "optimizer = \"adamw8bit\", recompute = \"full\", micro_batch = {micro_batch}이면 {limit}에 들어갑니다. 최적화기의 평균을 8비트로 두며, 학습 결과는 조금 달라집니다",
     }
+    plan_fits_bf16(limit: &str, optimizer: &str, recompute: &str, micro_batch: &str) {
+        en: "It fits {limit} with weights = \"bf16\", optimizer = \"{optimizer}\", recompute = \"{recompute}\" and micro_batch = {micro_batch}: weights take 2 bytes each and are rounded by chance, which changes what is learnt",
+        ko: "weights = \"bf16\", optimizer = \"{optimizer}\", recompute = \"{recompute}\", micro_batch = {micro_batch}이면 {limit}에 들어갑니다. 가중치를 2바이트씩 두고 확률적으로 반올림하며, 학습 결과가 달라집니다",
+    }
     plan_column_optimizer() {
         en: "optimizer",
         ko: "최적화기",
@@ -343,9 +347,9 @@ messages! {
         en: "The run takes {needed}, but {available} are free: {missing} too little",
         ko: "실행에 {needed}가 필요하지만 남은 메모리는 {available}입니다. {missing} 모자랍니다",
     }
-    plan_no_memory_fits(micro_batch: usize, recompute: &str, optimizer: &str, total: &str) {
-        en: "micro_batch = {micro_batch}, recompute = \"{recompute}\" and optimizer = \"{optimizer}\" in [train] would take {total}",
-        ko: "[train]에 micro_batch = {micro_batch}, recompute = \"{recompute}\", optimizer = \"{optimizer}\"를 쓰면 {total}로 할 수 있습니다",
+    plan_no_memory_fits(micro_batch: usize, recompute: &str, optimizer: &str, weights: &str, total: &str) {
+        en: "micro_batch = {micro_batch}, recompute = \"{recompute}\", optimizer = \"{optimizer}\" and weights = \"{weights}\" in [train] would take {total}",
+        ko: "[train]에 micro_batch = {micro_batch}, recompute = \"{recompute}\", optimizer = \"{optimizer}\", weights = \"{weights}\"를 쓰면 {total}로 할 수 있습니다",
     }
     plan_no_memory_nothing() {
         en: "no micro_batch and no recompute makes it fit: take a smaller model",

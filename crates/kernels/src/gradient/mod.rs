@@ -7,6 +7,7 @@
 
 mod attention;
 mod elementwise;
+mod halves;
 mod loss;
 mod muon;
 mod norm;
@@ -16,6 +17,7 @@ mod rounding;
 
 pub use attention::{Documents, Projections, attention, attention_backward};
 pub use elementwise::{activate_backward, add_columns, gated_backward, scatter_rows, soft_cap_backward};
+pub use halves::{from_halves, into_halves};
 pub use loss::cross_entropy;
 pub use muon::{Muon, MuonRoom};
 pub use norm::{NormKind, norm_backward};

@@ -6,15 +6,15 @@ use crate::simd::{Isa, Kernel, Simd};
 
 /// Rounds every number to one of the two bf16 numbers around it, to the nearer one more probably, so that what is too small
 /// to be seen in one step adds up over many (stochastic rounding: Gupta et al. 2015, arXiv 1502.02551; Zamirai et al. 2020,
-/// arXiv 2010.06192). `key` and a number's place alone decide.
-pub fn round_by_chance(pool: &ThreadPool, numbers: &mut [f32], key: u32) {
+/// arXiv 2010.06192). `key` and a number's place alone decide; the first one has the place `first`.
+pub fn round_by_chance(pool: &ThreadPool, numbers: &mut [f32], first: usize, key: u32) {
     let isa = Isa::detect();
     let len = numbers.len();
     let numbers = SharedSlice::new(numbers);
     pool.split(len, 64, |range| {
         // SAFETY: the ranges of a split are disjoint.
         let numbers = unsafe { numbers.range(range.clone()) };
-        isa.dispatch(Round { first: range.start as u32, key, numbers });
+        isa.dispatch(Round { first: (first + range.start) as u32, key, numbers });
     });
 }
 
@@ -54,8 +54,10 @@ mod tests {
         let (one, three) = (ThreadPool::new(1).unwrap(), ThreadPool::new(3).unwrap());
         for value in [1.001_f32, -0.3, 3.0e-5, 1.0, -2.5, 0.0, f32::INFINITY] {
             let (mut a, mut b) = (vec![value; 100_003], vec![value; 100_003]);
-            round_by_chance(&one, &mut a, 7);
-            round_by_chance(&three, &mut b, 7);
+            let (begin, end) = a.split_at_mut(40_000);
+            round_by_chance(&one, begin, 0, 7);
+            round_by_chance(&three, end, 40_000, 7);
+            round_by_chance(&three, &mut b, 0, 7);
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()));
             let down = f32::from_bits(value.to_bits() & 0xffff_0000);
             let up = f32::from_bits((value.to_bits() & 0xffff_0000) + 0x1_0000);
@@ -69,7 +71,7 @@ mod tests {
             let bound = 6.0 * 0.5 * f64::from((up - down).abs()) / (a.len() as f64).sqrt();
             assert!((mean - f64::from(value)).abs() < bound, "{value}: {mean}");
             let mut other = vec![value; 100_003];
-            round_by_chance(&one, &mut other, 8);
+            round_by_chance(&one, &mut other, 0, 8);
             assert_ne!(a, other, "another key draws otherwise");
         }
     }

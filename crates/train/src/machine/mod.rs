@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::buffers::Recompute;
 use crate::optimizer::Algorithm;
 use crate::plan::Plan;
+use crate::recipe::WeightFormat;
 
 /// What can be chosen without changing what is learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +31,8 @@ pub struct Choice {
     pub recompute: Recompute,
     /// How weights follow from gradients.
     pub optimizer: Algorithm,
+    /// What weights are between steps.
+    pub weights: WeightFormat,
 }
 
 /// Why a choice was made.
@@ -44,6 +47,8 @@ pub enum Reason {
     Recompute,
     /// It fits where the optimizer keeps its means in 8 bits, too.
     Optimizer,
+    /// It fits where weights are bf16 numbers, too.
+    Weights,
     /// Nothing fits; the plan is the least there is.
     NothingFits,
 }
@@ -166,7 +171,10 @@ impl MachinePlan {
         let fits = |total: u64| limit.is_none_or(|limit| total <= limit);
         let mut tried = Vec::new();
         let mut best: Option<(Choice, Reason)> = None;
-        for (choice, reason) in ways(asked, step.batch) {
+        // Weights that are trained beside others that stay are floats.
+        let weights = |weights| plan(Choice { weights, ..asked }).weights;
+        let has_halves = weights(WeightFormat::Bf16) < weights(asked.weights);
+        for (choice, reason) in ways(asked, step.batch, has_halves) {
             let found = plan(choice);
             let seconds_per_step = machine.map(|machine| machine.seconds(&found, step.passes(choice), step.tokens));
             tried.push(Tried { choice, total: found.total(), fits: fits(found.total()), seconds_per_step });
@@ -192,7 +200,7 @@ impl MachinePlan {
 }
 
 /// What was asked, then what takes less memory, the fastest first.
-fn ways(asked: Choice, batch: usize) -> Vec<(Choice, Reason)> {
+fn ways(asked: Choice, batch: usize, has_halves: bool) -> Vec<(Choice, Reason)> {
     let most = asked.micro_batch.min(batch).max(1);
     let halves = || std::iter::successors(Some(most), |count| (*count > 1).then(|| count / 2));
     let mut ways = vec![(Choice { micro_batch: most, ..asked }, Reason::AsAsked)];
@@ -206,13 +214,15 @@ fn ways(asked: Choice, batch: usize) -> Vec<(Choice, Reason)> {
         let choice = |micro_batch| (Choice { micro_batch, recompute: *recompute, ..asked }, Reason::Recompute);
         ways.extend(halves().map(choice));
     }
+    // The last resorts: they change what is learnt, if by little.
+    let mut least = Choice { recompute: Recompute::Full, ..asked };
     if asked.optimizer == Algorithm::AdamW {
-        // The last resort: it changes what is learnt, if by little.
-        let optimizer = Algorithm::AdamW8bit;
-        ways.extend(
-            halves()
-                .map(|micro_batch| (Choice { micro_batch, recompute: Recompute::Full, optimizer }, Reason::Optimizer)),
-        );
+        least.optimizer = Algorithm::AdamW8bit;
+        ways.extend(halves().map(|micro_batch| (Choice { micro_batch, ..least }, Reason::Optimizer)));
+    }
+    if has_halves {
+        least.weights = WeightFormat::Bf16;
+        ways.extend(halves().map(|micro_batch| (Choice { micro_batch, ..least }, Reason::Weights)));
     }
     ways
 }
@@ -229,11 +239,13 @@ mod tests {
             Recompute::Full => 10,
         };
         let optimizer = if choice.optimizer == Algorithm::AdamW8bit { 125 } else { 500 };
-        Plan { weights: 500, optimizer, activations: each * choice.micro_batch as u64, ..Plan::default() }
+        let weights = if choice.weights == WeightFormat::Bf16 { 250 } else { 500 };
+        Plan { weights, optimizer, activations: each * choice.micro_batch as u64, ..Plan::default() }
     }
 
     fn choose(limit: u64) -> MachinePlan {
-        let asked = Choice { micro_batch: 8, recompute: Recompute::None, optimizer: Algorithm::AdamW };
+        let (optimizer, weights) = (Algorithm::AdamW, WeightFormat::F32);
+        let asked = Choice { micro_batch: 8, recompute: Recompute::None, optimizer, weights };
         MachinePlan::new(asked, Step::new(10, 8, Some(1)), Some(limit), None, &plan)
     }
 
@@ -248,7 +260,9 @@ mod tests {
             (1010, 1, Recompute::Full, Reason::Recompute, 1010),
             (1009, 8, Recompute::Full, Reason::Optimizer, 705),
             (635, 1, Recompute::Full, Reason::Optimizer, 635),
-            (634, 1, Recompute::Full, Reason::NothingFits, 635),
+            (634, 8, Recompute::Full, Reason::Weights, 455),
+            (385, 1, Recompute::Full, Reason::Weights, 385),
+            (384, 1, Recompute::Full, Reason::NothingFits, 385),
         ] {
             let found = choose(limit);
             let choice = found.choice;
@@ -260,6 +274,6 @@ mod tests {
             assert_eq!((found.total, found.fits), (total, total <= limit));
             assert_eq!(found.missing, total.saturating_sub(limit));
         }
-        assert_eq!(choose(0).tried.len(), 16);
+        assert_eq!(choose(0).tried.len(), 20);
     }
 }

@@ -83,10 +83,10 @@ impl Slice {
         for batch in batches {
             match *beta {
                 Some(beta) => {
-                    decoder.preferences(pool, weights, Some(gradients), batch, (beta, 1.0), buffers)?;
+                    decoder.preferences(pool, &*weights, Some(gradients), batch, (beta, 1.0), buffers)?;
                 }
                 None => {
-                    decoder.gradients(pool, weights, gradients, batch, &Objective::default(), buffers)?;
+                    decoder.gradients(pool, &*weights, gradients, batch, &Objective::default(), buffers)?;
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::optimizer::Algorithm;
 use crate::pass::Decoder;
 use crate::plan::Plan;
 use crate::prepare::WriteChat;
-use crate::recipe::{Recipe, TrainRecipe};
+use crate::recipe::{Recipe, TrainRecipe, WeightFormat};
 use crate::run::config_json;
 use crate::texts::Texts;
 
@@ -38,7 +38,8 @@ const QUANTISED_BLOCK: usize = 32;
 
 /// What a recipe asks for.
 fn asked(train: &TrainRecipe) -> Choice {
-    Choice { micro_batch: train.micro_batch.min(train.batch), recompute: train.recompute, optimizer: train.optimizer }
+    let TrainRecipe { micro_batch, batch, recompute, optimizer, weights, .. } = *train;
+    Choice { micro_batch: micro_batch.min(batch), recompute, optimizer, weights }
 }
 
 /// Refuses a run that the machine has no memory for, before it takes any. The texts are read by then, so that `rows` knows how
@@ -57,7 +58,7 @@ pub(crate) fn refuse_what_does_not_fit(
     let frozen = decoder.frozen.packed_bytes() as u64;
     let plan = |choice: Choice| {
         let rows = rows(&TrainRecipe { micro_batch: choice.micro_batch, ..train.clone() });
-        Plan { frozen, ..Plan::new(decoder, rows, choice.recompute, choice.optimizer, 0) }
+        Plan { frozen, ..Plan::new(decoder, rows, choice.recompute, (choice.optimizer, choice.weights), 0) }
     };
     let found = MachinePlan::new(asked, step(train, None), Some(available), None, &plan);
     if found.choice == asked && found.fits {
@@ -78,7 +79,7 @@ fn step(train: &TrainRecipe, examples: Option<usize>) -> Step {
 }
 
 fn plan(decoder: &Decoder, choice: Choice, step: Step, texts: u64) -> Plan {
-    let of = |tokens: usize| Plan::new(decoder, tokens, choice.recompute, choice.optimizer, texts);
+    let of = |tokens: usize| Plan::new(decoder, tokens, choice.recompute, (choice.optimizer, choice.weights), texts);
     // Sequences do not see each other, but all of them see the rows of a prompt.
     let operations_per_token = of(step.sequence).operations_per_token;
     let soft = if decoder.layout.prefix.is_some() { 0 } else { decoder.layout.soft_rows() };
@@ -131,9 +132,11 @@ pub fn plan_recipe(
     let read = feed.as_ref().map_or(0, |feed| feed.bytes()[1]) + decoder.frozen.byte_len() as u64;
     let program = resident_memory().unwrap_or(0).saturating_sub(read);
     let memory = |choice: Choice| {
-        let Choice { micro_batch, recompute, optimizer } = choice;
+        let Choice { micro_batch, recompute, optimizer, weights } = choice;
         let found = match &feed {
-            Some(feed) => feed.plan(&decoder, &TrainRecipe { micro_batch, recompute, optimizer, ..train.clone() }),
+            Some(feed) => {
+                feed.plan(&decoder, &TrainRecipe { micro_batch, recompute, optimizer, weights, ..train.clone() })
+            }
             None if recipe.beta().is_some() => plan(&decoder, choice, step, texts).of_preferences(),
             None => plan(&decoder, choice, step, texts),
         };
@@ -174,7 +177,12 @@ fn lora(
     let decoder = Decoder { layout, config, frozen: Frozen::default(), precision: Precision::default() };
     let memory =
         |choice| Plan { frozen, program: others.program, texts: others.texts, ..plan(&decoder, choice, step, 0) };
-    let asked = Choice { micro_batch: step.batch, recompute: Recompute::None, optimizer: Algorithm::AdamW };
+    let asked = Choice {
+        micro_batch: step.batch,
+        recompute: Recompute::None,
+        optimizer: Algorithm::AdamW,
+        weights: WeightFormat::F32,
+    };
     let MachinePlan { choice, total, fits, .. } = MachinePlan::new(asked, step, instead_of.limit, None, &memory);
     let bits = 8.0 * frozen as f64 / weights.max(1) as f64;
     Ok(LoraPlan { rank: LORA_RANK, bits, choice, total, fits })
@@ -224,7 +232,12 @@ pub fn plan_of_size(
         frozen: Frozen::default(),
         precision: Precision::default(),
     };
-    let asked = Choice { micro_batch: step.batch, recompute: Recompute::None, optimizer: Algorithm::AdamW };
+    let asked = Choice {
+        micro_batch: step.batch,
+        recompute: Recompute::None,
+        optimizer: Algorithm::AdamW,
+        weights: WeightFormat::F32,
+    };
     let mut found = MachinePlan::new(asked, step, limit, machine, &|choice| plan(&decoder, choice, step, 0));
     if found.reason == Reason::NothingFits {
         let bytes = DataType::Q8_0.bytes_for(decoder.layout.parameter_count().next_multiple_of(QUANTISED_BLOCK));

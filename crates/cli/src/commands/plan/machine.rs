@@ -123,6 +123,9 @@ fn show(plan: &MachinePlan, json: bool, language: Language) -> anyhow::Result<()
         Reason::SmallerMicroBatch => l.plan_fits_smaller(&limit, &micro_batch),
         Reason::Recompute => l.plan_fits_recomputed(&limit, plan.choice.recompute.name(), &micro_batch),
         Reason::Optimizer => l.plan_fits_8bit(&limit, &micro_batch),
+        Reason::Weights => {
+            l.plan_fits_bf16(&limit, plan.choice.optimizer.name(), plan.choice.recompute.name(), &micro_batch)
+        }
         Reason::NothingFits => l.plan_fits_not(&bytes(plan.missing), &limit),
     };
     text += &format!("\n{why}\n");
@@ -164,6 +167,7 @@ fn tried(plan: &MachinePlan, language: Language) -> String {
         l.plan_column_micro_batch(),
         l.plan_column_recompute(),
         l.plan_column_optimizer(),
+        l.plan_weights(),
         l.plan_column_memory_all(),
         l.plan_column_fits(),
         l.plan_column_step_seconds(),
@@ -177,12 +181,13 @@ fn tried(plan: &MachinePlan, language: Language) -> String {
                 Recompute::Full => l.plan_recompute_full(),
             },
             tried.choice.optimizer.name().to_owned(),
+            tried.choice.weights.name().to_owned(),
             bytes(tried.total),
             if tried.fits { l.plan_yes() } else { l.plan_no() },
             tried.seconds_per_step.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}")),
         ]
     }));
-    output::table(&rows, &[0, 3, 5])
+    output::table(&rows, &[0, 4, 6])
 }
 
 /// Hours as people say them.
