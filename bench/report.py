@@ -264,8 +264,12 @@ def large() -> list[str]:
         return []
     peer = result["peer"]
     peer = f"PyTorch {peer['torch']} takes {peer['peak_bytes'] / 2**30:.2f} GiB for one sequence and one step with gradient checkpointing" if "torch" in peer else "PyTorch's process was ended by the system for want of memory"
-    return [f"{result['parameters'] / 1e6:.0f} million parameters from nothing (`{result['command']}`), {result['steps']} steps of {result['tokens'] // result['steps']:,} tokens: planned {result['planned_bytes'] / 2**30:.2f} GiB, "
-            f"peak {result['peak_bytes'] / 2**30:.2f} GiB ({result['peak_bytes'] / result['planned_bytes']:.4f} of the plan); {peer}.\n"]
+    ways = result["ways"]
+    first = next(iter(ways.values()))
+    rows = [[weights, f"{way['planned_bytes'] / 2**30:.2f} GiB", f"{way['peak_bytes'] / 2**30:.2f} GiB", f"{way['peak_bytes'] / way['planned_bytes']:.4f}", f"{way['tokens_per_second']:.0f}", f"{way['losses'][-1]:.4f}"]
+            for weights, way in ways.items()]
+    return [f"{first['parameters'] / 1e6:.0f} million parameters from nothing (`{result['command']}`), {first['steps']} steps of {first['tokens'] // first['steps']:,} tokens; {peer}.\n",
+            table(["weights", "planned", "peak", "of the plan", "tokens/s", "last loss"], rows)]
 
 
 def curve() -> list[str]:
@@ -375,7 +379,7 @@ def main() -> None:
     body = speed_sections() + parity_sections() + constraint_sections() + reuse_sections() + train_sections() + tune_sections() + plans() + ladder() + nsmc_sections()
     parts += body or ["Nothing has been measured yet.\n"]
     parts += ["## Measure it yourself\n",
-              "```sh no-run: takes a day\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-0.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --save\nbench/tune.py --save\nbench/plan.py --save\nbench/ladder.py --save\nbench/nsmc.py --save\nbench/nsmc-ngrams.py --save\nbench/report.py\n```\n",
+              "```sh no-run: takes a day\nbench/setup\ncargo build --release\nscripts/test build models\nbench/speed.py\nbench/speed.py --suite sweeps\nSAEM_BENCH_AMX=off bench/setup target/bench-no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite no-amx\nSAEM_BENCH_VENV=target/bench-no-amx bench/speed.py --suite package\nbench/parity.py --model smollm2-135m --save\nbench/constraint.py --model smollm2-135m --save\nbench/reuse.py --model qwen2.5-coder-0.5b --save\nbench/train.py --compile --save\nbench/curve.py --save\nbench/large.py --weights f32 halves bf16 --save\nbench/tune.py --save\nbench/plan.py --save\nbench/ladder.py --save\nbench/nsmc.py --save\nbench/nsmc-ngrams.py --save\nbench/report.py\n```\n",
               "`bench/setup` compiles the peer for this processor (llama-cpp-python 0.3.36). Where gcc is older than 13, its AMX header is corrected on the way, since llama.cpp otherwise crashes on "
               "processors with AMX.\n"]
     (ROOT / "bench/RESULTS.md").write_text("\n".join(parts), encoding="utf-8")

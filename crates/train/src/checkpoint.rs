@@ -134,7 +134,7 @@ fn tensors(
 
 fn data_type(format: WeightFormat) -> DataType {
     match format {
-        WeightFormat::F32 | WeightFormat::Split => DataType::F32,
+        WeightFormat::F32 | WeightFormat::Halves => DataType::F32,
         WeightFormat::Bf16 => DataType::Bf16,
     }
 }

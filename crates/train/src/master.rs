@@ -3,7 +3,7 @@
 //! | `weights` | a matrix | bytes a weight | what products take |
 //! |---|---|---|---|
 //! | `f32` | floats | 4 | floats, as exactly as `precision` says |
-//! | `split` | floats in two halves of 16 bits | 2 + 2 | the upper half, a bf16 number |
+//! | `halves` | floats in two halves of 16 bits | 2 + 2 | the upper half, a bf16 number |
 //! | `bf16` | bf16 numbers, to which each step rounds by chance | 2 | these |
 //!
 //! What is no matrix (norms, biases) is a float everywhere. The optimizer sees floats: of halves one window at a time.
@@ -114,7 +114,7 @@ impl Master {
             starts.push((slot.start, len));
             len += slot.len();
         }
-        let low = if format == WeightFormat::Split { layout.len() } else { 0 };
+        let low = if format == WeightFormat::Halves { layout.len() } else { 0 };
         Self::Halves(Halves {
             high: arena.take(HALF * layout.len()),
             low: arena.take(HALF * low),
@@ -299,7 +299,7 @@ mod tests {
         let first = numbers(len, 1);
         for algorithm in [Algorithm::AdamW, Algorithm::AdamW8bit, Algorithm::Muon] {
             let (mut floats, mut of_floats) = master(&decoder, WeightFormat::F32, algorithm, &first);
-            let (mut split, mut of_split) = master(&decoder, WeightFormat::Split, algorithm, &first);
+            let (mut split, mut of_split) = master(&decoder, WeightFormat::Halves, algorithm, &first);
             let (mut half, mut of_half) = master(&decoder, WeightFormat::Bf16, algorithm, &first);
             // What rounding by chance is: of floats, after each step.
             let (mut rounded, mut of_rounded) = master(&decoder, WeightFormat::F32, algorithm, &first);
@@ -337,7 +337,7 @@ mod tests {
         let decoder = decoder();
         let pool = ThreadPool::new(2).unwrap();
         let first = numbers(decoder.layout.len(), 2);
-        let (split, _) = master(&decoder, WeightFormat::Split, Algorithm::AdamW, &first);
+        let (split, _) = master(&decoder, WeightFormat::Halves, Algorithm::AdamW, &first);
         let mut near = first.clone();
         for (_, slot) in decoder.layout.parameters().filter(|(trained, _)| trained.is_matrix()) {
             near[slot].iter_mut().for_each(|weight| {
@@ -370,7 +370,7 @@ mod tests {
         let bytes = |format| Master::bytes(&decoder.layout, format, 0);
         let slack = 4 * WINDOW as u64 + len / 20;
         assert!((4 * len..4 * len + 4096).contains(&bytes(WeightFormat::F32)));
-        assert!((4 * len..4 * len + slack).contains(&bytes(WeightFormat::Split)));
+        assert!((4 * len..4 * len + slack).contains(&bytes(WeightFormat::Halves)));
         assert!((2 * len..2 * len + slack).contains(&bytes(WeightFormat::Bf16)));
     }
 }

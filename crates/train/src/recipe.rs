@@ -403,7 +403,7 @@ pub enum WeightFormat {
     F32,
     /// f32 numbers in two halves: products take the upper one, a bf16 number; the optimizer takes both, so nothing of it is
     /// lost.
-    Split,
+    Halves,
     /// bf16 numbers, to which each step rounds by chance. So the model that comes out is the one that was trained, in half of
     /// the bytes, in memory and on disk.
     Bf16,
@@ -415,7 +415,7 @@ impl WeightFormat {
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
-            Self::Split => "split",
+            Self::Halves => "halves",
             Self::Bf16 => "bf16",
         }
     }

@@ -504,7 +504,7 @@ fn in_checkpoint_form(source: &Source, folder: &Path, pool: &ThreadPool) -> Resu
 /// The `config.json` of what is trained.
 pub(crate) fn config_json(recipe: &Recipe, source: &Source, vocabulary: usize) -> Result<Value, TrainError> {
     let dtype = json!(match recipe.train.weights {
-        WeightFormat::F32 | WeightFormat::Split => "float32",
+        WeightFormat::F32 | WeightFormat::Halves => "float32",
         WeightFormat::Bf16 => "bfloat16",
     });
     let Some(config) = &recipe.model.config else {

@@ -137,7 +137,7 @@ fn every_way_to_train_stays_within_its_plan() {
         ("8 bits", with(&plain, "optimizer = \"adamw8bit\"")),
         ("muon", with(&plain, "optimizer = \"muon\"")),
         ("bf16", with(&plain, "precision = \"bf16\"\nweights = \"bf16\"")),
-        ("split", with(&plain, "weights = \"split\"\noptimizer = \"muon\"")),
+        ("halves", with(&plain, "weights = \"halves\"\noptimizer = \"muon\"")),
         ("experts", experts.clone()),
         ("experts again", with(&experts, "recompute = \"full\"")),
         ("learned positions", learned),

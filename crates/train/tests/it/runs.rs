@@ -117,7 +117,7 @@ fn weights_of_sixteen_bits_are_learnt_and_kept() {
     let floats = steps(&mut run, 12);
     run.finish().unwrap();
     let size = read("floats/model/model.safetensors").len();
-    for (format, dtype, bytes) in [("bf16", "bfloat16", size / 2), ("split", "float32", size)] {
+    for (format, dtype, bytes) in [("bf16", "bfloat16", size / 2), ("halves", "float32", size)] {
         place.recipe("half.toml", &RECIPE.replace("[train]", &format!("[train]\nweights = {format:?}")));
         let [whole, parts] = ["whole", "parts"].map(|name| format!("{format}-{name}"));
         let mut run = place.open("half.toml", &whole, 1, false).unwrap();
