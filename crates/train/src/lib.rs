@@ -22,6 +22,9 @@
 //! Frozen weights have no gradients, no optimizer and no copy in floats, and nothing is passed back below the first thing
 //! that is trained. Preferences ([`Preferences`]) are that pass again, with a share for each row of logits.
 //!
+//! Between steps weights are floats, floats in two halves of 16 bits, or bf16 numbers (`master.rs`); a pass reads them as it reads
+//! those that stay, and the optimizer sees floats.
+//!
 //! A classifier is the same decoder with one row for each label in place of the output matrix; what it learns is the label
 //! of a text, at the text's last token.
 //!
