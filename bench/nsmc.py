@@ -5,7 +5,7 @@
 
 Recipes are those of recipes/ (data in recipes/data/, see there), with other models, methods and numbers of examples; each is run by `saem tune` and measured on 2,000
 held-out reviews, 1,000 of each kind, of films that are not among those learnt from. *Few-shot* is the model as it is with the eight examples of CLOVA Studio's
-demonstration before each review (a LoRA that has learnt nothing yet: one step at a rate of 1e-12). Time is that of the processor, measuring included.
+demonstration before each review (a LoRA that has learnt nothing yet: one step at a rate of 1e-12). A *head* tells the label without writing it. Time is that of the processor, measuring included.
 A run that is complete in FOLDER (default: target/nsmc) is not made again, and --save keeps the rows that were saved before.
 """
 
@@ -35,6 +35,8 @@ GEMMA, QWEN = "gemma3-270m", "qwen2.5-coder-0.5b"
 # One step that changes nothing, and then the measurement.
 UNTOUCHED = {"epochs": 0.003, "warm_up": 0, "learning_rate": "1e-12"}
 FEW = {"examples": 16, "sequence": 1024, "batch": 4, "micro_batch": 4, "epochs": 0.25, "warm_up": 0, "learning_rate": "1e-12", "prompt": True}
+# The label is told at the end of the prompt and not written.
+HEAD = {"task": '"classification"'}
 # Name: model, recipe, method, what differs from the recipe.
 ROWS = {
     "gemma-few": (GEMMA, "nsmc-lora", "8 examples in the prompt", FEW),
@@ -48,6 +50,8 @@ ROWS = {
     "gemma-prefix32000": (GEMMA, "nsmc-ptuning", "prefix tuning", {"method": '"prefix"', "learning_rate": "1e-2", "examples": 32_000, "epochs": 1, "evaluate_every": 5000, "keep_packed": "true"}),
     "gemma-lora": (GEMMA, "nsmc-lora", "LoRA", {}),
     "gemma-lora24000": (GEMMA, "nsmc-lora", "LoRA", {"examples": 24_000, "evaluate_every": 500, "keep_packed": "true"}),
+    "gemma-head": (GEMMA, "nsmc-lora", "LoRA and a head", HEAD),
+    "gemma-head24000": (GEMMA, "nsmc-lora", "LoRA and a head", {**HEAD, "examples": 24_000, "evaluate_every": 500, "keep_packed": "true"}),
     "gemma-full": (GEMMA, "nsmc-lora", "all weights", {"method": '"full"', "learning_rate": "2e-5"}),
     "qwen-few": (QWEN, "nsmc-lora", "8 examples in the prompt", FEW),
     "qwen-p70": (QWEN, "nsmc-ptuning", "p-tuning", {"examples": 70, "epochs": 20, "evaluate_every": 250}),
@@ -58,6 +62,7 @@ ROWS = {
     "qwen-lora12000": (QWEN, "nsmc-lora", "LoRA", {"examples": 12_000, "evaluate_every": 250}),
     "qwen-lora16000": (QWEN, "nsmc-lora", "LoRA", {"examples": 16_000, "evaluate_every": 500}),
     "qwen-lora17000": (QWEN, "nsmc-lora", "LoRA", {"examples": 17_000, "evaluate_every": 500, "keep_packed": "true"}),
+    "qwen-head": (QWEN, "nsmc-lora", "LoRA and a head", HEAD),
     # Questions and answers, a tenth of which is held out; what counts is the loss of their answers.
     "gemma-dialogue-base": (GEMMA, "dialogue-lora", "as it is", UNTOUCHED),
     "gemma-dialogue-p": (GEMMA, "dialogue-lora", "p-tuning", {"method": '"p-tuning"', "learning_rate": "2e-3", "keep_packed": "true"}),
@@ -75,13 +80,15 @@ def recipe(name: str) -> str:
     changes = {"base": json.dumps(str(model_path(model).resolve())), **changes}
     if changes.pop("prompt", False):
         text = text.replace('prompt = "{{text}} =>"', f'prompt = """{EXAMPLES}{{{{text}}}} =>"""')
+    if "task" in changes:
+        text = re.sub(r"^answer = .*\n", "", text, flags=re.MULTILINE)
     if changes.get("method") in ('"full"', '"p-tuning"'):
         text = re.sub(r"^(rank|alpha) = .*\n", "", text, flags=re.MULTILINE)
     for key, value in changes.items():
         line = f"{key} = {value}"
         text, count = re.subn(rf"^{key} = .*$", line, text, flags=re.MULTILINE)
         if count == 0:
-            section = "[tune]" if key == "keep_packed" else "[train]"
+            section = "[tune]" if key in ("keep_packed", "task") else "[train]"
             text = text.replace(f"{section}\n", f"{section}\n{line}\n")
     return text.replace('"data/', f'"{ROOT}/recipes/data/')
 

@@ -184,16 +184,18 @@ function Start({ batch, onStart }: { batch: Batch; onStart: (batch: Batch) => vo
           <tbody>{batch.sample?.map((row, at) => <tr key={at}>{batch.columns.map((column) => <td key={column}>{String(row[column] ?? "")}</td>)}</tr>)}</tbody>
         </table>
       </div>
-      {projects.length === 0 ? <p class="empty">{t("batches.noProject")}</p> : (
+      {projects.length === 0 && <p class="empty">{t("batches.noProject")}</p>}
+      {/* A project brings its choices: what is entered before it has come would be lost. */}
+      {project && (
         <div class="card form">
-          <Select label={t("batches.project")} value={project?.id ?? ""} options={projects.map((each) => [each.id, each.name] as const)} onChange={choose} />
+          <Select label={t("batches.project")} value={project.id} options={projects.map((each) => [each.id, each.name] as const)} onChange={choose} />
           {document && <VariantChecks variants={document.variants} chosen={chosen} onChange={setChosen} />}
-          {project && names.length === 0 && <p class="error">{t("batches.noVariable")}</p>}
+          {names.length === 0 && <p class="error">{t("batches.noVariable")}</p>}
           {names.map((name) => <Select key={name} label={t("batches.column", { name })} value={columnOf(name)} options={options} onChange={(column) => setColumns({ ...columns, [name]: column })} />)}
           <LineField label={t("batches.choices")} hint={t("batches.choices.hint")} value={choices} onInput={setChoices} />
           <Select label={t("batches.gold")} hint={t("batches.gold.hint")} value={gold} options={[["", t("batches.gold.none")], ...options]} onChange={setGold} />
           {error && <p class="error" role="alert">{error}</p>}
-          <button type="button" class="primary" disabled={!project || chosen.length === 0} onClick={() => void start()}><Icon name="run" />{t("batches.start", { count: batch.rows })}</button>
+          <button type="button" class="primary" disabled={chosen.length === 0} onClick={() => void start()}><Icon name="run" />{t("batches.start", { count: batch.rows })}</button>
         </div>
       )}
     </>
