@@ -4,8 +4,9 @@
     bench/large.py [--threads 2] [--run FOLDER] [--weights f32 halves bf16] [--save]
 
 Saem runs recipes/600m.toml (texts in recipes/data/texts): 24 layers, a vocabulary of 64,000, sequences of 2,048 tokens, 5 steps of 16,384 tokens. A run that is
-complete in FOLDER is looked at only. With --weights, the same for other ways to keep weights, in folders beside it. The peer is transformers' LlamaForCausalLM of the same shape with gradient checkpointing, one sequence at a time, gradients and AdamW in
-f32, products by bf16 autocast: one sequence and one step of the optimizer, after which its peak does not grow. Peaks are resident memory as the kernel counts it.
+complete in FOLDER is looked at only. With --weights, the same for other ways to keep weights, in folders beside it. The peer is transformers' LlamaForCausalLM of
+the same shape with gradient checkpointing, one sequence at a time, gradients and AdamW in f32, products by bf16 autocast: one sequence and one step of the optimizer, after
+which its peak does not grow. Peaks are resident memory as the kernel counts it.
 
 Needs torch and transformers in the environment $SAEM_TRAIN_VENV (default: target/train-venv).
 """

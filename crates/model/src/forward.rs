@@ -118,22 +118,29 @@ impl Model {
         let normed = &mut workspace.normed[..hidden];
         let pass = Pass { pool, config, tokens: &[], spans: &[], adapters: &[], layer: 0, rows };
         pass.norm(&self.weights.output_norm, &workspace.stream[..hidden], normed);
-        let matrix = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
-        workspace.input.set(pool, normed, config.hidden, &[matrix]);
-        matmul(pool, &workspace.input, &mut [(matrix, &mut *logits)]);
-        if config.logits_multiplier != 1.0 {
-            ops::scale(pool, logits, config.logits_multiplier);
+        let teller = |row: usize| {
+            let mut spans = batch.spans.iter().zip(batch.adapters);
+            let has = |span: &Span<'_>| (span.first_row..span.first_row + span.rows).contains(&row);
+            spans
+                .find(|(span, _)| has(span))
+                .and_then(|(_, adapter)| adapter.filter(|adapter| !adapter.labels().is_empty()))
+        };
+        if batch.logit_rows.iter().any(|row| teller(*row).is_none()) {
+            let matrix = self.weights.output.as_ref().unwrap_or(&self.weights.embedding);
+            workspace.input.set(pool, normed, config.hidden, &[matrix]);
+            matmul(pool, &workspace.input, &mut [(matrix, &mut *logits)]);
+            if config.logits_multiplier != 1.0 {
+                ops::scale(pool, logits, config.logits_multiplier);
+            }
+            if let Some(cap) = config.logit_soft_cap {
+                ops::soft_cap(pool, logits, cap);
+            }
         }
-        if let Some(cap) = config.logit_soft_cap {
-            ops::soft_cap(pool, logits, cap);
-        }
-        // The few rows of adapters that tell labels apart have scores instead.
-        for (span, adapter) in batch.spans.iter().zip(batch.adapters) {
-            let Some(adapter) = adapter.filter(|adapter| !adapter.labels().is_empty()) else { continue };
-            let rows = batch.logit_rows.iter().enumerate();
-            for (index, _) in rows.filter(|(_, row)| (span.first_row..span.first_row + span.rows).contains(row)) {
-                let normed = &normed[index * config.hidden..(index + 1) * config.hidden];
-                adapter.scores(normed, &mut logits[index * config.vocabulary..(index + 1) * config.vocabulary]);
+        // Adapters that tell labels apart have scores instead.
+        let rows = normed.chunks_exact(config.hidden).zip(logits.chunks_exact_mut(config.vocabulary));
+        for (row, (normed, logits)) in batch.logit_rows.iter().zip(rows) {
+            if let Some(adapter) = teller(*row) {
+                adapter.scores(normed, logits);
             }
         }
         logits

@@ -119,11 +119,11 @@ fn tensors(
     let mut out = writer.start(out).map_err(failed)?;
     let (mut bytes, mut floats) = (Vec::new(), vec![0.0; PIECE]);
     // In pieces: an embedding as a whole would be memory that no plan has.
-    for (trained, slot) in layout.parameters() {
+    for (_, slot) in layout.parameters() {
         for start in (0..slot.len()).step_by(PIECE) {
             let part = start..slot.len().min(start + PIECE);
             let piece = &mut floats[..part.len()];
-            weights.read(pool, trained.is_matrix(), &slot, part, piece);
+            weights.read(pool, &slot, part, piece);
             bytes.clear();
             blocks::quantize(data_type(format), piece, &mut bytes)?;
             out.write_piece(&bytes).map_err(failed)?;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use saem_model::config::Moe;
-use saem_model::{Config, ModelError, Parameter, Role};
+use saem_model::{Classifier, Config, ModelError, Parameter, Role};
 
 use crate::method::{Lora, Method};
 
@@ -246,7 +246,7 @@ impl Layout {
         let mut flat = Flat::default();
         let mut frozen = Vec::new();
         let score = labels.map(|labels| {
-            let (name, shape) = ("score.weight".to_owned(), vec![labels, config.hidden]);
+            let (name, shape) = (Classifier::SCORE.to_owned(), vec![labels, config.hidden]);
             Place::Trained(flat.push(Trained { name, shape, kind: Kind::Score }))
         });
         let mut by_gradient = None;

@@ -15,6 +15,7 @@ use saem_kernels::{Arena, Block, DataType, ThreadPool};
 
 use crate::TrainError;
 use crate::layout::Layout;
+use crate::optimizer::{Algorithm, largest_whole};
 use crate::recipe::WeightFormat;
 
 /// Numbers of the window, where no matrix is changed as a whole.
@@ -68,7 +69,7 @@ impl<'a> Values<'a> {
     pub(crate) fn floats(self, slot: &Range<usize>) -> &'a [f32] {
         match self.0 {
             View::Floats(values) => &values[slot.clone()],
-            View::Halves(halves) => &halves.vectors[halves.vector(slot)],
+            View::Halves(halves) => halves.vector(slot).map_or(&[], |range| &halves.vectors[range]),
         }
     }
 
@@ -103,9 +104,8 @@ pub(crate) struct Halves {
 }
 
 impl Master {
-    /// Zeros. `whole` is the most numbers of a matrix that is changed as a whole. What is trained beside weights that stay is
-    /// little, and floats.
-    pub(crate) fn new(arena: &mut Arena, layout: &Layout, format: WeightFormat, whole: usize) -> Self {
+    /// Zeros, for this algorithm to change. What is trained beside weights that stay is little, and floats.
+    pub(crate) fn new(arena: &mut Arena, layout: &Layout, format: WeightFormat, algorithm: Algorithm) -> Self {
         if format == WeightFormat::F32 || !layout.frozen().is_empty() {
             return Self::Floats(arena.take(layout.len()));
         }
@@ -120,13 +120,13 @@ impl Master {
             low: arena.take(HALF * low),
             vectors: arena.take(len),
             starts,
-            window: arena.take(whole.next_multiple_of(BLOCK).max(WINDOW)),
+            window: arena.take(largest_whole(algorithm, layout).next_multiple_of(BLOCK).max(WINDOW)),
         })
     }
 
     /// Bytes that [`Master::new`] takes.
-    pub(crate) fn bytes(layout: &Layout, format: WeightFormat, whole: usize) -> u64 {
-        Arena::count(|arena| Self::new(arena, layout, format, whole)) as u64
+    pub(crate) fn bytes(layout: &Layout, format: WeightFormat, algorithm: Algorithm) -> u64 {
+        Arena::count(|arena| Self::new(arena, layout, format, algorithm)) as u64
     }
 
     /// All weights, where they are floats; otherwise none.
@@ -153,19 +153,18 @@ impl Master {
             return fill(values);
         }
         fill(room)?;
-        for (trained, slot) in layout.parameters() {
+        for (_, slot) in layout.parameters() {
             let from = &room[slot.clone()];
-            self.change(pool, trained.is_matrix(), &slot, key, &mut |part, to| to.copy_from_slice(&from[part]));
+            self.change(pool, &slot, key, &mut |part, to| to.copy_from_slice(&from[part]));
         }
         Ok(())
     }
 
-    /// Has a parameter changed, as floats, in parts: which of its numbers these are, and the numbers. A matrix that is not
-    /// larger than `whole` was is one part. Those that are rounded by chance are so by `key`.
+    /// Has a parameter changed, as floats, in parts: which of its numbers these are, and the numbers. A matrix that
+    /// the algorithm changes as a whole is one part. Those that are rounded by chance are so by `key`.
     pub(crate) fn change(
         &mut self,
         pool: &ThreadPool,
-        is_matrix: bool,
         slot: &Range<usize>,
         key: u32,
         change: &mut dyn FnMut(Range<usize>, &mut [f32]),
@@ -182,8 +181,7 @@ impl Master {
                 round_by_chance(pool, numbers, first, key);
             }
         };
-        if !is_matrix {
-            let range = halves.vector(slot);
+        if let Some(range) = halves.vector(slot) {
             return change(0..slot.len(), &mut halves.vectors[range]);
         }
         let Halves { high, low, window, .. } = halves;
@@ -199,17 +197,10 @@ impl Master {
     }
 
     /// Copies numbers of a parameter, as floats.
-    pub(crate) fn read(
-        &self,
-        pool: &ThreadPool,
-        is_matrix: bool,
-        slot: &Range<usize>,
-        part: Range<usize>,
-        to: &mut [f32],
-    ) {
+    pub(crate) fn read(&self, pool: &ThreadPool, slot: &Range<usize>, part: Range<usize>, to: &mut [f32]) {
         let range = slot.start + part.start..slot.start + part.end;
         match self {
-            Self::Halves(Halves { high, low, .. }) if is_matrix => {
+            Self::Halves(halves @ Halves { high, low, .. }) if halves.vector(slot).is_none() => {
                 from_halves(pool, &high[bytes(&range)], low.get(bytes(&range)).unwrap_or_default(), to);
             }
             _ => to.copy_from_slice(&Values::from(self).floats(slot)[part]),
@@ -218,12 +209,11 @@ impl Master {
 }
 
 impl Halves {
-    /// Where a parameter that is no matrix is among those.
-    fn vector(&self, slot: &Range<usize>) -> Range<usize> {
-        let index = self.starts.partition_point(|(start, _)| *start <= slot.start);
-        let (start, first) = index.checked_sub(1).map_or((0, 0), |index| self.starts[index]);
-        let first = first + slot.start - start;
-        first..first + slot.len()
+    /// Where a parameter is among those that are no matrices, if it is none.
+    fn vector(&self, slot: &Range<usize>) -> Option<Range<usize>> {
+        let index = self.starts.binary_search_by_key(&slot.start, |(start, _)| *start).ok()?;
+        let (_, first) = self.starts[index];
+        Some(first..first + slot.len())
     }
 }
 
@@ -241,7 +231,7 @@ mod tests {
     use super::*;
     use crate::buffers::{Buffers, Recompute};
     use crate::frozen::Frozen;
-    use crate::optimizer::{Algorithm, Optimizer, Rates, largest_whole};
+    use crate::optimizer::{Optimizer, Rates};
     use crate::pass::{Batch, Decoder, Objective};
     use crate::random::Random;
 
@@ -263,9 +253,8 @@ mod tests {
     /// Weights of a format, that began as these.
     fn master(decoder: &Decoder, format: WeightFormat, algorithm: Algorithm, first: &[f32]) -> (Master, Optimizer) {
         let pool = ThreadPool::new(2).unwrap();
-        let whole = largest_whole(algorithm, &decoder.layout);
         let (mut master, optimizer) = Arena::fitting(|arena| {
-            (Master::new(arena, &decoder.layout, format, whole), Optimizer::new(arena, algorithm, &decoder.layout))
+            (Master::new(arena, &decoder.layout, format, algorithm), Optimizer::new(arena, algorithm, &decoder.layout))
         })
         .unwrap();
         let mut room = vec![0.0; decoder.layout.len()];
@@ -281,11 +270,11 @@ mod tests {
     fn all(decoder: &Decoder, master: &Master) -> Vec<f32> {
         let pool = ThreadPool::new(1).unwrap();
         let mut values = vec![0.0; decoder.layout.len()];
-        for (trained, slot) in decoder.layout.parameters() {
+        for (_, slot) in decoder.layout.parameters() {
             for start in (0..slot.len()).step_by(1000) {
                 let part = start..slot.len().min(start + 1000);
                 let to = &mut values[slot.start + part.start..slot.start + part.end];
-                master.read(&pool, trained.is_matrix(), &slot, part, to);
+                master.read(&pool, &slot, part, to);
             }
         }
         values
@@ -367,7 +356,7 @@ mod tests {
     fn halves_take_what_they_should() {
         let decoder = decoder();
         let len = decoder.layout.len() as u64;
-        let bytes = |format| Master::bytes(&decoder.layout, format, 0);
+        let bytes = |format| Master::bytes(&decoder.layout, format, Algorithm::AdamW);
         let slack = 4 * WINDOW as u64 + len / 20;
         assert!((4 * len..4 * len + 4096).contains(&bytes(WeightFormat::F32)));
         assert!((4 * len..4 * len + slack).contains(&bytes(WeightFormat::Halves)));

@@ -164,9 +164,9 @@ impl Optimizer {
     ) {
         let Self { states, room } = self;
         for ((trained, slot), states) in layout.parameters().zip(states) {
-            let is_matrix = trained.is_matrix();
-            let adam = AdamW { weight_decay: if is_matrix { rates.adam.weight_decay } else { 0.0 }, ..rates.adam };
-            weights.change(pool, is_matrix, &slot, rates.rounding, &mut |part, weights| {
+            let adam =
+                AdamW { weight_decay: if trained.is_matrix() { rates.adam.weight_decay } else { 0.0 }, ..rates.adam };
+            weights.change(pool, &slot, rates.rounding, &mut |part, weights| {
                 let gradients = &gradients[slot.start + part.start..slot.start + part.end];
                 match states {
                     States::None => {

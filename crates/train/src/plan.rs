@@ -4,7 +4,7 @@ use saem_model::{Parameter, Role};
 
 use crate::buffers::{Buffers, Recompute};
 use crate::master::Master;
-use crate::optimizer::{Algorithm, Optimizer, largest_whole};
+use crate::optimizer::{Algorithm, Optimizer};
 use crate::pass::Decoder;
 use crate::recipe::WeightFormat;
 
@@ -87,7 +87,7 @@ impl Plan {
         };
         Self {
             parameters: decoder.layout.parameter_count() as u64,
-            weights: Master::bytes(&decoder.layout, format, largest_whole(algorithm, &decoder.layout)),
+            weights: Master::bytes(&decoder.layout, format, algorithm),
             frozen: (decoder.frozen.byte_len() + decoder.frozen.packed_bytes()) as u64,
             gradients: buffer,
             optimizer: Optimizer::bytes(algorithm, &decoder.layout),

@@ -35,7 +35,7 @@ use crate::machine;
 use crate::master::Master;
 use crate::measure::Measurement;
 use crate::method::Method;
-use crate::optimizer::{Optimizer, Rates, largest_whole};
+use crate::optimizer::{Optimizer, Rates};
 use crate::pass::{Batch, Decoder, Objective};
 use crate::plan::Plan;
 use crate::prepare::{DataReport, WriteChat};
@@ -176,7 +176,7 @@ impl Run {
         let tokens = feed.rows(&recipe.train);
         let (mut weights, mut gradients, mut optimizer, mut buffers) = Arena::fitting(|arena| {
             let TrainRecipe { weights: format, optimizer: algorithm, recompute, .. } = recipe.train;
-            let weights = Master::new(arena, &decoder.layout, format, largest_whole(algorithm, &decoder.layout));
+            let weights = Master::new(arena, &decoder.layout, format, algorithm);
             let gradients: Block<f32> = arena.take(decoder.layout.len());
             let optimizer = Optimizer::new(arena, algorithm, &decoder.layout);
             (weights, gradients, optimizer, Buffers::within(arena, &decoder, tokens, recompute))
@@ -340,37 +340,31 @@ impl Run {
     }
 
     /// Writes what was trained, for others to read: the model, or the adapter, and of a classifier both where there is one.
-    /// Returns where the adapter is, or else the model. A run that was killed between its last
-    /// checkpoint and this has it written when it is gone on with.
+    /// Returns where the adapter is, or else the model. A run that was killed between its last checkpoint and this has it
+    /// written when it is gone on with.
     ///
     /// # Errors
     /// Where the disk is full or not writable.
     pub fn finish(&mut self) -> Result<PathBuf, TrainError> {
+        let path = self.folder.join(if self.is_adapter() { "adapter" } else { "model" });
+        let base = self.recipe.model.base.as_deref().unwrap_or_default();
         if self.method == Method::Full {
-            let path = self.folder.join("model");
             checkpoint::write(&path, &self.contents(false))?;
-            self.journal.as_ref().map_or(Ok(()), Journal::report)?;
-            return Ok(path);
-        }
-        if let Some(classifier) = &self.classifier {
-            let path = self.folder.join("adapter");
+        } else if let Some(classifier) = &self.classifier {
             publish::classifier(
                 (&self.folder.join("model"), &path),
-                self.recipe.model.base.as_deref().unwrap_or_default(),
+                base,
                 &self.source,
                 &self.decoder,
                 (&self.method, classifier),
                 self.weights.floats(),
                 &self.pool,
             )?;
-            self.journal.as_ref().map_or(Ok(()), Journal::report)?;
-            return Ok(path);
+        } else {
+            let Self { decoder, pool, weights, buffers, .. } = self;
+            let rows = decoder.soft_rows(pool, &*weights, buffers);
+            publish::adapter(&path, decoder, &self.method, base, weights.floats(), &rows)?;
         }
-        let path = self.folder.join("adapter");
-        let Self { decoder, pool, weights, buffers, .. } = self;
-        let rows = decoder.soft_rows(pool, &*weights, buffers);
-        let base = self.recipe.model.base.as_deref().unwrap_or_default();
-        publish::adapter(&path, &self.decoder, &self.method, base, self.weights.floats(), &rows)?;
         self.journal.as_ref().map_or(Ok(()), Journal::report)?;
         Ok(path)
     }

@@ -9,9 +9,9 @@ use super::AdapterError;
 use super::lora::Stored;
 use super::peft::{Fields, ROOT, read};
 use crate::config::Config;
+use crate::convert::Classifier;
 
-/// What peft calls the matrix without [`ROOT`] and ending. Another name of transformers for such a head, which no decoder
-/// has, is listed beside it in every configuration.
+/// The modules that peft saves of such a head: the matrix, and another name of transformers for one, which no decoder has.
 pub(super) const MODULES: [&str; 2] = ["score", "classifier"];
 
 /// The names of labels, and the matrix that gives each of them a score.
@@ -24,7 +24,7 @@ pub(super) struct Head {
 
 /// The matrix's name in a file.
 pub(super) fn tensor_name() -> String {
-    format!("{ROOT}{}.weight", MODULES[0])
+    format!("{ROOT}{}", Classifier::SCORE)
 }
 
 /// Whether the modules that are saved beside a LoRA are such a head.

@@ -156,9 +156,11 @@ impl Adapter {
         self.head.as_ref().map_or(&[], Head::labels)
     }
 
-    /// Puts the scores of the labels in a row of logits, for a row after the last norm. False where the adapter has none.
-    pub(crate) fn scores(&self, normed: &[f32], logits: &mut [f32]) -> bool {
-        self.head.as_ref().map(|head| head.scores(normed, logits)).is_some()
+    /// Puts the scores of the labels in a row of logits, for a row after the last norm, if the adapter has some.
+    pub(crate) fn scores(&self, normed: &[f32], logits: &mut [f32]) {
+        if let Some(head) = &self.head {
+            head.scores(normed, logits);
+        }
     }
 
     /// Bytes of memory that the adapter takes.

@@ -22,6 +22,9 @@ pub struct Classifier {
 }
 
 impl Classifier {
+    /// What the matrix is called, `[labels, hidden]`.
+    pub const SCORE: &str = "score.weight";
+
     /// Makes the `config.json` of a model that writes that of one that tells these labels apart.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use saem_formats::Source;
 use saem_kernels::DataType;
 use saem_kernels::ops::RopeStyle;
 
-use super::classifier::Head;
+use super::classifier::{Classifier, Head};
 use super::data::{Data, RowOrder};
 use crate::ModelError;
 use crate::adapter::FloatPair;
@@ -85,7 +85,7 @@ impl<'a> Plan<'a> {
         let output = fill(hf_pattern(self.config.family, Role::Output), &[]) + ".weight";
         self.tensors.retain(|planned| planned.name != output);
         self.tensors.push(Planned {
-            name: "score.weight".to_owned(),
+            name: Classifier::SCORE.to_owned(),
             shape: vec![head.classifier.labels.len(), self.config.hidden],
             data_type: DataType::F32,
             data: Data::Values(head.score.to_vec()),
